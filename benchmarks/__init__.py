@@ -1,0 +1,1 @@
+"""Speed of asynccore beside its peers: ``python -m benchmarks`` measures and reports."""

@@ -1,0 +1,369 @@
+/* The load generator: one thread, one epoll, no allocation while it measures.
+ *
+ * Facts.  Server and load have one core each, so whatever the load spends for a request
+ * limits what can be seen of a fast server.
+ * Consequence.  Sockets are opened before the clock starts, a request is one recv and one
+ * send, and nothing is printed inside a measured window.
+ * Trade-off.  The C server still costs about as much as this program does; the harness
+ * therefore shows the server's own CPU share beside each figure.
+ *
+ *   load ping   PORT ACTIVE IDLE SIZE WARMUP SECONDS
+ *   load stream PORT TOTAL CHUNK REPEAT TIMEOUT
+ *   load accept PORT PARALLEL WARMUP SECONDS
+ *   load hold   PORT BASE MORE SIZE
+ *
+ * Each line of output is one JSON object with an "event": begin, end or error.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef IP_BIND_ADDRESS_NO_PORT
+#define IP_BIND_ADDRESS_NO_PORT 24
+#endif
+
+enum {
+    BATCH = 256,           /* events taken from one epoll_wait */
+    IN_FLIGHT = 64,        /* connections being opened at a time: stays below any backlog */
+    MAX_SIZE = 65536,      /* largest ping message, bytes */
+    SOURCES = 250,         /* source addresses in turn, 127.0.0.2 to 127.0.0.251: Linux has
+                              28,232 ports for each, and searches longer the more are taken */
+    BUCKETS = 200000,      /* latency histogram, 1 us each: up to 200 ms */
+};
+
+struct conn {
+    int fd;
+    int active;
+    uint32_t got;
+    int64_t sent_at;
+};
+
+static int poller;
+static uint16_t port;
+static size_t size = 64;
+static char message[MAX_SIZE];
+static uint64_t opened;
+static uint32_t buckets[BUCKETS];
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+
+static void fail(const char *format, ...)
+{
+    va_list arguments;
+    printf("{\"event\": \"error\", \"message\": \"");
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    printf("\"}\n");
+    fflush(stdout);
+    exit(1);
+}
+
+static int open_socket(void)
+{
+    int on = 1;
+    struct sockaddr_in source = {.sin_family = AF_INET};
+    struct sockaddr_in target = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        fail("socket: %s", strerror(errno));
+    source.sin_addr.s_addr = htonl(0x7f000002 + opened % SOURCES);
+    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    /* Let connect() choose the port, so that only the whole 4-tuple has to be unused. */
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&source, sizeof source))
+        fail("bind: %s", strerror(errno));
+    /* Blocking: on loopback the handshake is over when connect() returns. */
+    if (connect(fd, (struct sockaddr *)&target, sizeof target))
+        fail("connect after %llu connections: %s", (unsigned long long)opened, strerror(errno));
+    opened++;
+    return fd;
+}
+
+static void watch(struct conn *c)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &event))
+        fail("epoll_ctl: %s", strerror(errno));
+}
+
+static void ask(struct conn *c)
+{
+    c->got = 0;
+    c->sent_at = now_ns();
+    if (send(c->fd, message, size, MSG_NOSIGNAL) != (ssize_t)size)
+        fail("send: %s", strerror(errno));
+}
+
+/* True when the whole answer is there. */
+static int answered(struct conn *c)
+{
+    static char buffer[MAX_SIZE];
+    ssize_t n = recv(c->fd, buffer, size - c->got, MSG_DONTWAIT);
+
+    if (n < 0 && errno == EAGAIN)
+        return 0;
+    if (n < 0)
+        fail("recv: %s", strerror(errno));
+    if (n == 0)
+        fail("the server closed a connection (%llu were opened)", (unsigned long long)opened);
+    if (memcmp(buffer, message + c->got, (size_t)n))
+        fail("the server answered with other bytes than it was sent");
+    c->got += (uint32_t)n;
+    return c->got == size;
+}
+
+/* Open n connections; each has done one round trip when this returns. */
+static void open_all(struct conn *conns, int n, int active)
+{
+    struct epoll_event events[BATCH];
+    int started = 0, done = 0;
+
+    while (done < n) {
+        while (started < n && started - done < IN_FLIGHT) {
+            struct conn *c = &conns[started++];
+            c->fd = open_socket();
+            c->active = active;
+            watch(c);
+            ask(c);
+        }
+        int ready = epoll_wait(poller, events, BATCH, 20000);
+        if (ready == 0)
+            fail("no answer for 20 s while connection %d was opened", done);
+        if (ready < 0 && errno != EINTR)
+            fail("epoll_wait: %s", strerror(errno));
+        for (int i = 0; i < ready; i++)
+            done += answered(events[i].data.ptr);
+    }
+}
+
+static double percentile(uint64_t total, double share)
+{
+    uint64_t seen = 0, wanted = (uint64_t)((double)total * share);
+    for (int i = 0; i < BUCKETS; i++) {
+        seen += buckets[i];
+        if (seen > wanted)
+            return i;
+    }
+    return BUCKETS;
+}
+
+static void ping_phase(struct conn *conns, int active, double warmup, double seconds)
+{
+    struct epoll_event events[BATCH];
+    int outstanding = active, measuring = 0, stopping = 0;
+    uint64_t requests = 0, counted = 0;
+    int64_t begin = 0, end = 0, start = now_ns();
+
+    memset(buckets, 0, sizeof buckets);
+    for (int i = 0; i < active; i++)
+        ask(&conns[i]);
+    while (outstanding) {
+        int ready = epoll_wait(poller, events, BATCH, 20000);
+        if (ready == 0)
+            fail("no answer for 20 s");
+        for (int i = 0; i < ready; i++) {
+            struct conn *c = events[i].data.ptr;
+            if (!c->active)
+                fail("the server touched an idle connection");
+            if (!answered(c))
+                continue;
+            int64_t now = now_ns(), took = (now - c->sent_at) / 1000;
+            requests++;
+            if (measuring && !stopping)
+                buckets[took < BUCKETS ? took : BUCKETS - 1]++;
+            if (stopping)
+                outstanding--;
+            else
+                ask(c);
+        }
+        int64_t now = now_ns();
+        if (!measuring && now - start >= (int64_t)(warmup * 1e9)) {
+            printf("{\"event\": \"begin\"}\n");
+            fflush(stdout);
+            measuring = 1;
+            counted = requests;
+            begin = now_ns();
+        } else if (measuring && !stopping && now - begin >= (int64_t)(seconds * 1e9)) {
+            stopping = 1;
+            end = now;
+            counted = requests - counted;
+        }
+    }
+    printf("{\"event\": \"end\", \"requests\": %llu, \"seconds\": %.6f,"
+           " \"p50_us\": %.0f, \"p99_us\": %.0f}\n",
+           (unsigned long long)counted, (double)(end - begin) / 1e9,
+           percentile(counted, 0.5), percentile(counted, 0.99));
+    fflush(stdout);
+}
+
+/* First without the idle connections, then with them: one process, one pair of figures. */
+static int ping(char **a)
+{
+    int active = atoi(a[0]), idle = atoi(a[1]);
+    double warmup = atof(a[3]), seconds = atof(a[4]);
+    struct conn *conns = calloc((size_t)(active + idle), sizeof *conns);
+
+    size = (size_t)atoi(a[2]);
+    if (!conns || active < 1 || size < 1 || size > MAX_SIZE)
+        fail("ping: bad arguments");
+    open_all(conns, active, 1);
+    ping_phase(conns, active, warmup, seconds);
+    if (idle) {
+        open_all(conns + active, idle, 0);
+        ping_phase(conns, active, warmup, seconds);
+    }
+    return 0;
+}
+
+static int stream(char **a)
+{
+    static char buffer[1 << 20];
+    long long total = atoll(a[0]), chunk = atoll(a[1]);
+    int repeat = atoi(a[2]), fd = open_socket();
+    double timeout = atof(a[3]);
+    struct timeval pause = {.tv_sec = 1};
+    char request[64];
+    int length = snprintf(request, sizeof request, "%lld %lld\n", total, chunk);
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &pause, sizeof pause);
+    for (int i = 0; i < repeat; i++) {
+        int64_t begin = now_ns();
+        long long got = 0;
+        if (send(fd, request, (size_t)length, MSG_NOSIGNAL) != length)
+            fail("send: %s", strerror(errno));
+        while (got < total) {
+            /* MSG_TRUNC drops the bytes in the kernel: the receiver must not be the limit. */
+            ssize_t n = recv(fd, buffer, sizeof buffer, MSG_TRUNC);
+            if (n == 0)
+                fail("the server closed after %lld of %lld bytes", got, total);
+            if (n < 0 && errno != EAGAIN && errno != EINTR)
+                fail("recv: %s", strerror(errno));
+            if (n > 0)
+                got += n;
+            if ((double)(now_ns() - begin) / 1e9 > timeout && got < total)
+                fail("%lld of %lld bytes in %.0f s", got, total, timeout);
+        }
+        printf("{\"event\": \"end\", \"seconds\": %.6f}\n", (double)(now_ns() - begin) / 1e9);
+        fflush(stdout);
+    }
+    return 0;
+}
+
+static void start_visit(struct conn *c)
+{
+    c->fd = open_socket();
+    shutdown(c->fd, SHUT_WR);
+    watch(c);
+}
+
+/* Connect, say that nothing will come, wait for the server to close, close. */
+static int accept_load(char **a)
+{
+    int parallel = atoi(a[0]), measuring = 0;
+    double warmup = atof(a[1]), seconds = atof(a[2]);
+    struct conn *conns = calloc((size_t)parallel, sizeof *conns);
+    struct epoll_event events[BATCH];
+    uint64_t visits = 0;
+    int64_t begin = 0, start = now_ns();
+
+    if (!conns)
+        fail("accept: bad arguments");
+    for (int i = 0; i < parallel; i++)
+        start_visit(&conns[i]);
+    for (;;) {
+        int ready = epoll_wait(poller, events, BATCH, 20000);
+        if (ready == 0)
+            fail("no connection was closed for 20 s");
+        for (int i = 0; i < ready; i++) {
+            struct conn *c = events[i].data.ptr;
+            char byte;
+            if (!(events[i].events & EPOLLHUP) && recv(c->fd, &byte, 1, MSG_DONTWAIT) != 0)
+                fail("accept: the server sent something or broke off");
+            close(c->fd);
+            visits++;
+            start_visit(c);
+        }
+        int64_t now = now_ns();
+        if (!measuring && now - start >= (int64_t)(warmup * 1e9)) {
+            printf("{\"event\": \"begin\"}\n");
+            fflush(stdout);
+            measuring = 1;
+            visits = 0;
+            begin = now_ns();
+        } else if (measuring && now - begin >= (int64_t)(seconds * 1e9)) {
+            printf("{\"event\": \"end\", \"connections\": %llu, \"seconds\": %.6f}\n",
+                   (unsigned long long)visits, (double)(now - begin) / 1e9);
+            fflush(stdout);
+            return 0;
+        }
+    }
+}
+
+/* Open BASE connections, wait for a line, open MORE, wait for a line. */
+static int hold(char **a)
+{
+    int base = atoi(a[0]), more = atoi(a[1]);
+    struct conn *conns = calloc((size_t)(base + more), sizeof *conns);
+    char line[16];
+
+    size = (size_t)atoi(a[2]);
+    if (!conns || size < 1 || size > MAX_SIZE)
+        fail("hold: bad arguments");
+    open_all(conns, base, 0);
+    printf("{\"event\": \"begin\"}\n");
+    fflush(stdout);
+    if (!fgets(line, sizeof line, stdin))
+        return 1;
+    open_all(conns + base, more, 0);
+    printf("{\"event\": \"end\", \"connections\": %d}\n", more);
+    fflush(stdout);
+    return fgets(line, sizeof line, stdin) ? 0 : 1;
+}
+
+int main(int count, char **a)
+{
+    static const struct { const char *name; int count; int (*run)(char **); } modes[] = {
+        {"ping", 5, ping}, {"stream", 4, stream}, {"accept", 3, accept_load}, {"hold", 3, hold},
+    };
+    struct rlimit limit;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  /* never outlive the harness */
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    for (size_t i = 0; i < sizeof message; i++)
+        message[i] = (char)('a' + i % 26);
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    for (size_t i = 0; count > 2 && i < sizeof modes / sizeof *modes; i++)
+        if (!strcmp(a[1], modes[i].name) && count == modes[i].count + 3) {
+            port = (uint16_t)atoi(a[2]);
+            return modes[i].run(a + 3);
+        }
+    fprintf(stderr, "usage: load ping|stream|accept|hold PORT ... (see load.c)\n");
+    return 2;
+}

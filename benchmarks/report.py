@@ -1,0 +1,201 @@
+"""The Markdown report: targets, one table for each workload, machine and versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from benchmarks import servers, targets, workloads
+from benchmarks.results import Results
+from benchmarks.workloads import Workload
+
+BASIS = "asynccore"
+
+Cell = Callable[[Results, Workload, str], str]
+
+
+def _number(value: float) -> str:
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _plain(figure: str, factor: float = 1.0, suffix: str = "") -> Cell:
+    def cell(results: Results, workload: Workload, server: str) -> str:
+        value = results.median(workload.name, server, figure)
+        return "–" if value is None else _number(value * factor) + suffix
+
+    return cell
+
+
+def _spread(figure: str) -> Cell:
+    def cell(results: Results, workload: Workload, server: str) -> str:
+        values = results.values(workload.name, server, figure).values()
+        return f"{_number(min(values))} – {_number(max(values))}" if values else "–"
+
+    return cell
+
+
+def _ratio(figure: str, other: str) -> Cell:
+    def cell(results: Results, workload: Workload, server: str) -> str:
+        value = results.ratio(workload.name, figure, server, other)
+        return "–" if value is None else f"{value:.2f}"
+
+    return cell
+
+
+def _speed(shape: str) -> Cell:
+    """Throughput, or what became too late."""
+
+    def cell(results: Results, workload: Workload, server: str) -> str:
+        late = results.median(workload.name, server, f"{shape}_late")
+        if late is not None:
+            return f"{late:.0f} MiB took over {workloads.STREAM_TIMEOUT:.0f} s"
+        return _plain(shape)(results, workload, server)
+
+    return cell
+
+
+_PERCENT = _plain("cpu", 100, " %")
+_LATENCY: tuple[tuple[str, Cell], ...] = (
+    ("median wait, µs", _plain("p50_us")),
+    ("99 %, µs", _plain("p99_us")),
+    ("server's core", _PERCENT),
+)
+_C = servers.C_SERVER
+
+COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
+    "echo": (
+        ("requests/s", _plain("rate")),
+        ("lowest – highest", _spread("rate")),
+        ("÷ asynccore", _ratio("rate", BASIS)),
+        ("÷ C", _ratio("rate", _C)),
+        *_LATENCY,
+    ),
+    "idle": (
+        ("requests/s", _plain("rate")),
+        ("lowest – highest", _spread("rate")),
+        ("kept", _plain("kept")),
+        ("÷ asynccore", _ratio("rate", BASIS)),
+        *_LATENCY,
+    ),
+    "predicates": (
+        ("requests/s", _plain("rate")),
+        ("without idle ones", _plain("without")),
+        ("kept", _plain("kept")),
+        ("÷ asynccore", _ratio("rate", BASIS)),
+        *_LATENCY,
+    ),
+    "stream": (
+        ("one write, MiB/s", _speed("one")),
+        ("÷ asyncio", _ratio("one", "asyncio")),
+        ("growth", _plain("one_growth")),
+        ("many writes, MiB/s", _speed("many")),
+        ("÷ asyncio", _ratio("many", "asyncio")),
+        ("growth", _plain("many_growth")),
+    ),
+    "accept": (
+        ("connections/s", _plain("rate")),
+        ("server's core", _PERCENT),
+        ("for each second of CPU", _plain("per_core")),
+        ("lowest – highest", _spread("per_core")),
+        ("÷ asynccore", _ratio("per_core", BASIS)),
+        ("÷ uvloop", _ratio("per_core", "uvloop")),
+    ),
+    "memory": (
+        ("bytes", _plain("bytes")),
+        ("lowest – highest", _spread("bytes")),
+        ("÷ asynccore", _ratio("bytes", BASIS)),
+        ("÷ asyncio", _ratio("bytes", "asyncio")),
+    ),
+}
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """A Markdown table: the first ``texts`` columns to the left, the others to the right."""
+    widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if column < texts else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = [
+        "-" * widths[i] if i < texts else "-" * (widths[i] - 1) + ":" for i in range(len(widths))
+    ]
+    return "\n".join([line(header), line(rule), *(line(row) for row in rows)])
+
+
+def targets_table(results: Results) -> str:
+    """Each target of the workloads that ran, with pass or miss."""
+    ran = {sample.workload for sample in results.samples}
+    rows = []
+    for target in targets.ALL:
+        if target.workload in ran:
+            value = target.value(results)
+            shown = "–" if value is None else f"{value:.2f}"
+            rows.append([target.text, target.verdict(results), target.bound_text(), shown])
+    return table(["target", "verdict", "bound", "measured"], rows, texts=2)
+
+
+def workload_table(results: Results, workload: Workload) -> str:
+    """The figures of one workload, and below it who could not do it."""
+    columns = COLUMNS[workload.name]
+    rows, failures = [], []
+    for name in results.measured(workload.name, workload.servers):
+        label = servers.BY_NAME[name].label
+        error = results.error(workload.name, name)
+        if error is not None:
+            failures.append(f"- {label}: cannot. `{error}`")
+        cells = [cell(results, workload, name) for _, cell in columns]
+        if error is not None and set(cells) == {"–"}:
+            cells[0] = "cannot"
+        rows.append([label, *cells])
+    text = table(["server", *(title for title, _ in columns)], rows)
+    return "\n".join([text, "", *failures]) if failures else text
+
+
+def _sections(results: Results) -> Iterator[tuple[str, list[str]]]:
+    yield "Targets", [targets_table(results)]
+    for workload in workloads.ALL:
+        if any(sample.workload == workload.name for sample in results.samples):
+            idle = f"{results.idle:,}"
+            title, text = (t.format(idle=idle) for t in (workload.title, workload.explanation))
+            yield title, [text, workload_table(results, workload)]
+    machine = [[name, text] for name, text in results.machine.items()]
+    versions = results.versions | {k: f"not measured: {v}" for k, v in results.missing.items()}
+    rows = [[servers.BY_NAME[name].label, versions[name]] for name in servers.BY_NAME if
+            name in versions]  # fmt: skip
+    yield (
+        "Machine and versions",
+        [table(["what", "value"], machine, 2), table(["server", "version"], rows, 2)],
+    )
+
+
+def summary(results: Results) -> str:
+    """What ``python -m benchmarks`` prints: the tables without the explanations."""
+    parts = []
+    for title, paragraphs in _sections(results):
+        tables = [text for text in paragraphs if text.startswith("|")]
+        parts += [f"## {title}", *tables]
+    return "\n\n".join(parts) + "\n"
+
+
+def document(results: Results, plot: str | None) -> str:
+    """The whole of ``benchmarks.md``; ``plot`` is the picture's file name, if there is one."""
+    parts = [
+        "# Benchmarks",
+        "Written by the command below from what it measured; do not edit by hand.",
+        f"    {results.command}",
+        f"Measured on {results.date}, {results.rounds} interleaved rounds of {results.seconds:g} s "
+        "for each figure. The server has one core, the load generator another. A figure is the "
+        "median over the rounds; a ratio is the median of the rounds' own ratios, because two "
+        "servers of one round saw the same state of the machine. “÷ asynccore” divides the row's "
+        "figure by asynccore's.",
+    ]
+    if plot is not None:
+        parts.append(f"![Each server beside asynccore and beside the limit]({plot})")
+    for title, paragraphs in _sections(results):
+        parts += [f"## {title}", *paragraphs]
+    return "\n\n".join(parts) + "\n"

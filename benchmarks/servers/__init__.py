@@ -1,0 +1,75 @@
+"""The servers that are measured. Each runs in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+
+C_SERVER = "c"
+
+
+@dataclass(frozen=True)
+class Server:
+    """One row of the tables: a module of this package with its options.
+
+    ``needs`` is what must be importable, ``distribution`` what installs it.
+    """
+
+    name: str
+    label: str
+    module: str | None = None
+    options: tuple[str, ...] = ()
+    needs: str | None = None
+    distribution: str | None = None
+
+    def missing(self) -> str | None:
+        """Why this server cannot be started here, or None."""
+        if self.needs is None or importlib.util.find_spec(self.needs) is not None:
+            return None
+        if self.distribution is None:
+            return f"module {self.needs} cannot be imported"
+        return f"{self.distribution} is not installed"
+
+    def command(self, role: str) -> list[str]:
+        """The command line; port 0 lets the kernel choose."""
+        assert self.module is not None
+        module = f"benchmarks.servers.{self.module}"
+        return [sys.executable, "-m", module, "0", "--role", role, *self.options]
+
+
+def _asynccore(name: str, label: str, *options: str) -> Server:
+    return Server(name, label, "classic", ("--module", "asynccore", *options), "asynccore")
+
+
+def _pyasyncore(name: str, label: str, *options: str) -> Server:
+    options = ("--module", "pyasyncore", *options)
+    return Server(name, label, "classic", options, "asyncore", "pyasyncore")
+
+
+ALL = (
+    _asynccore("asynccore", "asynccore"),
+    _asynccore("asynccore-one", "asynccore, `readable` overridden", "--predicates", "one"),
+    _asynccore("asynccore-both", "asynccore, both overridden", "--predicates", "both"),
+    _asynccore("asynccore-chat", "asynccore, `async_chat.push`", "--chat"),
+    _pyasyncore("pyasyncore-select", "pyasyncore, select", "--poller", "select"),
+    _pyasyncore("pyasyncore-poll", "pyasyncore, poll", "--poller", "poll"),
+    _pyasyncore(
+        "pyasyncore-both",
+        "pyasyncore, poll, both overridden",
+        *("--poller", "poll", "--predicates", "both"),
+    ),
+    _pyasyncore(
+        "pyasyncore-chat", "pyasyncore, poll, `async_chat.push`", "--poller", "poll", "--chat"
+    ),
+    Server("asyncio", "asyncio Protocol", "asyncio_"),
+    Server(
+        "asyncio-64k", "asyncio Protocol, 64 KiB receives", "asyncio_", ("--receive-size", "65536")
+    ),
+    Server("uvloop", "uvloop Protocol", "uvloop_", (), "uvloop", "uvloop"),
+    Server("twisted", "Twisted, epoll reactor", "twisted_", (), "twisted", "Twisted"),
+    Server("gevent", "gevent StreamServer", "gevent_", (), "gevent", "gevent"),
+    Server(C_SERVER, "C epoll server (the limit)"),
+)
+
+BY_NAME = {server.name: server for server in ALL}

@@ -1,0 +1,55 @@
+"""asyncio's Protocol, as it is or with smaller receives."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+
+from benchmarks.servers import common
+
+
+class _Base(asyncio.Protocol):
+    receive_size: int | None = None
+    transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        if self.receive_size is not None:
+            # The selector transport's own attribute. Its 256 KiB make glibc's malloc go to
+            # mmap for each receive (https://github.com/python/cpython/issues/85451).
+            transport.max_size = self.receive_size  # type: ignore[attr-defined]
+
+
+class Echo(_Base):
+    """Sends back what comes."""
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+class Stream(_Base):
+    """Answers ``TOTAL CHUNK`` with that many bytes."""
+
+    def data_received(self, data: bytes) -> None:
+        for piece in common.pieces(data):
+            self.transport.write(piece)
+
+
+def protocol_class(options: common.Options) -> type[_Base]:
+    """The Protocol class for the role, with the receive size asked for."""
+    chosen: type[_Base] = {"echo": Echo, "stream": Stream}[options.role]
+    chosen.receive_size = options.receive_size
+    return chosen
+
+
+async def serve(options: common.Options, version: str) -> None:
+    """Listen, announce, serve until killed."""
+    server = await asyncio.get_running_loop().create_server(
+        protocol_class(options), common.HOST, options.port, backlog=common.BACKLOG
+    )
+    common.announce(server.sockets[0].getsockname()[1], version)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(common.parse(), f"Python {platform.python_version()}"))

@@ -1,0 +1,141 @@
+"""One classic program, run on asynccore or on pyasyncore: the classes differ in nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import platform
+import sys
+from types import ModuleType
+from typing import Any
+
+from benchmarks.servers import common
+
+
+def _load(name: str, distribution: str) -> ModuleType:
+    """Module ``name`` from where ``distribution`` installed it.
+
+    On 3.10 and 3.11 a plain import would find the standard library's module first.
+    """
+    path = importlib.metadata.distribution(distribution).locate_file(f"{name}/__init__.py")
+    spec = importlib.util.spec_from_file_location(name, str(path))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _classic(name: str, distribution: str) -> tuple[ModuleType, str]:
+    try:
+        return _load(name, distribution), common.version_of(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        # Up to 3.11 the standard library has the module itself.
+        return importlib.import_module(name), f"{name} of Python {platform.python_version()}"
+
+
+def _ours(name: str) -> tuple[ModuleType, str]:
+    try:
+        version = common.version_of("asynccore")
+    except importlib.metadata.PackageNotFoundError:
+        version = "asynccore (this checkout)"
+    return importlib.import_module(name), version
+
+
+def modules(options: common.Options) -> tuple[ModuleType, ModuleType | None, str]:
+    """asyncore, asynchat if the role needs it, and what they are."""
+    if options.module == "asynccore":
+        asyncore, version = _ours("asynccore")
+        return asyncore, _ours("asynccore.asynchat")[0] if options.chat else None, version
+    asyncore, version = _classic("asyncore", "pyasyncore")
+    if not options.chat:
+        return asyncore, None, version
+    asynchat, chat_version = _classic("asynchat", "pyasynchat")
+    return asyncore, asynchat, f"{version}, {chat_version}"
+
+
+def echo_class(asyncore: Any, predicates: str) -> type:
+    """Sends back what comes; overrides no predicate, ``one`` (readable) or ``both``."""
+
+    class Echo(asyncore.dispatcher_with_send):  # type: ignore[misc]
+        def handle_read(self) -> None:
+            data = self.recv(8192)
+            if data:
+                self.send(data)
+
+    class OnePredicate(Echo):
+        def readable(self) -> bool:
+            return True
+
+    class BothPredicates(OnePredicate):
+        def writable(self) -> bool:
+            return bool(self.out_buffer)
+
+    return {"none": Echo, "one": OnePredicate, "both": BothPredicates}[predicates]
+
+
+def stream_class(asyncore: Any) -> type:
+    """Answers ``TOTAL CHUNK`` with that many bytes through ``send``."""
+
+    class Stream(asyncore.dispatcher_with_send):  # type: ignore[misc]
+        def handle_read(self) -> None:
+            data = self.recv(8192)
+            if data:
+                for piece in common.pieces(data):
+                    self.send(piece)
+
+    return Stream
+
+
+def chat_class(asynchat: Any) -> type:
+    """The same through ``async_chat.push``."""
+
+    class Chat(asynchat.async_chat):  # type: ignore[misc]
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.set_terminator(b"\n")
+            self.request = b""
+
+        def collect_incoming_data(self, data: bytes) -> None:
+            self.request += data
+
+        def found_terminator(self) -> None:
+            request, self.request = self.request, b""
+            for piece in common.pieces(request):
+                self.push(piece)
+
+    return Chat
+
+
+def main() -> None:
+    """Listen, announce, loop until killed."""
+    options = common.parse()
+    loaded, asynchat, version = modules(options)
+    asyncore: Any = loaded
+    if options.role == "echo":
+        channel = echo_class(asyncore, options.predicates)
+    else:
+        channel = chat_class(asynchat) if asynchat is not None else stream_class(asyncore)
+
+    class Listener(asyncore.dispatcher):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.create_socket()
+            self.set_reuse_addr()
+            self.bind((common.HOST, options.port))
+            self.listen(common.BACKLOG)
+
+        def handle_accepted(self, connection: Any, address: object) -> None:
+            channel(connection)
+
+    listener = Listener()
+    common.announce(listener.socket.getsockname()[1], version)
+    if options.module == "asynccore" and options.poller:
+        asyncore.loop(poller=options.poller)
+    else:
+        asyncore.loop(use_poll=options.poller == "poll")
+
+
+if __name__ == "__main__":
+    main()

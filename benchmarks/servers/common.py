@@ -1,0 +1,79 @@
+"""What every Python server needs: options, the first line of output, an end with the harness.
+
+A server is ``python -m benchmarks.servers.NAME PORT [--role ...]``. It listens on
+127.0.0.1, prints one JSON line with its port (PORT may be 0) and versions, and runs until
+it is killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import functools
+import importlib.metadata
+import json
+import resource
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+HOST = "127.0.0.1"
+BACKLOG = 1024  # the same for every server; below Linux's somaxconn of 4,096
+RECEIVE_SIZE = 65536  # bytes asked of recv where a program chooses it itself
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line said."""
+
+    port: int
+    role: str
+    receive_size: int | None
+    poller: str | None
+    predicates: str
+    chat: bool
+    module: str
+
+
+def parse() -> Options:
+    """Options of this server process; also ties its life to the harness."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("--role", choices=["echo", "stream"], default="echo")
+    parser.add_argument("--receive-size", type=int, help="bytes for each receive (asyncio)")
+    parser.add_argument("--poller", choices=["select", "poll", "epoll"], help="classic servers")
+    parser.add_argument("--predicates", choices=["none", "one", "both"], default="none")
+    parser.add_argument("--chat", action="store_true", help="async_chat.push for streams")
+    parser.add_argument("--module", choices=["asynccore", "pyasyncore"], default="asynccore")
+    options = Options(**vars(parser.parse_args()))
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return options
+
+
+def announce(port: int, version: str) -> None:
+    """Tell the harness the port that was bound and what exactly is being measured."""
+    print(json.dumps({"port": port, "version": version}), flush=True)
+
+
+def version_of(distribution: str) -> str:
+    """``name version`` of an installed distribution."""
+    return f"{distribution} {importlib.metadata.version(distribution)}"
+
+
+@functools.lru_cache(maxsize=4)
+def payload(size: int) -> bytes:
+    """``size`` bytes, made once, so that no request pays for making them."""
+    return b"x" * size
+
+
+def pieces(request: bytes) -> Iterator[bytes]:
+    """The writes that answer the request ``TOTAL CHUNK``: TOTAL bytes in pieces of CHUNK."""
+    total, chunk = map(int, request.split())
+    piece = payload(chunk)
+    for _ in range(total // chunk):
+        yield piece
+    if total % chunk:
+        yield piece[: total % chunk]

@@ -1,0 +1,73 @@
+"""What asynccore is to reach, and whether a run shows that it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.results import Results
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on one figure of ``server``, or on its ratio to ``other``'s."""
+
+    workload: str
+    text: str
+    figure: str
+    bound: float
+    server: str = "asynccore"
+    other: str | None = None
+    at_least: bool = True
+
+    def value(self, results: Results) -> float | None:
+        """What the run shows, None when it was not measured."""
+        if self.other is None:
+            return results.median(self.workload, self.server, self.figure)
+        return results.ratio(self.workload, self.figure, self.server, self.other)
+
+    def verdict(self, results: Results) -> str:
+        """``pass``, ``miss`` or ``not measured``."""
+        value = self.value(results)
+        if value is None:
+            return "not measured"
+        good = value >= self.bound if self.at_least else value <= self.bound
+        return "pass" if good else "miss"
+
+    def bound_text(self) -> str:
+        """The bound as the table shows it."""
+        return f"{'at least' if self.at_least else 'at most'} {self.bound:g}"
+
+
+def _echo(other: str, text: str, bound: float) -> Target:
+    return Target("echo", f"echo, rate ÷ {text}", "rate", bound, other=other)
+
+
+def _stream(server: str, name: str) -> list[Target]:
+    targets = []
+    for shape, text in (("one", f"one `{name}`"), ("many", f"many `{name}`s")):
+        targets += [
+            Target("stream", f"64 MiB by {text}, throughput ÷ asyncio's", shape, 1.0, server,
+                   "asyncio"),
+            # 4 is linear, 16 quadratic: half as much again leaves room for caches.
+            Target("stream", f"64 MiB by {text}, time ÷ that of 16 MiB", f"{shape}_growth", 6.0,
+                   server, at_least=False),
+        ]  # fmt: skip
+    return targets
+
+
+ALL = (
+    _echo("uvloop", "uvloop's", 0.95),
+    _echo("asyncio", "asyncio's", 3.5),
+    _echo("asyncio-64k", "asyncio's with 64 KiB receives", 1.1),
+    _echo("twisted", "Twisted's", 2.0),
+    _echo("c", "the C server's", 0.8),
+    Target("idle", "rate kept with idle connections", "kept", 0.9),
+    Target("predicates", "rate kept, `readable` overridden", "kept", 0.6, "asynccore-one"),
+    Target("predicates", "rate kept, both overridden", "kept", 0.45, "asynccore-both"),
+    *_stream("asynccore", "send"),
+    *_stream("asynccore-chat", "push"),
+    Target("accept", "connections for each second of CPU ÷ uvloop's", "per_core", 1.0,
+           other="uvloop"),
+    Target("memory", "bytes for each idle connection ÷ asyncio's", "bytes", 1.0,
+           other="asyncio", at_least=False),
+)  # fmt: skip

@@ -1,0 +1,213 @@
+"""The kinds of work. Each measures one server once and returns named figures."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.harness import Bench, CannotMeasure, Process, Running
+from benchmarks.servers import C_SERVER
+
+Figures = dict[str, float]
+
+MESSAGE = 64  # bytes of a ping
+ACTIVE = 50  # connections that talk
+MIB = 2**20
+SMALL = 4096  # bytes of a small write
+STREAM_TIMEOUT = 10.0  # seconds for one transfer; the slowest linear server needs 0.3
+WARMUP_SHARE = 0.2  # of the measured seconds, before each window
+PATIENCE = 60.0  # seconds for opening idle connections, beyond the measured time
+
+PEERS = (
+    "asynccore",
+    "pyasyncore-select",
+    "pyasyncore-poll",
+    "asyncio",
+    "asyncio-64k",
+    "uvloop",
+    "twisted",
+    "gevent",
+    C_SERVER,
+)
+QUICK = ("asynccore", "pyasyncore-poll", "asyncio-64k", "uvloop", C_SERVER)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A kind of work: who takes part and how one figure set is taken.
+
+    ``figure`` names the key shown in the tables, ``unit`` its unit, ``more_is_better``
+    the direction. ``{idle}`` in the texts stands for the number of idle connections.
+    """
+
+    name: str
+    title: str
+    explanation: str
+    figure: str
+    unit: str
+    more_is_better: bool
+    role: str
+    measure: Callable[[Bench, Running], Figures]
+    servers: tuple[str, ...] = PEERS
+    quick: tuple[str, ...] = QUICK
+
+
+def _window(running: Running, load: Process, count: str) -> Figures:
+    """One measured window of the load: rate, and the share of a core the server used."""
+    timeout = running.bench.seconds * 2 + PATIENCE
+    load.event(timeout)
+    before = running.process.cpu_seconds()
+    end = load.event(timeout)
+    used = running.process.cpu_seconds() - before
+    figures = {"rate": end[count] / end["seconds"], "cpu": used / end["seconds"]}
+    figures.update({key: end[key] for key in ("p50_us", "p99_us") if key in end})
+    return figures
+
+
+def _ping(bench: Bench, running: Running, idle: int) -> list[Figures]:
+    warmup = bench.seconds * WARMUP_SHARE
+    with running.load("ping", ACTIVE, idle, MESSAGE, warmup, bench.seconds) as load:
+        return [_window(running, load, "requests") for _ in range(2 if idle else 1)]
+
+
+def echo(bench: Bench, running: Running) -> Figures:
+    """Ping-pong on the active connections alone."""
+    return _ping(bench, running, 0)[0]
+
+
+def idle(bench: Bench, running: Running) -> Figures:
+    """Ping-pong without and then with idle connections, in one server process."""
+    without, figures = _ping(bench, running, bench.idle)
+    return {**figures, "without": without["rate"], "kept": figures["rate"] / without["rate"]}
+
+
+def stream(bench: Bench, running: Running) -> Figures:
+    """Seconds to deliver 16 and 64 MiB by one write and by many; what is too slow is absent."""
+    figures: Figures = {}
+    for shape in ("one", "many"):
+        for mebibytes in (16, 64):
+            total = mebibytes * MIB
+            chunk = total if shape == "one" else SMALL
+            repeat = 5 if bench.seconds >= 1 else 3
+            try:
+                with running.load("stream", total, chunk, repeat, STREAM_TIMEOUT) as load:
+                    times = [
+                        load.event(STREAM_TIMEOUT + PATIENCE)["seconds"] for _ in range(repeat)
+                    ]
+            except CannotMeasure:
+                if running.process.ended(within=0.5):
+                    raise
+                figures[f"{shape}_late"] = mebibytes
+                break
+            figures[f"{shape}_{mebibytes}"] = statistics.median(times)
+        if f"{shape}_64" in figures:
+            figures[shape] = 64 / figures[f"{shape}_64"]
+            figures[f"{shape}_growth"] = figures[f"{shape}_64"] / figures[f"{shape}_16"]
+    return figures
+
+
+def accept(bench: Bench, running: Running) -> Figures:
+    """Connections that are opened, half-closed by the peer and closed by the server."""
+    with running.load("accept", ACTIVE, bench.seconds * WARMUP_SHARE, bench.seconds) as load:
+        figures = _window(running, load, "connections")
+    # The load has to open and close, too, and can be the slower side.
+    return {**figures, "per_core": figures["rate"] / max(figures["cpu"], 0.01)}
+
+
+def memory(bench: Bench, running: Running) -> Figures:
+    """Growth of the resident set for each connection that has done one round trip."""
+    base = ACTIVE
+    with running.load("hold", base, bench.idle, MESSAGE) as load:
+        load.event(PATIENCE)
+        before = running.process.system.memory_info().rss
+        load.proceed()
+        load.event(PATIENCE)
+        grown = running.process.system.memory_info().rss - before
+        load.proceed()
+    return {"bytes": grown / bench.idle}
+
+
+_PREDICATES = ("asynccore", "asynccore-one", "asynccore-both", "pyasyncore-poll", "pyasyncore-both")
+
+ALL = (
+    Workload(
+        "echo",
+        f"Echo, {ACTIVE} connections",
+        f"{MESSAGE}-byte ping-pong on {ACTIVE} connections.",
+        "rate",
+        "requests/s",
+        True,
+        "echo",
+        echo,
+    ),
+    Workload(
+        "idle",
+        f"Echo, {ACTIVE} connections and {{idle}} idle ones",
+        "The same before and after {idle} connections are opened that stay silent, in one server "
+        "process; “kept” is the second rate divided by the first.",
+        "rate",
+        "requests/s",
+        True,
+        "echo",
+        idle,
+    ),
+    Workload(
+        "predicates",
+        "Overridden predicates, {idle} idle connections",
+        "The same with echo classes that override `readable`, or `readable` and `writable`.",
+        "rate",
+        "requests/s",
+        True,
+        "echo",
+        idle,
+        _PREDICATES,
+        _PREDICATES,
+    ),
+    Workload(
+        "stream",
+        "Sending 64 MiB",
+        f"One connection, 64 MiB by one write and by {64 * MIB // SMALL:,} writes of "
+        f"{SMALL // 1024} KiB; the receiver drops the bytes in the kernel. “Growth” is the time "
+        "for 64 MiB divided by the time for 16 MiB: 4 is linear, 16 quadratic.",
+        "one",
+        "MiB/s",
+        True,
+        "stream",
+        stream,
+        (
+            "asynccore",
+            "asynccore-chat",
+            "pyasyncore-poll",
+            "pyasyncore-chat",
+            *("asyncio", "uvloop", "twisted", "gevent", C_SERVER),
+        ),
+        ("asynccore", "asynccore-chat", "asyncio", "uvloop"),
+    ),
+    Workload(
+        "accept",
+        "Accepting and closing",
+        f"{ACTIVE} peers at a time connect, half-close at once and wait for the server to close. "
+        "The load needs about as long as a fast server, so that a rate for each second of server "
+        "CPU stands beside the plain rate and is what is compared.",
+        "per_core",
+        "connections/s of server CPU",
+        True,
+        "echo",
+        accept,
+    ),
+    Workload(
+        "memory",
+        "Memory of an idle connection",
+        "Growth of the server's resident memory, divided by {idle} connections that have done "
+        "one round trip each. Kernel memory is not in it.",
+        "bytes",
+        "bytes",
+        False,
+        "echo",
+        memory,
+        quick=("asynccore", "asyncio", "uvloop"),
+    ),
+)
+
+BY_NAME = {workload.name: workload for workload in ALL}
