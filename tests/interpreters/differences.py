@@ -1,0 +1,15 @@
+"""Tests of the interpreters that expect a defect which asynccore does not have.
+
+Each entry names a test and says which classic behaviour it expects and what happens here
+instead. An entry whose test passes is stale, and the run says so.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# test id -> the reason
+DIFFERENCES: dict[str, str] = {}
+
+if sys.version_info < (3, 12):
+    DIFFERENCES.update({})
