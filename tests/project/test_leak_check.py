@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Every `test_leak_*` must be failed by the check, for the reason written in its docstring;
 # every `test_clean_*` must pass.
-SAMPLE = '''
+SAMPLE = """
 import os
 import socket
 import subprocess
@@ -98,7 +98,7 @@ def test_clean_thread_and_child():
     thread.start()
     thread.join()
     subprocess.run([sys.executable, "-c", ""], check=True)
-'''
+"""
 
 
 @pytest.fixture(scope="module")

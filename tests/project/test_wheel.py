@@ -1,0 +1,99 @@
+"""What the wheel holds: all modules, the typing markers, the licence, the examples; no tests."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from email.message import Message
+from email.parser import Parser
+
+import pytest
+
+from tests.project.checkout import PACKAGES, ROOT, module_files
+
+SOURCES = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", *PACKAGES, "examples")
+
+pytestmark = pytest.mark.xdist_group("wheel")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.Path:
+    """The wheel, built from a copy: setuptools leaves a build folder beside its sources."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(
+                ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        else:
+            shutil.copy(ROOT / name, source)
+    program = f"from setuptools import build_meta; build_meta.build_wheel({str(folder)!r})"
+    built = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:setuptools", "-c", program],
+        cwd=source,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=200,
+    )
+    assert built.returncode == 0, built.stdout
+    (file,) = folder.glob("*.whl")
+    return zipfile.Path(file)
+
+
+def names(wheel: zipfile.Path) -> set[str]:
+    return set(wheel.root.namelist())
+
+
+def dist_info(wheel: zipfile.Path) -> zipfile.Path:
+    (folder,) = (entry for entry in wheel.iterdir() if entry.name.endswith(".dist-info"))
+    return folder
+
+
+def metadata(wheel: zipfile.Path) -> Message:
+    return Parser().parsestr((dist_info(wheel) / "METADATA").read_text(encoding="utf-8"))
+
+
+def test_every_module_is_in_it(wheel: zipfile.Path) -> None:
+    modules = {path.relative_to(ROOT).as_posix() for path in module_files().values()}
+    examples = {f"compat/examples/{path.name}" for path in (ROOT / "examples").glob("*.py")}
+    assert examples
+    packed = {name for name in names(wheel) if name.endswith(".py")}
+    assert packed == modules | examples
+
+
+def test_nothing_else_is_installed(wheel: zipfile.Path) -> None:
+    assert {entry.name for entry in wheel.iterdir()} == {*PACKAGES, dist_info(wheel).name}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_package_is_marked_as_typed(wheel: zipfile.Path, package: str) -> None:
+    assert f"{package}/py.typed" in names(wheel)
+
+
+def test_the_licence_travels_along(wheel: zipfile.Path) -> None:
+    packed = (dist_info(wheel) / "licenses" / "LICENSE").read_text(encoding="utf-8")
+    assert packed == (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert metadata(wheel)["License-Expression"] == "MIT"
+
+
+def test_the_command_is_there(wheel: zipfile.Path) -> None:
+    entries = (dist_info(wheel) / "entry_points.txt").read_text(encoding="utf-8").split("\n")
+    assert "asynccore = compat.cli:main" in entries
+
+
+def test_what_it_needs(wheel: zipfile.Path) -> None:
+    needs = {need.replace(" ", "") for need in metadata(wheel).get_all("Requires-Dist", [])}
+    assert {need for need in needs if "extra==" not in need} == {
+        "pyOpenSSL>=26.0",
+        "certifi",
+        "service-identity",
+        'pyasyncore;python_version>="3.12"',
+        'pyasynchat;python_version>="3.12"',
+    }
+    extras = set(metadata(wheel).get_all("Provides-Extra", []))
+    assert extras == {"twisted", "uvloop", "test", "bench", "docs"}
