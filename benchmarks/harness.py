@@ -22,15 +22,12 @@ import psutil
 
 from benchmarks.machine import Cores
 from benchmarks.native import Tools
+from benchmarks.results import CannotMeasure
 from benchmarks.servers import C_SERVER, Server
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT = 20.0  # seconds for a server to say its port; Twisted alone takes about one
 STOP_TIMEOUT = 5.0  # seconds between SIGTERM and SIGKILL
-
-
-class CannotMeasure(Exception):
-    """A server did not do the work; the text is the reason that goes into the table."""
 
 
 class Process:

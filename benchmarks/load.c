@@ -8,7 +8,7 @@
  * therefore shows the server's own CPU share beside each figure.
  *
  *   load ping   PORT ACTIVE IDLE SIZE WARMUP SECONDS
- *   load stream PORT TOTAL CHUNK REPEAT TIMEOUT
+ *   load stream PORT TOTAL CHUNK WAIT REPEAT TIMEOUT
  *   load accept PORT PARALLEL WARMUP SECONDS
  *   load hold   PORT BASE MORE SIZE
  *
@@ -239,34 +239,51 @@ static int ping(char **a)
     return 0;
 }
 
-static int stream(char **a)
+/* Receive on fd until `due` bytes have come; `flags` may drop or peek at them. */
+static void receive(int fd, long long due, int flags, int64_t begin, double timeout)
 {
     static char buffer[1 << 20];
+    long long got = 0;
+
+    while (got < due) {
+        ssize_t n = recv(fd, buffer, sizeof buffer, flags);
+        if (n == 0)
+            fail("the server closed after %lld of %lld bytes", got, due);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            fail("recv: %s", strerror(errno));
+        if (n > 0)
+            got += n;
+        if (got < due && (double)(now_ns() - begin) / 1e9 > timeout)
+            fail("%lld of %lld bytes in %.0f s", got, due, timeout);
+    }
+}
+
+/* With WAIT, nothing is read before the server has written everything into its own buffers:
+ * once it is in the middle of that, a second connection asks for one byte, and a server of one
+ * thread can only answer that afterwards. */
+static int stream(char **a)
+{
     long long total = atoll(a[0]), chunk = atoll(a[1]);
-    int repeat = atoi(a[2]), fd = open_socket();
-    double timeout = atof(a[3]);
+    int wait = atoi(a[2]), repeat = atoi(a[3]), fd = open_socket(), second = open_socket();
+    double timeout = atof(a[4]);
     struct timeval pause = {.tv_sec = 1};
     char request[64];
     int length = snprintf(request, sizeof request, "%lld %lld\n", total, chunk);
 
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &pause, sizeof pause);
+    setsockopt(second, SOL_SOCKET, SO_RCVTIMEO, &pause, sizeof pause);
     for (int i = 0; i < repeat; i++) {
         int64_t begin = now_ns();
-        long long got = 0;
         if (send(fd, request, (size_t)length, MSG_NOSIGNAL) != length)
             fail("send: %s", strerror(errno));
-        while (got < total) {
-            /* MSG_TRUNC drops the bytes in the kernel: the receiver must not be the limit. */
-            ssize_t n = recv(fd, buffer, sizeof buffer, MSG_TRUNC);
-            if (n == 0)
-                fail("the server closed after %lld of %lld bytes", got, total);
-            if (n < 0 && errno != EAGAIN && errno != EINTR)
-                fail("recv: %s", strerror(errno));
-            if (n > 0)
-                got += n;
-            if ((double)(now_ns() - begin) / 1e9 > timeout && got < total)
-                fail("%lld of %lld bytes in %.0f s", got, total, timeout);
+        if (wait) {
+            receive(fd, 1, MSG_PEEK, begin, timeout);
+            if (send(second, "1 1\n", 4, MSG_NOSIGNAL) != 4)
+                fail("send: %s", strerror(errno));
+            receive(second, 1, 0, begin, timeout);
         }
+        /* MSG_TRUNC drops the bytes in the kernel: the receiver must not be the limit. */
+        receive(fd, total, MSG_TRUNC, begin, timeout);
         printf("{\"event\": \"end\", \"seconds\": %.6f}\n", (double)(now_ns() - begin) / 1e9);
         fflush(stdout);
     }
@@ -347,7 +364,7 @@ static int hold(char **a)
 int main(int count, char **a)
 {
     static const struct { const char *name; int count; int (*run)(char **); } modes[] = {
-        {"ping", 5, ping}, {"stream", 4, stream}, {"accept", 3, accept_load}, {"hold", 3, hold},
+        {"ping", 5, ping}, {"stream", 5, stream}, {"accept", 3, accept_load}, {"hold", 3, hold},
     };
     struct rlimit limit;
 

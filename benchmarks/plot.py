@@ -36,6 +36,8 @@ PANELS = (
           servers.C_SERVER, "C server"),
     Panel("stream", "many", "64 MiB by 4 KiB writes", "throughput ÷ asyncio's",
           "asyncio", "asyncio"),
+    Panel("stream", "wait", "64 MiB by 4 KiB writes to a peer that reads when all are made",
+          "throughput ÷ asyncio's", "asyncio", "asyncio"),
     Panel("accept", "per_core", "Accepting and closing",
           "connections per second of server CPU ÷ uvloop's", "uvloop", "uvloop"),
     Panel("memory", "bytes", "Memory of an idle connection (less is better)",
@@ -62,7 +64,8 @@ def _draw(axes: Any, panel: Panel, rows: list[tuple[str, float | None]], idle: s
     colours = [OURS if label.startswith("asynccore") else PEERS for label in labels]
     drawn = axes.barh(range(len(rows)), heights, color=colours, height=0.7)
     texts = ["cannot" if value is None else f"{value:.2f}" for _, value in rows]
-    axes.bar_label(drawn, labels=texts, padding=3, fontsize=8)
+    for text in axes.bar_label(drawn, labels=texts, padding=4, fontsize=8):
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # over the line
     axes.axvline(1.0, color=LIMIT, linewidth=1.2, linestyle="--", label=f"1 = {panel.line}")
     axes.set_yticks(range(len(rows)), labels, fontsize=8)
     axes.invert_yaxis()

@@ -55,6 +55,14 @@ def _speed(shape: str) -> Cell:
     return cell
 
 
+def _transfers(shape: str, text: str) -> tuple[tuple[str, Cell], ...]:
+    return (
+        (f"{text}, MiB/s", _speed(shape)),
+        ("÷ asyncio", _ratio(shape, "asyncio")),
+        ("growth", _plain(f"{shape}_growth")),
+    )
+
+
 _PERCENT = _plain("cpu", 100, " %")
 _LATENCY: tuple[tuple[str, Cell], ...] = (
     ("median wait, µs", _plain("p50_us")),
@@ -86,12 +94,9 @@ COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
         *_LATENCY,
     ),
     "stream": (
-        ("one write, MiB/s", _speed("one")),
-        ("÷ asyncio", _ratio("one", "asyncio")),
-        ("growth", _plain("one_growth")),
-        ("many writes, MiB/s", _speed("many")),
-        ("÷ asyncio", _ratio("many", "asyncio")),
-        ("growth", _plain("many_growth")),
+        *_transfers("one", "one write"),
+        *_transfers("many", "many"),
+        *_transfers("wait", "many, peer waits"),
     ),
     "accept": (
         ("connections/s", _plain("rate")),

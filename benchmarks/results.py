@@ -8,6 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
+class CannotMeasure(Exception):
+    """A server did not do the work; the text is the reason that goes into the table."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One server measured once with one workload; ``error`` says why there are no figures."""

@@ -6,8 +6,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks.harness import Bench, CannotMeasure
-from benchmarks.results import Results, Sample
+from benchmarks.harness import Bench
+from benchmarks.results import CannotMeasure, Results, Sample
 from benchmarks.servers import BY_NAME
 from benchmarks.workloads import Workload
 

@@ -1,0 +1,116 @@
+"""The arithmetic of a run, and what the report makes of it, from made-up figures."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import plot, report, servers, targets, workloads
+from benchmarks.results import Results, Sample
+
+
+def _results(*samples: Sample) -> Results:
+    return Results("python -m benchmarks", 3, 1.0, 5000, "2026-01-02", samples=list(samples))
+
+
+def _echo(server: str, *rates: float) -> list[Sample]:
+    return [Sample("echo", server, i, {"rate": rate}) for i, rate in enumerate(rates, 1)]
+
+
+def test_ratio_pairs_the_rounds() -> None:
+    # Round 2 is ten times slower for both: the ratio of each round is 2 all the same.
+    results = _results(*_echo("asynccore", 200, 20, 220), *_echo("uvloop", 100, 10, 110))
+    assert results.ratio("echo", "rate", "asynccore", "uvloop") == 2.0
+    assert results.median("echo", "asynccore", "rate") == 200
+
+
+def test_ratio_ignores_rounds_that_lack_a_partner() -> None:
+    results = _results(*_echo("asynccore", 200, 300), *_echo("uvloop", 100))
+    assert results.ratio("echo", "rate", "asynccore", "uvloop") == 2.0
+    assert results.ratio("echo", "rate", "asynccore", "twisted") is None
+
+
+def test_results_survive_json() -> None:
+    failed = Sample("idle", "pyasyncore-select", 1, {}, "ValueError: too many")
+    results = _results(*_echo("c", 1.5), failed)
+    results.versions["c"] = "cc 1"
+    again = Results.from_json(json.loads(json.dumps(results.to_json())))
+    assert again == results
+    assert again.error("idle", "pyasyncore-select") == "ValueError: too many"
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict"), [(95.0, "pass"), (94.0, "miss"), (None, "not measured")]
+)
+def test_verdict_at_least(ours: float | None, verdict: str) -> None:
+    samples = _echo("uvloop", 100) + (_echo("asynccore", ours) if ours else [])
+    target = next(t for t in targets.ALL if (t.workload, t.other) == ("echo", "uvloop"))
+    assert target.verdict(_results(*samples)) == verdict
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(1000.0, "pass"), (1001.0, "miss")])
+def test_verdict_at_most(ours: float, verdict: str) -> None:
+    samples = [
+        Sample("memory", name, 1, {"bytes": size})
+        for name, size in (("asynccore", ours), ("asyncio", 1000.0))
+    ]
+    target = next(t for t in targets.ALL if t.workload == "memory")
+    assert target.verdict(_results(*samples)) == verdict
+
+
+def test_descriptions_agree() -> None:
+    """Every name that a workload, target, column or panel uses exists."""
+    assert set(report.COLUMNS) == set(workloads.BY_NAME)
+    for workload in workloads.ALL:
+        assert {*workload.servers, *workload.quick} <= set(servers.BY_NAME)
+        assert set(workload.quick) <= set(workload.servers)
+    for target in targets.ALL:
+        took_part = workloads.BY_NAME[target.workload].servers
+        assert {target.server, target.other or target.server} <= set(took_part)
+    for panel in plot.PANELS:
+        took_part = workloads.BY_NAME[panel.workload].servers
+        assert panel.other is None or panel.other in took_part
+
+
+def test_table_aligns_and_keeps_the_texts_left() -> None:
+    assert report.table(["a", "bb"], [["xyz", "1"]]).split("\n") == [
+        "| a   | bb |",
+        "| --- | -: |",
+        "| xyz |  1 |",
+    ]
+    assert "| -- |" in report.table(["a", "bb"], [["xyz", "1"]], texts=2)
+
+
+def test_report_names_failures_lateness_and_missing_peers() -> None:
+    results = _results(
+        Sample("idle", "pyasyncore-select", 1, {}, "ValueError: too many"),
+        Sample("stream", "pyasyncore-poll", 1, {"one_late": 64.0, "many": 500.0}),
+        *_echo("asynccore", 100, 90, 110),
+    )
+    results.missing["gevent"] = "gevent is not installed"
+    text = report.document(results, "benchmarks.svg")
+    assert "pyasyncore, select: cannot. `ValueError: too many`" in text
+    assert "64 MiB took over 10 s" in text
+    assert "not measured: gevent is not installed" in text
+    assert "90.0 – 110" in text
+    assert "5,000 idle" in text
+    assert "](benchmarks.svg)" in text
+    assert "{idle}" not in text
+    assert "## Memory" not in text  # was not run
+
+
+def test_summary_is_the_tables() -> None:
+    text = report.summary(_results(*_echo("asynccore", 100)))
+    assert workloads.BY_NAME["echo"].explanation not in text
+    assert "| asynccore " in text
+
+
+def test_bars_show_who_could_not() -> None:
+    failed = Sample("idle", "pyasyncore-select", 1, {}, "ValueError")
+    fine = Sample("idle", "asynccore", 1, {"kept": 0.5})
+    panel = next(p for p in plot.PANELS if p.workload == "idle")
+    assert plot.bars(_results(failed, fine), panel) == [
+        ("asynccore", 0.5),
+        ("pyasyncore, select", None),
+    ]
