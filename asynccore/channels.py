@@ -1,0 +1,100 @@
+"""The map of channels: descriptors and the objects that are called for them.
+
+Any mutable mapping is a map, plain dicts first of all. `ChannelMap`, which the default
+`socket_map` is, behaves as a dict and also tells the engine what changed, so that the engine
+need not compare the whole map before each wait.
+
+An object in a map need not be a dispatcher. It has `readable()`, `writable()`, `accepting` and
+the `handle_*_event` methods, and the key that it is stored under is its descriptor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from typing import Any, TypeVar
+
+Map = MutableMapping[Any, Any]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# Predicates whose answer follows from state that the channel reports when it changes. A channel
+# that has these, and not its own, is asked only after it reported.
+REPORTING_PREDICATES: set[Any] = set()
+
+_MISSING = object()
+
+
+def reports_changes(predicate: _Function) -> _Function:
+    """Declare that a `readable` or `writable` need not be asked unless its channel reported.
+
+    The channel's class then calls `dispatcher.touch()` whenever the answer may have changed.
+    """
+    REPORTING_PREDICATES.add(predicate)
+    return predicate
+
+
+class ChannelMap(dict[Any, Any]):
+    """A dict of descriptors and channels which tells its engine of every change.
+
+    Negative descriptors are refused with `ValueError` (a closed socket's number is -1).
+    """
+
+    __slots__ = ("__weakref__", "engine")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.engine: Any = None  # an engine.Engine, set when the map first needs one
+        super().__init__()
+        if args or kwargs:
+            self.update(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled and copied as what it looks like; an engine belongs to one map and one process.
+        return type(self), (dict(self),)
+
+    def __setitem__(self, fd: Any, channel: Any) -> None:
+        if isinstance(fd, int) and fd < 0:
+            raise ValueError(
+                f"can't map {channel!r} under descriptor {fd}: it is closed, or was never open"
+            )
+        super().__setitem__(fd, channel)
+        if self.engine is not None:
+            self.engine.added(fd)
+
+    def __delitem__(self, fd: Any) -> None:
+        super().__delitem__(fd)
+        if self.engine is not None:
+            self.engine.removed(fd)
+
+    def pop(self, fd: Any, default: Any = _MISSING) -> Any:
+        if fd not in self and default is not _MISSING:
+            return default
+        channel = super().pop(fd)
+        if self.engine is not None:
+            self.engine.removed(fd)
+        return channel
+
+    def popitem(self) -> tuple[Any, Any]:
+        fd, channel = super().popitem()
+        if self.engine is not None:
+            self.engine.removed(fd)
+        return fd, channel
+
+    def clear(self) -> None:
+        fds = list(self)
+        super().clear()
+        if self.engine is not None:
+            for fd in fds:
+                self.engine.removed(fd)
+
+    def setdefault(self, fd: Any, default: Any = None) -> Any:
+        if fd not in self:
+            self[fd] = default
+        return self[fd]
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        for fd, channel in dict(*args, **kwargs).items():
+            self[fd] = channel
+
+    def __ior__(self, other: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> ChannelMap:  # type: ignore[override,misc]
+        self.update(other)
+        return self

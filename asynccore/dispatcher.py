@@ -1,0 +1,502 @@
+"""`dispatcher`: a socket with `handle_*` hooks, which a loop calls when it is ready."""
+
+from __future__ import annotations
+
+import os
+import socket as _socket
+import sys
+import warnings
+from collections.abc import Callable
+from errno import (
+    EAGAIN,
+    EALREADY,
+    EBADF,
+    ECONNABORTED,
+    ECONNRESET,
+    EHOSTUNREACH,
+    EINPROGRESS,
+    EINVAL,
+    EISCONN,
+    EMFILE,
+    ENETDOWN,
+    ENETRESET,
+    ENETUNREACH,
+    ENFILE,
+    ENOBUFS,
+    ENOMEM,
+    ENOTCONN,
+    EPIPE,
+    ESHUTDOWN,
+    ETIMEDOUT,
+    EWOULDBLOCK,
+    errorcode,
+)
+from typing import Any
+
+from . import logs
+from .channels import ChannelMap, Map, reports_changes
+from .engine import Engine, engine_for
+from .namespace import default_map, legacy_name, package
+from .tracebacks import compact_traceback
+
+# What recv() and send() take for the end of the connection: the classic six, and what Linux
+# reports for a peer or a network that is gone (tcp(7), ip(7)), which classic asyncore let
+# through to `handle_error`.
+_DISCONNECTED = frozenset(
+    {
+        ECONNRESET,
+        ENOTCONN,
+        ESHUTDOWN,
+        ECONNABORTED,
+        EPIPE,
+        EBADF,
+        ETIMEDOUT,
+        EHOSTUNREACH,
+        ENETDOWN,
+        ENETUNREACH,
+        ENETRESET,
+    }
+)
+
+# accept(2): the process or the system is out of descriptors or memory.
+_EXHAUSTED = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
+
+# accept(2): what a listener must take for "nobody there", for Linux passes on the new
+# connection's own network errors.
+_NOBODY = frozenset({EWOULDBLOCK, EAGAIN, ECONNABORTED, EHOSTUNREACH, ENETDOWN, ENETUNREACH})
+
+# How long a listener rests after it ran into a limit, in seconds. asyncio's ACCEPT_RETRY_DELAY.
+ACCEPT_PAUSE = 1.0
+
+
+def _strerror(err: int) -> str:
+    """Return the text for an errno, or "Unknown error N" (classic asyncore)."""
+    try:
+        return os.strerror(err)
+    except (ValueError, OverflowError, NameError):
+        if err in errorcode:
+            return errorcode[err]
+        return f"Unknown error {err}"
+
+
+class dispatcher:
+    """A socket with hooks, after classic `asyncore.dispatcher`.
+
+    `sock` is a socket to take over, which is made non-blocking; without it the dispatcher gets
+    one by `create_socket` or `set_socket`. `map` is the mapping that it enters, by default
+    `asynccore.socket_map`.
+
+    Override `handle_read`, `handle_write`, `handle_connect`, `handle_accepted`, `handle_close`,
+    `handle_expt` and `handle_error`, and where need be `readable` and `writable`.
+    """
+
+    debug = False
+    connected = False
+    accepting = False
+    connecting = False
+    closing = False
+    addr: Any = None
+    socket: Any = None
+    family_and_type: tuple[int, int]
+    ignore_log_types = frozenset({"warning"})
+
+    _map: Map
+    _fileno: int | None = None
+    _engine: Engine | None = None
+    _closed = False  # by close(), until it gets another socket
+    _ended = False  # the end was handed to handle_close()
+
+    def __init__(self, sock: Any = None, map: Map | None = None) -> None:
+        self._map = default_map() if map is None else map
+        self._fileno = None
+        if sock:
+            # A socket accepted by somebody else may well be blocking.
+            sock.setblocking(False)
+            self.set_socket(sock, map)
+            self.connected = True
+            try:
+                self.addr = sock.getpeername()
+            except OSError as why:
+                if why.args[0] in (ENOTCONN, EINVAL):
+                    # Not connected yet, or not any more (macOS says EINVAL for the latter).
+                    # The first event will tell which.
+                    self.connected = False
+                else:
+                    self.del_channel(map)
+                    raise
+        else:
+            self.socket = None
+
+    def __repr__(self) -> str:
+        cls = type(self)
+        words = [f"{legacy_name(cls.__module__)}.{cls.__qualname__}"]
+        if self.accepting and self.addr:
+            words.append("listening")
+        elif self.connected:
+            words.append("connected")
+        if self.addr is not None:
+            try:
+                words.append("%s:%d" % self.addr)  # noqa: UP031 - of whatever shape addr is
+            except TypeError:
+                words.append(repr(self.addr))
+        return f"<{' '.join(words)} at {id(self):#x}>"
+
+    def __getattr__(self, name: str) -> Any:
+        # Python 2's dispatcher passed everything else on to its socket, with a warning.
+        sock = self.__dict__.get("socket")
+        if sock is None or name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        try:
+            value = getattr(sock, name)
+        except AttributeError:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}"
+            ) from None
+        warnings.warn(
+            f"{type(self).__name__}.{name} is taken from the socket: write self.socket.{name}",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return value
+
+    # -- maps -----------------------------------------------------------------------------------
+
+    def add_channel(self, map: Map | None = None) -> None:
+        """Enter a map, by default the dispatcher's own."""
+        if map is None:
+            map = self._map
+        map[self._fileno] = self
+        self._engine = engine_for(map)
+
+    def del_channel(self, map: Map | None = None) -> None:
+        """Leave a map, by default the dispatcher's own. Does nothing if it isn't in there."""
+        fd = self._fileno
+        if map is None:
+            map = self._map
+        if fd in map and getattr(map[fd], "socket", self.socket) is self.socket:
+            del map[fd]
+            if fd is not None and not isinstance(map, ChannelMap):
+                # A plain mapping doesn't tell, and the poller must know before the socket closes.
+                engine_for(map).removed(fd)
+        self._fileno = None
+
+    def touch(self) -> None:
+        """Tell the engine that the answer of `readable` or `writable` may have changed."""
+        if self._engine is not None:
+            self._engine.touch(self._fileno)
+
+    # -- sockets --------------------------------------------------------------------------------
+
+    def create_socket(
+        self, family: int = _socket.AF_INET, type: int = _socket.SOCK_STREAM
+    ) -> None:
+        """Make a new non-blocking socket and take it over. Raises `OSError` as `socket` does."""
+        self.family_and_type = family, type
+        sock = package().socket.socket(family, type)
+        sock.setblocking(False)
+        self.set_socket(sock)
+
+    def set_socket(self, sock: Any, map: Map | None = None) -> None:
+        """Take over a socket, or anything with `fileno`, `close` and `getsockopt`.
+
+        It stays blocking if it was. Raises `ValueError` if it is closed.
+        """
+        fd = sock.fileno()
+        if isinstance(fd, int) and fd < 0:
+            raise ValueError(f"can't take over {sock!r}: it is closed")
+        old = self._fileno
+        if old is not None and old != fd and self.__dict__.get("socket") is not sock:
+            # The number of a socket that is given up here must not lead to this channel.
+            owner = self._map if map is None else map
+            if owner.get(old) is self:
+                self.del_channel(map)
+        self._closed = self._ended = False
+        self.socket = sock
+        self._fileno = fd
+        self.add_channel(map)
+        self.touch()
+
+    def set_reuse_addr(self) -> None:
+        """Let the address be bound while old connections linger (SO_REUSEADDR, socket(7))."""
+        try:
+            present = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR)
+            self.socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, present | 1)
+        except OSError:
+            pass
+
+    # -- predicates -----------------------------------------------------------------------------
+
+    @reports_changes
+    def readable(self) -> bool:
+        """Whether to wait for reading: always, unless overridden."""
+        return True
+
+    @reports_changes
+    def writable(self) -> bool:
+        """Whether to wait for writing: always, unless overridden."""
+        return True
+
+    # -- socket calls ---------------------------------------------------------------------------
+
+    def listen(self, num: int) -> None:
+        """Become a listener with a backlog of `num` connections (listen(2))."""
+        self.accepting = True
+        self.socket.listen(num)
+        self.touch()
+
+    def bind(self, addr: Any) -> None:
+        """Bind the socket to an address. Raises `OSError` (bind(2))."""
+        self.addr = addr
+        self.socket.bind(addr)
+
+    def connect(self, address: Any) -> None:
+        """Begin to connect; `handle_connect` follows, or `handle_error` with the `OSError`.
+
+        Raises `OSError` if that can be told at once. A host name is looked up while the loop
+        waits, as the classic one did.
+        """
+        self.connected = False
+        self.connecting = True
+        self._ended = False
+        err = self.socket.connect_ex(address)
+        if err in (EINPROGRESS, EALREADY, EWOULDBLOCK) or (
+            err == EINVAL and sys.platform == "win32"
+        ):
+            self.addr = address
+            self.touch()
+        elif err in (0, EISCONN):
+            self.addr = address
+            self.handle_connect_event()
+            self.touch()
+        else:
+            raise OSError(err, errorcode.get(err, _strerror(err)))
+
+    def accept(self) -> tuple[Any, Any] | None:
+        """Return a new connection and its peer's address, or `None` if there is none (any more).
+
+        Out of descriptors or memory, the listener rests for `ACCEPT_PAUSE` seconds.
+        """
+        try:
+            conn, addr = self.socket.accept()
+        except TypeError:
+            # macOS: accept() may return no address for a peer that has gone.
+            return None
+        except OSError as why:
+            if why.errno in _NOBODY:
+                return None
+            if why.errno in _EXHAUSTED:
+                self.log_info(f"can't accept for {ACCEPT_PAUSE:g} s: {why}", "error")
+                self._rest()
+                return None
+            raise
+        return conn, addr
+
+    def _rest(self) -> None:
+        if self._engine is not None:
+            self._engine.mute(self._fileno, ACCEPT_PAUSE)
+
+    def send(self, data: Any) -> int | None:
+        """Send what fits and return how many bytes that is.
+
+        Returns 0 if nothing fits, or if the connection is gone (then `handle_close` ran).
+        Raises other `OSError`s.
+        """
+        try:
+            count: int = self.socket.send(data)
+        except OSError as why:
+            if why.errno == EWOULDBLOCK:
+                return 0
+            if why.errno in _DISCONNECTED:
+                self._end()
+                return 0
+            raise
+        return count
+
+    def recv(self, buffer_size: int) -> bytes:
+        """Return up to `buffer_size` bytes, or `b''` at the end (then `handle_close` ran).
+
+        Raises `BlockingIOError` if there is nothing yet, and other `OSError`s.
+        """
+        try:
+            data: bytes = self.socket.recv(buffer_size)
+        except OSError as why:
+            if why.errno in _DISCONNECTED:
+                self._end()
+                return b""
+            raise
+        if not data and buffer_size and not self._is_datagram():
+            self._end()
+            return b""
+        return data
+
+    def _is_datagram(self) -> bool:
+        # An empty datagram is no end (udp(7)).
+        return getattr(self.socket, "type", None) == _socket.SOCK_DGRAM
+
+    def _end(self) -> None:
+        """Hand the end of the connection to `handle_close`, once."""
+        if not self._ended:
+            self._ended = True
+            engine, fd = self._engine, self._fileno
+            self.handle_close()
+            if engine is not None and fd is not None and self._fileno == fd and self._ended:
+                # Not closed: perhaps it still has output. There is nothing more to read.
+                engine.mute(fd)
+
+    def close(self) -> None:
+        """Leave the map and close the socket. A second call does nothing.
+
+        Called while a loop runs in another thread, it takes effect there, at once.
+        """
+        engine = self._engine
+        if engine is not None and not self._closed:
+            engine.run_on_loop(self._close)
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self.connected = False
+        self.accepting = False
+        self.connecting = False
+        self._closed = True
+        self.del_channel()
+        if self.socket is not None:
+            try:
+                self.socket.close()
+            except OSError as why:
+                if why.args[0] not in (ENOTCONN, EBADF):
+                    raise
+
+    # -- log ------------------------------------------------------------------------------------
+
+    def log(self, message: Any) -> None:
+        """Write "log: MESSAGE" to the standard error."""
+        logs.emit("info", message)
+        sys.stderr.write(f"log: {message}\n")
+
+    def log_info(self, message: Any, type: str = "info") -> None:
+        """Print "TYPE: MESSAGE", unless the type is in `ignore_log_types`."""
+        logs.emit(type, message)
+        if type not in self.ignore_log_types:
+            print(f"{type}: {message}")
+
+    # -- events, as the loop calls them ---------------------------------------------------------
+
+    def handle_read_event(self) -> None:
+        """Sort out what readiness for reading means: a connection to accept, the end of a
+        connect, or data."""
+        if self.accepting:
+            self.handle_accept()
+        elif self.connected:
+            self.handle_read()
+        else:
+            if self.connecting and not self._connected_still():
+                return
+            self.handle_read()
+
+    def handle_write_event(self) -> None:
+        """Sort out what readiness for writing means: the end of a connect, or room."""
+        if self.accepting:
+            return  # a listener has nothing to write
+        if not self.connected and self.connecting and not self._connected_still():
+            return
+        self.handle_write()
+
+    def _connected_still(self) -> bool:
+        """End a connect, and tell whether the channel survived its `handle_connect`."""
+        sock = self.socket
+        self.handle_connect_event()
+        return self.socket is sock and not self._closed
+
+    def handle_connect_event(self) -> None:
+        """Raise the `OSError` of a connect that failed, or call `handle_connect`."""
+        sock = self.socket
+        err = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        if err != 0:
+            raise OSError(err, _strerror(err))
+        self.handle_connect()
+        if self.socket is sock and not self._closed:
+            self.connected = True
+            self.connecting = False
+
+    def handle_expt_event(self) -> None:
+        """Sort out what an exceptional condition means: an error, or urgent data."""
+        err = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        if err == 0:
+            self.handle_expt()
+        elif self.connecting:
+            # Windows reports a refused connect this way.
+            raise OSError(err, _strerror(err))
+        else:
+            self.handle_close()
+
+    # -- hooks ----------------------------------------------------------------------------------
+
+    def handle_error(self) -> None:
+        """Report the current exception in one line, and close.
+
+        A listener is not closed for what one connection did: it rests for `ACCEPT_PAUSE`.
+        """
+        _, kind, value, trace = compact_traceback()
+        try:
+            name = repr(self)
+        except Exception:
+            name = f"<__repr__(self) failed for object at {id(self):x}>"
+        action = "pausing" if self.accepting else "closing"
+        self.log_info(
+            f"uncaptured python exception, {action} channel {name} ({kind}:{value} {trace})",
+            "error",
+        )
+        if self.accepting:
+            self._rest()
+        else:
+            self.handle_close()
+
+    def handle_expt(self) -> None:
+        """Urgent data arrived (TCP's out-of-band byte)."""
+        self.log_info("unhandled incoming priority event", "warning")
+
+    def handle_read(self) -> None:
+        """There is data to `recv`, or the end of it."""
+        self.log_info("unhandled read event", "warning")
+
+    def handle_write(self) -> None:
+        """There is room to `send`."""
+        self.log_info("unhandled write event", "warning")
+
+    def handle_connect(self) -> None:
+        """The connection is established."""
+        self.log_info("unhandled connect event", "warning")
+
+    def handle_accept(self) -> None:
+        """Somebody wants to connect: accept, and hand the connection to `handle_accepted`.
+
+        If that raises, the connection is closed and the exception goes on to `handle_error`.
+        """
+        pair = self.accept()
+        if pair is not None:
+            sock, addr = pair
+            try:
+                self.handle_accepted(sock, addr)
+            except BaseException:
+                _discard(sock, self._map)
+                raise
+
+    def handle_accepted(self, sock: Any, addr: Any) -> None:
+        """A connection was accepted; `sock` is its socket and `addr` its peer's address."""
+        sock.close()
+        self.log_info("unhandled accepted event", "warning")
+
+    def handle_close(self) -> None:
+        """The connection has ended."""
+        self.log_info("unhandled close event", "warning")
+        self.close()
+
+
+def _discard(sock: Any, map: Map) -> None:
+    """Close a connection whose handler failed, with the channel that it may have got already."""
+    channel = map.get(sock.fileno()) if hasattr(sock, "fileno") else None
+    close: Callable[[], object] = sock.close
+    if channel is not None and getattr(channel, "socket", None) is sock:
+        close = channel.close
+    close()

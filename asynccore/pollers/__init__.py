@@ -1,0 +1,96 @@
+"""The pollers, and the choice between them.
+
+`make(None)` takes the environment's `ASYNCCORE_ENGINE` if it is set, and else the best poller of
+the platform: epoll, kqueue, poll, select, in this order.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from .base import (
+    ERROR,
+    EVENTS_PER_PASS,
+    HANGUP,
+    INVALID,
+    PRIORITY,
+    READ,
+    WRITE,
+    Event,
+    Poller,
+)
+from .select import SelectPoller
+
+__all__ = [
+    "ENGINE_VARIABLE",
+    "ERROR",
+    "EVENTS_PER_PASS",
+    "HANGUP",
+    "INVALID",
+    "PRIORITY",
+    "READ",
+    "WRITE",
+    "Event",
+    "Poller",
+    "available",
+    "check",
+    "default_name",
+    "make",
+]
+
+ENGINE_VARIABLE = "ASYNCCORE_ENGINE"
+
+_POLLERS: dict[str, type[Poller]] = {}
+
+if sys.platform == "linux":
+    from .epoll import EpollPoller
+
+    _POLLERS[EpollPoller.name] = EpollPoller
+elif sys.platform != "win32":
+    from .kqueue import KqueuePoller
+
+    _POLLERS[KqueuePoller.name] = KqueuePoller
+if sys.platform != "win32":
+    from .poll import PollPoller
+
+    _POLLERS[PollPoller.name] = PollPoller
+_POLLERS[SelectPoller.name] = SelectPoller
+
+
+def available() -> tuple[str, ...]:
+    """Return the names of this platform's pollers, the best one first."""
+    return tuple(_POLLERS)
+
+
+def default_name() -> str:
+    """Return the name that `make(None)` would use now.
+
+    Raises `ValueError` if `ASYNCCORE_ENGINE` names no poller of this platform.
+    """
+    name = os.environ.get(ENGINE_VARIABLE)
+    if not name:
+        return available()[0]
+    check(name, f"{ENGINE_VARIABLE}={name}")
+    return name
+
+
+def make(name: str | None = None) -> Poller:
+    """Return a new poller: the named one, or the default.
+
+    Raises `ValueError` for a name that is not in `available()`.
+    """
+    if name is None:
+        name = default_name()
+    else:
+        check(name)
+    return _POLLERS[name]()
+
+
+def check(name: str, said: str | None = None) -> None:
+    """Raise `ValueError` if `name` is no poller of this platform; `said` is how to quote it."""
+    if name not in _POLLERS:
+        raise ValueError(
+            f"unknown engine {said or repr(name)}: this platform has {', '.join(_POLLERS)}; "
+            f"leave it out for the default, {available()[0]}"
+        )

@@ -1,0 +1,90 @@
+"""What every poller offers to the engine, and the readiness bits they speak.
+
+A poller keeps one copy of what the kernel was told (`interest`) and changes it only after the
+system call succeeded. The bits are those of poll(2), which are the same numbers on Linux, macOS,
+the BSDs and Solaris; a poller whose system call speaks otherwise translates.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+# poll(2): POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL.
+READ = 0x01
+PRIORITY = 0x02
+WRITE = 0x04
+ERROR = 0x08
+HANGUP = 0x10
+INVALID = 0x20
+
+# More than this many events are left to the next pass: measured with 1,000 busy dispatchers
+# beside one other connection, whose 99th percentile was 3.5 ms at 64, 12-15 ms at 256 and
+# 25-30 ms at 1,024, at the same throughput.
+EVENTS_PER_PASS = 64
+
+Event = tuple[int, int]
+
+
+class Poller:
+    """Readiness of descriptors, by one system call.
+
+    `interest` maps a descriptor to the bits (`READ`, `PRIORITY`, `WRITE`) that are waited for.
+    A descriptor without interest is not in it, and not in the kernel's set either: most pollers
+    report hang-ups for an empty interest and would spin.
+    """
+
+    name: ClassVar[str]
+    interest: dict[int, int]
+
+    def __init__(self) -> None:
+        self.interest = {}
+        self._turn = 0
+
+    def set(self, fd: int, mask: int) -> None:
+        """Wait for `mask` on `fd` from now on; a mask of 0 takes the descriptor out.
+
+        Taking out never fails, for the descriptor may be closed already. Otherwise an `OSError`
+        (EBADF: no such descriptor) or `ValueError` (the poller can't hold it) is raised, and the
+        interest stays as it was.
+        """
+        raise NotImplementedError
+
+    def wait(self, timeout: float | None) -> list[Event]:
+        """Return at most `EVENTS_PER_PASS` pairs of a descriptor and its readiness bits.
+
+        `timeout` is in seconds; `None` waits for an event however long it takes.
+        """
+        raise NotImplementedError
+
+    def verify(self, fd: int) -> bool:
+        """Tell whether `fd`, which is in `interest`, is still open, and watch it again if the
+        kernel has dropped it (closed behind our back and opened anew under the same number)."""
+        raise NotImplementedError
+
+    def fileno(self) -> int:
+        """Return a descriptor that polls readable while events wait, or -1 if there is none."""
+        return -1
+
+    def close(self) -> None:
+        """Give up the kernel's resources. The poller is not used afterwards."""
+
+    def after_fork(self) -> None:
+        """Let go, in a forked child, of what the parent goes on using."""
+        self.close()
+
+    def share(self, events: list[Event]) -> list[Event]:
+        """Cut `events` to one pass, beginning where the last cut ended, so that none starves.
+
+        For system calls that report everything, always in the same order.
+        """
+        if len(events) <= EVENTS_PER_PASS:
+            return events
+        start = self._turn % len(events)
+        self._turn = start + EVENTS_PER_PASS
+        return (events[start:] + events[:start])[:EVENTS_PER_PASS]
+
+
+def milliseconds(timeout: float | None) -> int | None:
+    """Convert seconds to whole milliseconds, rounded up so that a short wait never spins."""
+    return None if timeout is None else math.ceil(timeout * 1000)

@@ -1,0 +1,115 @@
+"""epoll(7), the default on Linux.
+
+Facts. The kernel keeps the interest set, so a wait costs by the descriptors that are ready, not
+by those that are watched. It keeps it by open file description, not by number: closing the last
+number of a description takes it out silently, closing one while a duplicate lives on does not.
+Regular files and directories are refused with EPERM.
+
+Consequence. Descriptors are taken out before they are closed (the engine sees to it), `verify`
+asserts the registration again, and what is refused is reported as ready at every wait, which is
+what select(2) says of such files.
+
+Trade-off. Level-triggered, though edge-triggered would save a few calls: a handler may read as
+little as it likes, as classic handlers do, and is told again.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import sys
+
+from .base import ERROR, EVENTS_PER_PASS, HANGUP, Event, Poller
+
+if sys.platform == "linux":
+    # Taken at import: gevent's monkey patching deletes `select.epoll`.
+    from select import epoll as _epoll
+
+    class EpollPoller(Poller):
+        """Readiness by epoll(7)."""
+
+        name = "epoll"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._epoll = _epoll()
+            self._always: dict[int, int] = {}
+
+        def set(self, fd: int, mask: int) -> None:
+            known = self.interest.get(fd)
+            if mask == 0:
+                if known is not None:
+                    self._remove(fd)
+                return
+            if fd in self._always:
+                self._always[fd] = mask
+            elif known is None:
+                self._register(fd, mask)
+            else:
+                try:
+                    self._epoll.modify(fd, mask)
+                except FileNotFoundError:
+                    # ENOENT: the number was closed and opened anew since.
+                    self._register(fd, mask)
+            self.interest[fd] = mask
+
+        def _register(self, fd: int, mask: int) -> None:
+            try:
+                self._epoll.register(fd, mask)
+            except FileExistsError:
+                # EEXIST: it came back under the same number, by a duplicate for example.
+                self._epoll.modify(fd, mask)
+            except PermissionError:
+                # EPERM: a regular file or directory, always ready.
+                self._always[fd] = mask
+
+        def _remove(self, fd: int) -> None:
+            del self.interest[fd]
+            if self._always.pop(fd, None) is not None:
+                return
+            try:
+                self._epoll.unregister(fd)
+            except (OSError, ValueError):
+                # Closed already: the kernel has forgotten it by itself.
+                pass
+
+        def wait(self, timeout: float | None) -> list[Event]:
+            if not self._always:
+                return self._epoll.poll(timeout, EVENTS_PER_PASS)
+            events = list(self._always.items()) + self._epoll.poll(0, EVENTS_PER_PASS)
+            return self.share(events)
+
+        def verify(self, fd: int) -> bool:
+            if fd in self._always:
+                return _is_open(fd)
+            try:
+                self._epoll.modify(fd, self.interest[fd])
+            except FileNotFoundError:
+                try:
+                    self._register(fd, self.interest[fd])
+                except OSError:
+                    return False
+            except OSError as why:
+                if why.errno != errno.EBADF:
+                    raise
+                return False
+            return True
+
+        def fileno(self) -> int:
+            return self._epoll.fileno()
+
+        def close(self) -> None:
+            self._epoll.close()
+            self.interest = {}
+
+    assert (ERROR, HANGUP) == (select.EPOLLERR, select.EPOLLHUP)
+
+
+def _is_open(fd: int) -> bool:
+    import os
+
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True

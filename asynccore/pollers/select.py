@@ -1,0 +1,68 @@
+"""select(2): everywhere, for descriptors below FD_SETSIZE only (1,024 on Linux and macOS)."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+
+from .base import INVALID, PRIORITY, READ, WRITE, Event, Poller
+
+# FD_SETSIZE of glibc, musl and Apple's libc. On Windows it counts sockets, of any number.
+_FD_SETSIZE = 1024
+
+# Taken at import: gevent's monkey patching replaces it.
+_select = select.select
+
+
+class SelectPoller(Poller):
+    """Readiness by select(2)."""
+
+    name = "select"
+
+    def set(self, fd: int, mask: int) -> None:
+        if not mask:
+            self.interest.pop(fd, None)
+            return
+        if sys.platform != "win32" and fd not in self.interest:
+            if fd >= _FD_SETSIZE:
+                raise ValueError(
+                    f"select() can't watch descriptor {fd}, only numbers below {_FD_SETSIZE}; "
+                    "use the poller 'poll' or the platform's default"
+                )
+            os.fstat(fd)
+        self.interest[fd] = mask
+
+    def wait(self, timeout: float | None) -> list[Event]:
+        reading = [fd for fd, mask in self.interest.items() if mask & READ]
+        writing = [fd for fd, mask in self.interest.items() if mask & WRITE]
+        if sys.platform == "win32" and not self.interest:
+            # Winsock refuses three empty sets. The caller waits again if time is left.
+            time.sleep(1.0 if timeout is None else min(timeout, 1.0))
+            return []
+        try:
+            ready = _select(reading, writing, list(self.interest), timeout)
+        except OSError:
+            gone = [(fd, INVALID) for fd in self.interest if not _is_open(fd)]
+            if not gone:
+                raise
+            return self.share(gone)
+        masks: dict[int, int] = {}
+        for bit, fds in zip((READ, WRITE, PRIORITY), ready, strict=True):
+            for fd in fds:
+                masks[fd] = masks.get(fd, 0) | bit
+        return self.share(list(masks.items()))
+
+    def verify(self, fd: int) -> bool:
+        # select(2) takes numbers, so nothing can be dropped; EBADF tells of closed ones.
+        return True
+
+
+def _is_open(fd: int) -> bool:
+    """Ask select itself, for on Windows a socket is no file descriptor."""
+    try:
+        _select([fd], [], [], 0)
+    except (OSError, ValueError):
+        return False
+    return True

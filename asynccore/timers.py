@@ -1,0 +1,159 @@
+"""Timers: a heap of the callbacks that wait for their time.
+
+Facts. Timeouts are set and cancelled far more often than they expire. `heapq` can't take an
+entry out of the middle.
+
+Consequence. A cancelled timer stays in the heap, empty, until its time comes or until cancelled
+ones are the larger half; then the heap is built anew from the rest. A timer that is put off
+keeps its entry, and is put in again when the old time comes.
+
+Trade-off. Memory for at most as many cancelled timers as live ones, and O(1) amortised for
+cancelling and putting off.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+# Below this number of entries a rebuild isn't worth its overhead; asyncio uses the same value.
+_FEW = 100
+
+
+class Timer:
+    """A callback that runs once, at its time, unless it is cancelled before.
+
+    Made by `asynccore.call_later` and `asynccore.call_at`.
+    """
+
+    __slots__ = ("_entry", "_timers", "args", "callback", "delay", "when")
+
+    def __init__(
+        self,
+        timers: Timers,
+        when: float,
+        delay: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+    ) -> None:
+        self.when = when
+        self.delay = delay
+        self.callback: Callable[..., object] | None = callback
+        self.args = args
+        self._timers = timers
+        self._entry: _Entry | None = None  # the one in the heap that counts
+
+    @property
+    def active(self) -> bool:
+        """Whether the callback is still to run."""
+        return self.callback is not None
+
+    def cancel(self) -> None:
+        """Don't run the callback. Has no effect once it ran."""
+        if self.callback is not None:
+            self.callback = None
+            self.args = ()
+            self._timers.cancelled(self)
+
+    def reset(self, delay: float | None = None) -> None:
+        """Run `delay` seconds from now instead; without `delay`, as long as when it was made.
+
+        Raises `RuntimeError` if the timer is no longer active.
+        """
+        if self.callback is None:
+            raise RuntimeError(f"{self!r} can't be reset: make a new timer")
+        if delay is not None:
+            self.delay = delay
+        self.when = self._timers.clock() + self.delay
+        if self._entry is not None and self.when < self._entry[0]:
+            self._timers.add(self)
+
+    def __repr__(self) -> str:
+        if self.callback is None:
+            return "<Timer, done>"
+        name = getattr(self.callback, "__qualname__", None) or repr(self.callback)
+        left = self.when - self._timers.clock()
+        return f"<Timer {name} in {left:.3f} s>"
+
+
+_Entry = tuple[float, int, Timer]
+
+
+class Timers:
+    """The timers of one engine, by the clock given."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._heap: list[_Entry] = []
+        self._order = itertools.count()  # timers of the same time run in the order they were made
+        self._dead = 0
+
+    def __len__(self) -> int:
+        return len(self._heap) - self._dead
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> Timer:
+        """Return a new timer for the time `when` of the clock."""
+        return self.add(self.new(when, callback, args))
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
+        """Return a new timer for `delay` seconds from now."""
+        return self.call_at(self.clock() + delay, callback, *args)
+
+    def new(self, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> Timer:
+        """Return a timer that is still to be handed to `add`.
+
+        Raises `TypeError` if the callback can't be called, `ValueError` if `when` is not a number.
+        """
+        if not callable(callback):
+            raise TypeError(f"a timer needs something to call, not {callback!r}")
+        if when != when:
+            raise ValueError("a timer's time can't be NaN")
+        return Timer(self, when, when - self.clock(), callback, args)
+
+    def add(self, timer: Timer) -> Timer:
+        """Put a timer in the heap by its time; an entry that it had before is dead from now on."""
+        if timer._entry is not None:
+            self._dead += 1
+        timer._entry = (timer.when, next(self._order), timer)
+        heapq.heappush(self._heap, timer._entry)
+        return timer
+
+    def cancelled(self, timer: Timer) -> None:
+        """Count a timer that was cancelled, and clear the dead ones out once they prevail."""
+        if timer._entry is None:
+            return
+        timer._entry = None
+        self._dead += 1
+        if self._dead > _FEW and self._dead * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2]._entry is entry]
+            heapq.heapify(self._heap)
+            self._dead = 0
+
+    def next(self) -> float | None:
+        """Return the time of the next timer, or `None` if there is none."""
+        heap = self._heap
+        while heap:
+            entry = heap[0]
+            when, _, timer = entry
+            if timer._entry is not entry:
+                heapq.heappop(heap)
+                self._dead -= 1
+            elif timer.when > when:
+                heapq.heappop(heap)
+                timer._entry = None
+                self.add(timer)
+            else:
+                return when
+        return None
+
+    def pop_due(self, now: float) -> Timer | None:
+        """Take out and return the next timer whose time has come, or return `None`."""
+        when = self.next()
+        if when is None or when > now:
+            return None
+        timer = heapq.heappop(self._heap)[2]
+        timer._entry = None
+        return timer
