@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import select
 import socket
 import sys
 import threading
@@ -179,16 +178,10 @@ def no_leaks() -> Iterator[None]:
 
 
 def available_pollers() -> tuple[str, ...]:
-    """Return the names of the pollers of this platform, the best first.
+    """Return the names of the pollers of this platform, the best first."""
+    from asynccore import pollers
 
-    The package's own answer where it gives one; otherwise what the `select` module offers.
-    """
-    try:
-        from asynccore import pollers
-
-        return tuple(pollers.available())
-    except (ImportError, AttributeError):
-        return tuple(n for n in ("epoll", "kqueue", "poll", "select") if hasattr(select, n))
+    return tuple(pollers.available())
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -44,18 +44,22 @@ def texts() -> list[tuple[str, str]]:
 
 
 def test_the_version_is_written_once() -> None:
-    version = settings()["project"]["version"]
+    source = (ROOT / "asynccore" / "__init__.py").read_text(encoding="utf-8")
+    (version,) = re.findall(r'^__version__ = "(.+)"$', source, re.MULTILINE)
     code = (".py", ".toml", ".cfg", ".ini")
     places = [
         name
         for name, text in texts()
         if name.endswith(code) and re.search(rf"(?<![\w.]){re.escape(version)}(?![\w.])", text)
     ]
-    assert places == ["pyproject.toml"]
+    assert places == ["asynccore/__init__.py"]
 
 
 def test_setup_cfg_holds_only_what_only_setuptools_reads() -> None:
-    assert all(section.startswith("options") for section in config("setup.cfg").sections())
+    setup = config("setup.cfg")
+    sections = {name.partition(".")[0] for name in setup.sections()}
+    assert sections == {"metadata", "options"}
+    assert dict(setup["metadata"]) == {"version": "attr: asynccore.__version__"}
     assert "setuptools" not in settings()["tool"]
 
 
