@@ -81,7 +81,7 @@ def _has_children() -> bool:
 
 def _socket_maps() -> dict[str, MutableMapping[int, Any]]:
     """The global maps of whichever implementations are loaded, by module name."""
-    maps = {}
+    maps: dict[str, MutableMapping[int, Any]] = {}
     for name in ("asynccore", "asyncore"):
         module = sys.modules.get(name)
         found = getattr(module, "socket_map", None)

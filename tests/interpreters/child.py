@@ -105,8 +105,7 @@ class Collector(unittest.TestResult):
 
 def main(suite_name: str, implementation: str, result_file: str, *selectors: str) -> None:
     stand_ins: dict[str, str] = {} if implementation == "original" else json.loads(implementation)
-    from test import support
-
+    support: Any = importlib.import_module("test.support")
     support.use_resources = []  # no network, no minutes-long tests
     waited: set[str] = set()
     if "asynccore" in stand_ins.values():

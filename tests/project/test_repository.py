@@ -21,7 +21,8 @@ SETUP_BLOCK = re.compile(r"^<!-- setup -->\n+```sh\n(.*?)\n```$", re.MULTILINE |
 
 
 def settings() -> dict[str, Any]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return found
 
 
 def config(name: str) -> configparser.ConfigParser:

@@ -1,0 +1,89 @@
+"""A program as a user with `mypy --strict` writes it. Checked by tox's `types`, never run.
+
+What must be seen from outside: that every public name is exported, that the classic idioms need
+no `type: ignore`, and that what is returned is not `Any` where it need not be.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import asynccore
+import compat
+from asynccore import asynchat, smtpd
+
+if TYPE_CHECKING:
+    from typing_extensions import assert_type
+
+
+class EchoHandler(asynccore.dispatcher_with_send):
+    def handle_read(self) -> None:
+        data = self.recv(8192)
+        assert_type(data, bytes)
+        self.send(data)
+
+
+class EchoServer(asynccore.dispatcher):
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__()
+        self.create_socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.set_reuse_addr()
+        self.bind((host, port))
+        self.listen(5)
+
+    def readable(self) -> bool:
+        return self.accepting
+
+    def handle_accepted(self, sock: socket.socket, addr: tuple[str, int]) -> None:
+        EchoHandler(sock)
+
+
+class LineReader(asynchat.async_chat):
+    def __init__(self, sock: socket.socket, map: dict[int, object]) -> None:
+        super().__init__(sock, map)
+        self.lines: list[bytes] = []
+        self.received: list[bytes] = []
+        self.set_terminator(b"\r\n")
+
+    def collect_incoming_data(self, data: bytes) -> None:
+        self.received.append(data)
+
+    def found_terminator(self) -> None:
+        self.lines.append(b"".join(self.received))
+        self.received.clear()
+        self.push(b"250 ok\r\n")
+        self.push_with_producer(asynchat.simple_producer(b"more"))
+        self.close_when_done()
+
+
+class Sink(smtpd.SMTPServer):
+    def process_message(
+        self,
+        peer: tuple[str, int],
+        mailfrom: str,
+        rcpttos: list[str],
+        data: bytes | str,
+        **kwargs: object,
+    ) -> str | None:
+        return None
+
+
+def program() -> None:
+    compat.install(engine="epoll")
+    EchoServer("127.0.0.1", 0)
+    Sink(("127.0.0.1", 0), None)
+    timer = asynccore.call_later(1.5, print, "later")
+    assert_type(timer, asynccore.Timer)
+    timer.reset(2.0)
+    assert_type(timer.active, bool)
+    timer.cancel()
+    asynccore.call_soon_threadsafe(asynccore.stop)
+    try:
+        asynccore.loop(timeout=1.0, count=3, poller="epoll")
+        asynccore.loop(30.0, True, {}, 1)
+    except asynccore.ExitNow:
+        asynccore.close_all(ignore_all=True)
+    if isinstance(asynccore.socket_map.get(0), asynccore.dispatcher):
+        asynccore.poll(0.0)
+    compat.uninstall()
