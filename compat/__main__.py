@@ -1,0 +1,9 @@
+"""`python -m compat`: the same command line as `asynccore` and `python -m asynccore`."""
+
+from __future__ import annotations
+
+import sys
+
+from compat.cli import main
+
+sys.exit(main())

@@ -1,0 +1,140 @@
+"""The command line `asynccore`, also `python -m asynccore` and `python -m compat`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+
+from compat import demo, enabling, runner
+
+# What argparse uses for a command line that makes no sense, and Python for a missing script.
+USAGE_ERROR = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line on `argv` (default: `sys.argv[1:]`); return the exit status.
+
+    Raises SystemExit, as argparse does, after --help, --version and usage errors.
+    """
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        status: int = arguments.action(arguments)
+    except (ValueError, runner.CannotRun) as problem:
+        print(f"asynccore {arguments.command}: {problem}", file=sys.stderr)
+        return USAGE_ERROR
+    except (enabling.Refused, OSError) as problem:
+        print(f"asynccore {arguments.command}: {problem}", file=sys.stderr)
+        return 1
+    return status
+
+
+def version() -> str:
+    """Return the version of the installed distribution, or say that there is none."""
+    try:
+        return importlib.metadata.version("asynccore")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="asynccore",
+        description="Run programs written for asyncore, asynchat and smtpd on today's Python.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"asynccore {version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands)
+    for name, action, summary in (
+        ("enable", _enable, "make 'python SCRIPT' itself work in this virtual environment"),
+        ("disable", _disable, "undo enable"),
+    ):
+        command = commands.add_parser(name, help=summary, description=summary)
+        where = command.add_mutually_exclusive_group()
+        where.add_argument(
+            "--user",
+            dest="where",
+            action="store_const",
+            const="user",
+            help="outside a virtual environment: for every program you run with this Python",
+        )
+        where.add_argument(
+            "--system",
+            dest="where",
+            action="store_const",
+            const="system",
+            help="outside a virtual environment: for every program anybody runs with this Python",
+        )
+        command.set_defaults(action=action)
+    _add_demo(commands)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "run",
+        help="run a program under the legacy names",
+        description="Run a program as Python would, with asynccore for asyncore, asynchat and"
+        " smtpd, in its child processes too.",
+        usage="asynccore run [--engine ENGINE] (SCRIPT | -m MODULE | -c CODE) [ARG ...]",
+        epilog="Options of Python itself go before: python -u -m asynccore run SCRIPT",
+        allow_abbrev=False,
+    )
+    _add_engine(command)
+    # Everything from here on belongs to the program, whatever it looks like.
+    command.add_argument("-m", dest="module", help="a module to run", nargs=argparse.REMAINDER)
+    command.add_argument("-c", dest="code", help="code to run", nargs=argparse.REMAINDER)
+    command.add_argument(
+        "script",
+        metavar="SCRIPT",
+        help="a file, a folder or a zip file with a __main__.py, or - for the standard input",
+        nargs=argparse.REMAINDER,
+    )
+    command.set_defaults(action=_run, fail=command.error)
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "demo",
+        help="start unmodified classic programs, talk to them, say what happened",
+        description="Start each example program by 'asynccore run' and talk to it as a client.",
+    )
+    _add_engine(command)
+    command.set_defaults(action=_demo)
+
+
+def _add_engine(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--engine",
+        help="the default engine of the program (default: the best of this platform)",
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.module is not None:
+        program = ["-m", *arguments.module]
+    elif arguments.code is not None:
+        program = ["-c", *arguments.code]
+    elif arguments.script:
+        program = arguments.script
+    else:
+        arguments.fail("what to run is missing: SCRIPT, -m MODULE or -c CODE")
+    options = runner.interpreter_options(sys.orig_argv, len(sys.argv) - 1)
+    return runner.run(program, options, arguments.engine)
+
+
+def _enable(arguments: argparse.Namespace) -> int:
+    print(enabling.enable(enabling.site_packages(arguments.where)))
+    return 0
+
+
+def _disable(arguments: argparse.Namespace) -> int:
+    print(enabling.disable(enabling.site_packages(arguments.where)))
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    return demo.main(arguments.engine)

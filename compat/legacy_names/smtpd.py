@@ -1,0 +1,5 @@
+"""`smtpd` for programs started by `asynccore run` and by an enabled environment."""
+
+import _asynccore_names  # type: ignore[import-not-found]  # beside this file, or in site-packages
+
+_asynccore_names.hand_over("smtpd", __name__, __file__)

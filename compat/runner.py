@@ -1,0 +1,108 @@
+"""`asynccore run`: a program under the legacy names, otherwise as Python itself runs it.
+
+*Facts.* `sys.argv`, `sys.path[0]`, the identity of `__main__`, folders and zip files as programs,
+tracebacks without foreign frames, exit status, death by a signal, the wording of Python's own
+errors: the interpreter gets all of these right when it is asked to run the program, and every
+imitation inside a running process gets some of them wrong.
+*Consequence.* Nothing is imitated. The process becomes `python SCRIPT ARG…`, with an environment
+in which the legacy names lead to asynccore; child processes inherit the environment, and so the
+names.
+*Trade-off.* An interpreter starts twice, and one folder more is in `sys.path`. What Python is
+told to ignore the environment by (-E, -I) cannot work, and is refused.
+"""
+
+from __future__ import annotations
+
+import getopt
+import os
+import string
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from compat import engines
+
+# Holds asyncore.py, asynchat.py and smtpd.py, which hand over to asynccore.
+NAMES_FOLDER = Path(__file__).absolute().parent / "legacy_names"
+
+
+# Python's options as in its manual, section "Command line and environment". Letters that a
+# later version may add are taken for flags.
+_SHORT_OPTIONS = "".join(f"{c}:" if c in "cmWX" else c for c in string.ascii_letters)
+_LONG_OPTIONS = ["check-hash-based-pycs="]
+
+
+class CannotRun(Exception):
+    """The program cannot be run under the legacy names; the text says why."""
+
+
+def environment(inherited: Mapping[str, str], engine: str | None = None) -> dict[str, str]:
+    """Return `inherited` with the legacy names in it, and `engine` as the default engine.
+
+    Raises ValueError for an engine that cannot be used here, CannotRun where the folder cannot
+    be named in PYTHONPATH.
+    """
+    folder = str(NAMES_FOLDER)
+    if os.pathsep in folder:
+        raise CannotRun(f"{folder} cannot stand in PYTHONPATH, as it contains {os.pathsep!r}")
+    changed = dict(inherited)
+    others = changed.get("PYTHONPATH", "")
+    if others.split(os.pathsep)[0] != folder:
+        changed["PYTHONPATH"] = folder + os.pathsep + others if others else folder
+    if engine is not None:
+        changed[engines.VARIABLE] = engines.check(engine)
+    return changed
+
+
+def interpreter_options(command_line: Sequence[str], arguments: int) -> list[str]:
+    """Return the options that Python itself was started with.
+
+    `command_line` is `sys.orig_argv`, whose last `arguments` items belong to the program. Before
+    them stands what was started: a file, or -m or -c with its operand, perhaps in one cluster
+    with other options (`python -um asynccore`).
+    """
+    found, _ = getopt.getopt(
+        list(command_line[1 : len(command_line) - arguments]), _SHORT_OPTIONS, _LONG_OPTIONS
+    )
+    options = []
+    for option, operand in found:
+        if option in ("-W", "-X") or option.startswith("--"):
+            options += [option, operand]
+        elif option not in ("-c", "-m"):
+            options.append(option)
+    return options
+
+
+def run(program: Sequence[str], options: Sequence[str] = (), engine: str | None = None) -> int:
+    """Run `python OPTIONS PROGRAM…` under the legacy names.
+
+    `program` starts with a script, `-m` and a module, or `-c` and code. On POSIX this process
+    becomes the program and the call does not return; elsewhere the program is waited for, and
+    its exit status returned.
+
+    Raises CannotRun, and ValueError as `environment` does.
+    """
+    if sys.flags.ignore_environment:
+        raise CannotRun(
+            "python -E and -I ignore the environment, through which the legacy names are passed;"
+            " leave the option out, or use 'asynccore enable' in a virtual environment"
+        )
+    if not sys.executable:
+        raise CannotRun("this Python does not know its own executable")
+    return _become([sys.executable, *options, *program], environment(os.environ, engine))
+
+
+def _become(command: list[str], env: dict[str, str]) -> int:
+    if sys.platform == "win32":
+        # exec on Windows starts a second process and ends the first, whose parent then believes
+        # that the program has ended. A Ctrl-C goes to both: the program decides what it means.
+        with subprocess.Popen(command, env=env) as child:
+            while True:
+                try:
+                    return child.wait()
+                except KeyboardInterrupt:
+                    continue
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(command[0], command, env)

@@ -1,0 +1,58 @@
+"""Interpreters as a user would start them, away from this checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import asynccore
+
+# A bound for children that hang; they all take a fraction of a second.
+PATIENCE = 60
+
+Result = tuple[int, str, str]
+Python = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def asynccore_root() -> Path:
+    """The folder from which asynccore was imported: site-packages or a checkout."""
+    assert asynccore.__file__ is not None
+    return Path(asynccore.__file__).parent.parent
+
+
+@pytest.fixture
+def user_environment(asynccore_root: Path) -> dict[str, str]:
+    """The environment of a user in whose Python asynccore is installed."""
+    ours = ("PYTHON", "ASYNCCORE")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    if asynccore_root.name not in ("site-packages", "dist-packages"):
+        env["PYTHONPATH"] = str(asynccore_root)
+    return env
+
+
+@pytest.fixture
+def python(tmp_path: Path, user_environment: dict[str, str]) -> Python:
+    """Run the interpreter in tmp_path; return (exit status, stdout, stderr)."""
+
+    def run(*arguments: object, executable: object = sys.executable, **changes: Any) -> Result:
+        done = subprocess.run(
+            [str(executable), *map(str, arguments)],
+            cwd=changes.get("cwd", tmp_path),
+            env={**user_environment, **changes.get("env", {})},
+            input=changes.get("input", ""),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=PATIENCE,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
