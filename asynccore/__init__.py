@@ -33,11 +33,11 @@ from errno import errorcode as errorcode
 
 from .buffered import dispatcher_with_send as dispatcher_with_send
 from .channels import ChannelMap as ChannelMap
-from .dispatcher import _DISCONNECTED as _DISCONNECTED
-from .dispatcher import _strerror as _strerror
 from .dispatcher import dispatcher as dispatcher
-from .engine import RERAISED as _reraised_exceptions
-from .engine import ExitNow as ExitNow
+from .errors import _DISCONNECTED as _DISCONNECTED
+from .errors import RERAISED
+from .errors import ExitNow as ExitNow
+from .errors import _strerror as _strerror
 from .logs import use_logging as use_logging
 from .loop import _exception as _exception
 from .loop import call_at as call_at
@@ -62,8 +62,10 @@ if sys.platform != "win32":
 
 __version__ = "0.1.0"
 
+_reraised_exceptions = RERAISED
+
 # A program may keep it, copy it, change it, or put its own mapping in its place.
 try:
-    socket_map = socket_map  # type: ignore[has-type,used-before-def] # reloaded: keep the channels
+    socket_map = socket_map  # type: ignore[has-type] # reloaded: keep the channels
 except NameError:
     socket_map = ChannelMap()

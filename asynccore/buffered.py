@@ -10,6 +10,7 @@ they are sent, and wholly only when somebody reads `out_buffer`.
 from __future__ import annotations
 
 from collections import deque
+from threading import get_ident
 from typing import Any
 
 from .channels import Map, reports_changes
@@ -124,18 +125,28 @@ class dispatcher_with_send(dispatcher):
         """Whether something is to be sent, or the connection not yet established."""
         return not self.connected or self._output.size
 
-    def send(self, data: Any) -> None:  # type: ignore[override]
+    def send(self, data: Any) -> None:
         """Send `data`, now or as soon as the socket takes it. Safe from any thread.
 
         Raises `TypeError` if it is not bytes-like.
         """
         if self.debug:
             self.log_info(f"sending {data!r}")
+        if type(data) is not bytes:
+            data = _as_bytes(data)
         engine = self._engine
-        if engine is None:
-            self._send(_as_bytes(data))
+        if engine is not None and engine.owner != get_ident():
+            engine.run_on_loop(self._send, data)
+        elif self._output.size or not data:
+            self._send(data)
         else:
-            engine.run_on_loop(self._send, _as_bytes(data))
+            # The usual case, without a detour through the buffer.
+            try:
+                count = self.socket.send(data)
+            except OSError as why:
+                count = self._not_sent(why)
+            if count != len(data):
+                self._send(data[count:])
 
     def _send(self, data: bytes) -> None:
         if data:
@@ -146,8 +157,6 @@ class dispatcher_with_send(dispatcher):
 
 
 def _as_bytes(data: Any) -> bytes:
-    if type(data) is bytes:
-        return data
     if isinstance(data, str):
         raise TypeError(f"send() takes bytes, not str: encode {data[:20]!r} first")
     return bytes(memoryview(data))  # a copy: the caller may change its own afterwards

@@ -2,81 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import socket as _socket
 import sys
-import warnings
 from collections.abc import Callable
-from errno import (
-    EAGAIN,
-    EALREADY,
-    EBADF,
-    ECONNABORTED,
-    ECONNRESET,
-    EHOSTUNREACH,
-    EINPROGRESS,
-    EINVAL,
-    EISCONN,
-    EMFILE,
-    ENETDOWN,
-    ENETRESET,
-    ENETUNREACH,
-    ENFILE,
-    ENOBUFS,
-    ENOMEM,
-    ENOTCONN,
-    EPIPE,
-    ESHUTDOWN,
-    ETIMEDOUT,
-    EWOULDBLOCK,
-    errorcode,
-)
+from errno import EALREADY, EBADF, EINPROGRESS, EINVAL, EISCONN, ENOTCONN, EWOULDBLOCK, errorcode
 from typing import Any
 
 from . import logs
 from .channels import ChannelMap, Map, reports_changes
 from .engine import Engine, engine_for
+from .errors import _DISCONNECTED, EXHAUSTED, NOBODY, _strerror
 from .namespace import default_map, legacy_name, package
 from .tracebacks import compact_traceback
 
-# What recv() and send() take for the end of the connection: the classic six, and what Linux
-# reports for a peer or a network that is gone (tcp(7), ip(7)), which classic asyncore let
-# through to `handle_error`.
-_DISCONNECTED = frozenset(
-    {
-        ECONNRESET,
-        ENOTCONN,
-        ESHUTDOWN,
-        ECONNABORTED,
-        EPIPE,
-        EBADF,
-        ETIMEDOUT,
-        EHOSTUNREACH,
-        ENETDOWN,
-        ENETUNREACH,
-        ENETRESET,
-    }
-)
-
-# accept(2): the process or the system is out of descriptors or memory.
-_EXHAUSTED = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
-
-# accept(2): what a listener must take for "nobody there", for Linux passes on the new
-# connection's own network errors.
-_NOBODY = frozenset({EWOULDBLOCK, EAGAIN, ECONNABORTED, EHOSTUNREACH, ENETDOWN, ENETUNREACH})
-
 # How long a listener rests after it ran into a limit, in seconds. asyncio's ACCEPT_RETRY_DELAY.
 ACCEPT_PAUSE = 1.0
-
-
-def _strerror(err: int) -> str:
-    """Return the text for an errno, or "Unknown error N" (classic asyncore)."""
-    try:
-        return os.strerror(err)
-    except (ValueError, OverflowError, NameError):
-        if err in errorcode:
-            return errorcode[err]
-        return f"Unknown error {err}"
 
 
 class dispatcher:
@@ -141,24 +81,6 @@ class dispatcher:
                 words.append(repr(self.addr))
         return f"<{' '.join(words)} at {id(self):#x}>"
 
-    def __getattr__(self, name: str) -> Any:
-        # Python 2's dispatcher passed everything else on to its socket, with a warning.
-        sock = self.__dict__.get("socket")
-        if sock is None or name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        try:
-            value = getattr(sock, name)
-        except AttributeError:
-            raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute {name!r}"
-            ) from None
-        warnings.warn(
-            f"{type(self).__name__}.{name} is taken from the socket: write self.socket.{name}",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        return value
-
     # -- maps -----------------------------------------------------------------------------------
 
     def add_channel(self, map: Map | None = None) -> None:
@@ -187,9 +109,7 @@ class dispatcher:
 
     # -- sockets --------------------------------------------------------------------------------
 
-    def create_socket(
-        self, family: int = _socket.AF_INET, type: int = _socket.SOCK_STREAM
-    ) -> None:
+    def create_socket(self, family: int = _socket.AF_INET, type: int = _socket.SOCK_STREAM) -> None:
         """Make a new non-blocking socket and take it over. Raises `OSError` as `socket` does."""
         self.family_and_type = family, type
         sock = package().socket.socket(family, type)
@@ -282,9 +202,9 @@ class dispatcher:
             # macOS: accept() may return no address for a peer that has gone.
             return None
         except OSError as why:
-            if why.errno in _NOBODY:
+            if why.errno in NOBODY:
                 return None
-            if why.errno in _EXHAUSTED:
+            if why.errno in EXHAUSTED:
                 self.log_info(f"can't accept for {ACCEPT_PAUSE:g} s: {why}", "error")
                 self._rest()
                 return None
@@ -304,13 +224,17 @@ class dispatcher:
         try:
             count: int = self.socket.send(data)
         except OSError as why:
-            if why.errno == EWOULDBLOCK:
-                return 0
-            if why.errno in _DISCONNECTED:
-                self._end()
-                return 0
-            raise
+            return self._not_sent(why)
         return count
+
+    def _not_sent(self, why: OSError) -> int:
+        """Return 0 for what is no error to `send`, and raise the rest again."""
+        if why.errno == EWOULDBLOCK:
+            return 0
+        if why.errno in _DISCONNECTED:
+            self._end()
+            return 0
+        raise why
 
     def recv(self, buffer_size: int) -> bytes:
         """Return up to `buffer_size` bytes, or `b''` at the end (then `handle_close` ran).
@@ -324,10 +248,11 @@ class dispatcher:
                 self._end()
                 return b""
             raise
-        if not data and buffer_size and not self._is_datagram():
+        if data:
+            return data
+        if buffer_size and not self._is_datagram():
             self._end()
-            return b""
-        return data
+        return b""
 
     def _is_datagram(self) -> bool:
         # An empty datagram is no end (udp(7)).

@@ -25,9 +25,7 @@ if sys.platform != "win32":
 
         def __del__(self) -> None:
             if self.fd >= 0:
-                warnings.warn(
-                    f"unclosed file {self!r}", ResourceWarning, stacklevel=2, source=self
-                )
+                warnings.warn(f"unclosed file {self!r}", ResourceWarning, stacklevel=2, source=self)
                 self.close()
 
         def recv(self, *args: Any) -> bytes:

@@ -9,8 +9,8 @@ from typing import Any
 
 from . import pollers
 from .channels import Map
-from .dispatcher import _DISCONNECTED
-from .engine import RERAISED, Engine, engine_for
+from .engine import Engine, engine_for
+from .errors import _DISCONNECTED, RERAISED
 from .namespace import default_map, package
 from .timers import Timer
 

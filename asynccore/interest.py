@@ -1,0 +1,313 @@
+"""What the channels of a map want, and telling the poller where it changed.
+
+Facts. Asking every channel whether it wants to read or write, and building the poll set anew,
+costs more than the work itself as soon as most connections are idle. But programs override the
+predicates and give them side effects, keep plain dicts as maps and change them directly, store
+objects in them that are no dispatchers, and close descriptors behind the loop's back.
+
+Consequence. The poller is told only of differences.
+
+- A channel with the predicates of this package is asked again when it reported a change (`touch`)
+  or had an event that was more than plain readiness for reading.
+- A channel with a predicate of its own is asked before every wait.
+- What ran between two calls of `loop()` or `poll()` may have assigned anything, so on entering,
+  the answers of all channels are compared; and once a second, if anything ran, everything is
+  classified, asked and verified anew.
+
+Trade-off. What a handler assigns to *another* channel behind the package's back (a predicate on
+the instance, a descriptor closed with `os.close`) may be noticed a second late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from errno import EBADF
+from typing import Any
+
+from . import pollers
+from .channels import REPORTING_PREDICATES, ChannelMap, Map
+from .errors import RERAISED
+from .pollers import PRIORITY, READ, WRITE
+from .sweeps import OWN_READABLE, OWN_WRITABLE, Sweeps
+
+# How long an assignment behind the package's back may go unnoticed, in seconds.
+REVIEW_INTERVAL = 1.0
+
+# What the poller is told for a channel that reads, and for one that writes: select() watches
+# both for exceptional conditions too.
+_READS = READ | PRIORITY
+_WRITES = WRITE | PRIORITY
+
+_REQUIRED = ("readable", "writable", "accepting", "handle_read_event", "handle_write_event")
+
+
+class Interest:
+    """The channels of a map as the poller knows them."""
+
+    def __init__(self, map: Map, now: float) -> None:
+        self.map = map
+        self.poller: pollers.Poller | None = None
+        self.asked: dict[int, Any] = {}
+        self.quiet: dict[int, Any] = {}  # those of `asked` that report their changes
+        self.dirty: set[int] = set()  # to be asked before the next wait
+        self.gone: set[int] = set()  # forgotten since the present batch of events was taken
+        self.entering = True  # code outside of handlers ran
+        self.stirred = False  # anything ran since the last review
+        self.review_at = now + REVIEW_INTERVAL
+        self._reports = isinstance(map, ChannelMap)  # else it is compared with `_seen`
+        self._moved: set[int] = set(map) if self._reports else set()
+        self._seen: Mapping[int, Any] = {}
+        self._compare_exactly = False
+        self._sweeps = Sweeps()
+        self._muted: set[int] = set()
+        self._kinds: dict[type, int] = {}
+
+    # -- reports --------------------------------------------------------------------------------
+
+    def added(self, fd: int) -> None:
+        """The map holds another object under `fd`, or none any more."""
+        self._moved.add(fd)
+
+    def forget(self, fd: int) -> None:
+        """Stop watching `fd`, which may be closed next."""
+        if self.asked.pop(fd, None) is not None:
+            self.quiet.pop(fd, None)
+            self.gone.add(fd)
+            self._sweeps.remove(fd)
+            if self._seen:
+                self._seen = {}  # so that the same object under the same number is adopted anew
+        self.dirty.discard(fd)
+        self._muted.discard(fd)
+        if self.poller is not None:
+            self.poller.set(fd, 0)
+
+    def mute(self, fd: int) -> None:
+        """Don't read from `fd`, whatever its channel says, until `unmute`."""
+        self._muted.add(fd)
+        self.dirty.add(fd)
+
+    def unmute(self, fd: int) -> None:
+        """Read from `fd` again, if its channel wants to."""
+        self._muted.discard(fd)
+        self.dirty.add(fd)
+
+    # -- before a wait --------------------------------------------------------------------------
+
+    def settle(self, poller: pollers.Poller, now: float) -> bool:
+        """Ask whom there is to ask, and tell the poller what changed.
+
+        Returns whether more is to be asked before one may wait.
+        """
+        if self.stirred and now >= self.review_at:
+            self._review(poller, now)
+        self._sync()
+        if self.entering:
+            self.entering = False
+            self._compare_quiet(poller)
+        if self.dirty:
+            self._ask_dirty(poller)
+        if not self._sweeps.kinds:
+            return False
+        for fd, channel, kind, answer in self._sweeps.ask():
+            self._apply(poller, fd, channel, kind, answer)
+        # Predicates may have changed the map, or other channels.
+        self._sync()
+        if self.dirty:
+            self._ask_dirty(poller)
+        return self._sweeps.stale
+
+    def _sync(self) -> None:
+        """Compare what was asked with what the map holds."""
+        map = self.map
+        if self._reports:
+            while self._moved:
+                fd = self._moved.pop()
+                channel = map.get(fd)
+                if self.asked.get(fd) is not channel:
+                    self.forget(fd)
+                    if channel is not None:
+                        self._adopt(fd, channel)
+            return
+        if map == self._seen and not (self._compare_exactly and self._differs()):
+            return
+        for fd in [fd for fd in self.asked if fd not in map]:
+            self.forget(fd)
+        for fd, channel in list(map.items()):
+            if self.asked.get(fd) is not channel:
+                self.forget(fd)
+                self._adopt(fd, channel)
+        self._seen = dict(map)
+
+    def _differs(self) -> bool:
+        """Compare by identity: two channels may call themselves equal."""
+        return any(self._seen.get(fd) is not channel for fd, channel in self.map.items())
+
+    def _adopt(self, fd: int, channel: Any) -> None:
+        cls = type(channel)
+        if cls not in self._kinds:
+            missing = [name for name in _REQUIRED if not hasattr(channel, name)]
+            if missing:
+                raise TypeError(
+                    f"the map holds {channel!r} under {fd!r}, which can't be a channel: "
+                    f"it lacks {', '.join(missing)}"
+                )
+            if cls.__eq__ is not object.__eq__:  # type: ignore[comparison-overlap]
+                self._compare_exactly = True
+        self.asked[fd] = channel
+        self.dirty.add(fd)
+        self._classify(fd, channel)
+
+    def _classify(self, fd: int, channel: Any) -> int:
+        """Find out which predicates of a channel are its own."""
+        cls = type(channel)
+        kind = self._kinds.get(cls)
+        if kind is None:
+            kind = self._kinds[cls] = _own_predicates(cls)
+        assigned = getattr(channel, "__dict__", ())
+        if "readable" in assigned:
+            kind |= OWN_READABLE
+        if "writable" in assigned:
+            kind |= OWN_WRITABLE
+        if kind:
+            self.quiet.pop(fd, None)
+            self._sweeps.set(fd, kind, channel)
+        else:
+            self._sweeps.remove(fd)
+            self.quiet[fd] = channel
+        return kind
+
+    def _compare_quiet(self, poller: pollers.Poller) -> None:
+        """Find, on entering, the channels whose answers changed without a report."""
+        interest = poller.interest
+        self.dirty.update(
+            [
+                fd
+                for fd, channel in self.quiet.items()
+                if ((_READS if channel.readable() else 0) | (_WRITES if channel.writable() else 0))
+                != interest.get(fd, 0)
+            ]
+        )
+        self.dirty.update(self._sweeps.kinds)
+
+    def _ask_dirty(self, poller: pollers.Poller) -> None:
+        """Ask the channels to which something happened, for predicates that are not their own."""
+        while self.dirty:
+            fd = self.dirty.pop()
+            channel = self.asked.get(fd)
+            if channel is None:
+                continue
+            kind = self._classify(fd, channel)
+            present = poller.interest.get(fd, 0)
+            if kind:
+                self._sweeps.unsettle(fd)
+            if kind & OWN_READABLE:
+                mask = present & READ
+            else:
+                mask = READ if channel.readable() else 0
+            if kind & OWN_WRITABLE:
+                mask |= present & WRITE
+            elif channel.writable():
+                mask |= WRITE
+            self._tell(poller, fd, channel, mask)
+
+    def _apply(self, poller: pollers.Poller, fd: int, channel: Any, kind: int, answer: int) -> None:
+        """Tell the poller of an answer from a sweep."""
+        if self.asked.get(fd) is channel:  # else closed by a predicate
+            present = poller.interest.get(fd, 0)
+            if not kind & OWN_READABLE:
+                answer |= present & READ
+            elif not kind & OWN_WRITABLE:
+                answer |= present & WRITE
+            self._tell(poller, fd, channel, answer)
+
+    def _tell(self, poller: pollers.Poller, fd: int, channel: Any, mask: int) -> None:
+        if mask & WRITE and channel.accepting:
+            mask &= ~WRITE
+        if mask & READ and fd in self._muted:
+            mask &= ~READ
+        if mask:
+            mask |= PRIORITY
+        if mask == poller.interest.get(fd, 0):
+            return
+        if not isinstance(fd, int) or fd < 0:
+            raise ValueError(
+                f"{channel!r} wants to be watched, but the map holds it under {fd!r}, which is no "
+                "descriptor: answer False in readable() and writable(), or open a socket first"
+            )
+        try:
+            poller.set(fd, mask)
+        except OSError as why:
+            if why.errno == EBADF:
+                self.vanished(fd, channel)
+            else:
+                channel.handle_error()
+        except ValueError:
+            channel.handle_error()
+
+    # -- descriptors closed by others -----------------------------------------------------------
+
+    def _review(self, poller: pollers.Poller, now: float) -> None:
+        """Ask everything anew, for what was assigned or closed behind the package's back."""
+        self.stirred = False
+        self.review_at = now + REVIEW_INTERVAL
+        self._kinds.clear()
+        self.dirty.update(self.asked)
+        for fd in list(poller.interest):
+            if fd in poller.interest and not poller.verify(fd):
+                channel = self.asked.get(fd)
+                if channel is None:
+                    poller.set(fd, 0)
+                else:
+                    self.vanished(fd, channel)
+
+    def vanished(self, fd: int, channel: Any) -> None:
+        """Tell a channel that its descriptor was closed by somebody else."""
+        self.forget(fd)
+        if not self._holds(fd, channel):
+            return
+        self.stirred = True
+        if getattr(channel, "_fileno", fd) != fd:
+            # It lives on under another number: only this entry is out of date.
+            del self.map[fd]
+            return
+        try:
+            channel.handle_close()
+        except RERAISED:
+            raise
+        except BaseException:
+            channel.handle_error()
+        if self._holds(fd, channel) and fd not in self.asked and fd not in self._moved:
+            del self.map[fd]
+
+    def _holds(self, fd: int, channel: object) -> bool:
+        return self.map.get(fd) is channel
+
+    # -- the poller -----------------------------------------------------------------------------
+
+    def attach(self, poller: pollers.Poller) -> pollers.Poller:
+        """Begin anew with a poller that knows nothing."""
+        self.poller = poller
+        self.dirty.update(self.asked)
+        return poller
+
+    def release(self) -> None:
+        """Give the poller's descriptor back while there is nothing to watch."""
+        if self.poller is not None:
+            self.poller.close()
+            self.poller = None
+        self._sweeps.clear()
+        for state in (self.asked, self.quiet, self.dirty, self._muted):
+            state.clear()
+        self._seen = {}
+
+
+def _own_predicates(cls: type) -> int:
+    kind = 0
+    for name, bit in (("readable", OWN_READABLE), ("writable", OWN_WRITABLE)):
+        try:
+            reports = getattr(cls, name, None) in REPORTING_PREDICATES
+        except TypeError:  # unhashable
+            reports = False
+        if not reports:
+            kind |= bit
+    return kind
