@@ -1,0 +1,63 @@
+"""The text of a mail message on its way through the server: pure functions, linear in its length.
+
+Everything here works on bytes and on str alike, as the servers do (`decode_data`), by built-in
+searches rather than a loop over lines.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import AnyStr
+
+ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+def unstuff(raw: AnyStr) -> AnyStr:
+    """Return the message that DATA transferred as `raw`: lines joined by LF, added dots removed.
+
+    `raw` is what came before the final CRLF "." CRLF. RFC 5321 section 4.5.2.
+    """
+    if isinstance(raw, bytes):
+        return _unstuff(raw, b"\r\n", b".", b"\n")
+    return _unstuff(raw, "\r\n", ".", "\n")
+
+
+def _unstuff(raw: AnyStr, crlf: AnyStr, dot: AnyStr, newline: AnyStr) -> AnyStr:
+    if raw.startswith(dot):
+        raw = raw[1:]
+    return raw.replace(crlf + dot, crlf).replace(crlf, newline)
+
+
+def add_header(message: AnyStr, header: AnyStr) -> AnyStr:
+    """Return `message` with the line `header` added before its first empty line.
+
+    A message without an empty line gets it as its last line, unended, as in the classic proxies.
+    """
+    if isinstance(message, bytes):
+        return _add_header(message, header, b"\n")
+    return _add_header(message, header, "\n")
+
+
+def _add_header(message: AnyStr, header: AnyStr, newline: AnyStr) -> AnyStr:
+    if not message or message.startswith(newline):
+        return header + newline + message
+    end = message.find(newline + newline)
+    if end < 0 and message.endswith(newline):
+        end = len(message) - len(newline)
+    if end < 0:
+        return message + newline + header
+    start = end + len(newline)
+    return message[:start] + header + newline + message[start:]
+
+
+def for_smtplib(message: str | bytes) -> str | bytes:
+    """Return `message` as `smtplib.SMTP.sendmail` can send it without changing its meaning.
+
+    `sendmail` refuses str beyond ASCII, and sends bytes with the line ends that they have: lone
+    CR and LF become CRLF before the dots are doubled, so that none ends the message early.
+    """
+    if isinstance(message, str):
+        if message.isascii():
+            return message
+        message = message.encode("utf-8", "surrogateescape")
+    return ANY_LINE_END.sub(b"\r\n", message)

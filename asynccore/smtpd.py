@@ -1,0 +1,386 @@
+"""SMTP servers: the classic `smtpd` module, from which this is reached under the legacy name.
+
+Here are the names that programs rebind (`DEBUGSTREAM`, `__version__`, `socket`), and all that
+does I/O: the channel and the servers. The dialogue itself is in `_smtp_session`, the grammar in
+`_smtp_syntax`, the message text in `_smtp_text`, the command line in `_smtp_command_line`.
+
+What differs from the classic module, beside what `_smtp_session` names:
+
+- a connection that is dead before it is greeted is closed, quietly and once;
+- `PureProxy` takes messages as they come by default, as bytes and with options;
+- the command line keeps the size limit that its help promises, and gives up the group of root
+  along with the user.
+"""
+
+from __future__ import annotations
+
+import collections as collections
+import errno as errno
+import getopt as getopt
+import os as os
+import socket
+import sys
+import time
+from typing import Any, NoReturn
+from warnings import warn
+
+from . import _smtp_command_line as command_line
+from . import _smtp_mailman as mailman
+from . import asynchat
+from ._smtp_command_line import Options as Options
+from ._smtp_session import SMTPSession
+from ._smtp_syntax import get_addr_spec as get_addr_spec
+from ._smtp_syntax import get_angle_addr as get_angle_addr
+from ._smtp_text import add_header, for_smtplib
+from .channels import Map
+from .dispatcher import dispatcher
+from .namespace import package
+from .removed import _DEPRECATION_MSG as _DEPRECATION_MSG
+from .removed import _deprecated as _deprecated
+
+asyncore = package()  # the module that classic smtpd has under this name
+
+__all__ = ["DebuggingServer", "MailmanProxy", "PureProxy", "SMTPChannel", "SMTPServer"]
+
+program = sys.argv[0]
+__version__ = "Python SMTP proxy version 0.3"  # sent in the greeting
+
+NEWLINE = "\n"
+COMMASPACE = ", "
+DATA_SIZE_DEFAULT = 33554432  # bytes, 32 MiB: classic smtpd since 3.3
+
+# Connections that wait for accept(): asyncio's default; the classic 5 drops bursts.
+_BACKLOG = 100
+
+
+class Devnull:
+    """A stream that keeps nothing."""
+
+    def write(self, msg: str) -> None:
+        """Forget `msg`."""
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+
+DEBUGSTREAM: Any = Devnull()
+
+
+def _debug(text: str, *values: Any) -> None:
+    # Formatted only if somebody reads it: a value may be a message of many megabytes.
+    if type(DEBUGSTREAM) is not Devnull:
+        print(text % values, file=DEBUGSTREAM)
+
+
+def _renamed(old: str, new: str) -> property:
+    """Return a property that leads from a name of Python 2's channel to that of today."""
+
+    def get(self: Any) -> Any:
+        warn(
+            f"Access to {old} attribute on SMTPChannel is deprecated, use {new!r} instead",
+            DeprecationWarning,
+            2,
+        )
+        return getattr(self, new)
+
+    def set(self: Any, value: Any) -> None:
+        warn(
+            f"Setting {old} attribute on SMTPChannel is deprecated, set {new!r} instead",
+            DeprecationWarning,
+            2,
+        )
+        setattr(self, new, value)
+
+    return property(get, set)
+
+
+def _check_text(decode_data: bool, enable_SMTPUTF8: bool) -> None:
+    if decode_data and enable_SMTPUTF8:
+        raise ValueError("decode_data and enable_SMTPUTF8 cannot be set to True at the same time")
+
+
+class SMTPChannel(SMTPSession, asynchat.async_chat):
+    """The connection with one SMTP client.
+
+    `server` is an `SMTPServer`, or anything with its `process_message`; `conn` the connected
+    socket and `addr` the client's address, as accept() gave them; `data_size_limit` the longest
+    message in bytes, 0 or `None` for any length. With `decode_data`, messages are given to
+    `process_message` as str, and without its options. Raises `ValueError` for `decode_data` with
+    `enable_SMTPUTF8`.
+    """
+
+    def __init__(
+        self,
+        server: Any,
+        conn: Any,
+        addr: Any,
+        data_size_limit: int | None = DATA_SIZE_DEFAULT,
+        map: Map | None = None,
+        enable_SMTPUTF8: bool = False,
+        decode_data: bool = False,
+    ) -> None:
+        _check_text(decode_data, enable_SMTPUTF8)
+        try:
+            peer, dead = conn.getpeername(), None
+        except OSError as why:  # reset before it was accepted: ENOTCONN, on macOS EINVAL
+            peer, dead = addr, why
+        # What follows must not fail between entering the map and being complete.
+        fqdn = "" if dead else socket.getfqdn()
+        asynchat.async_chat.__init__(self, None if dead else conn, map=map)
+        self.conn = conn
+        self.addr = addr
+        self._begin_session(
+            server,
+            peer,
+            fqdn,
+            data_size_limit=data_size_limit,
+            enable_SMTPUTF8=enable_SMTPUTF8,
+            decode_data=decode_data,
+        )
+        if dead:
+            self.socket = conn
+            self.close()
+            self._debug("Peer %r is gone: %s", addr, dead)
+            return
+        self._debug("Peer: %r", peer)
+        self.push(f"220 {self.fqdn} {__version__}")
+
+    def push(self, msg: str) -> None:
+        """Send `msg` and a line end; what the client's encoding has not got is escaped."""
+        encoding = "utf-8" if self.require_SMTPUTF8 else "ascii"
+        line = msg + "\r\n"
+        asynchat.async_chat.push(self, line.encode(encoding, "backslashreplace"))
+
+    def _is_over(self) -> bool:
+        return self._over or self._closed
+
+    def _debug(self, text: str, *values: Any) -> None:
+        _debug(text, *values)
+
+    # Programs subclass this class under its own name, so that `self.__rcpttos` finds these.
+    _SMTPChannel__server = _renamed("__server", "smtp_server")
+    _SMTPChannel__line = _renamed("__line", "received_lines")
+    _SMTPChannel__state = _renamed("__state", "smtp_state")
+    _SMTPChannel__greeting = _renamed("__greeting", "seen_greeting")
+    _SMTPChannel__mailfrom = _renamed("__mailfrom", "mailfrom")
+    _SMTPChannel__rcpttos = _renamed("__rcpttos", "rcpttos")
+    _SMTPChannel__data = _renamed("__data", "received_data")
+    _SMTPChannel__fqdn = _renamed("__fqdn", "fqdn")
+    _SMTPChannel__peer = _renamed("__peer", "peer")
+    _SMTPChannel__conn = _renamed("__conn", "conn")
+    _SMTPChannel__addr = _renamed("__addr", "addr")
+
+
+class SMTPServer(dispatcher):
+    """A listener that makes an `SMTPChannel` of each connection. Override `process_message`.
+
+    `localaddr` is the (host, port) to listen on, `remoteaddr` that of the server for which a
+    proxy works; the other arguments are handed to the channels. Raises `OSError` if it cannot
+    listen, and `ValueError` for `decode_data` with `enable_SMTPUTF8`.
+    """
+
+    channel_class: Any = SMTPChannel
+
+    def __init__(
+        self,
+        localaddr: Any,
+        remoteaddr: Any,
+        data_size_limit: int | None = DATA_SIZE_DEFAULT,
+        map: Map | None = None,
+        enable_SMTPUTF8: bool = False,
+        decode_data: bool = False,
+    ) -> None:
+        self._localaddr = localaddr
+        self._remoteaddr = remoteaddr
+        self.data_size_limit = data_size_limit
+        self.enable_SMTPUTF8 = enable_SMTPUTF8
+        self._decode_data = decode_data
+        _check_text(decode_data, enable_SMTPUTF8)
+        dispatcher.__init__(self, map=map)
+        try:
+            family, kind, *_ = socket.getaddrinfo(
+                localaddr[0], localaddr[1], type=socket.SOCK_STREAM
+            )[0]
+            self.create_socket(family, kind)
+            self.set_reuse_addr()
+            self.bind(localaddr)
+            self.listen(_BACKLOG)
+        except BaseException:
+            self.close()
+            raise
+        _debug(
+            "%s started at %s\n\tLocal addr: %s\n\tRemote addr:%s",
+            type(self).__name__,
+            time.ctime(time.time()),
+            localaddr,
+            remoteaddr,
+        )
+
+    def handle_accepted(self, conn: Any, addr: Any) -> None:
+        """Start a channel on the connection."""
+        _debug("Incoming connection from %r", addr)
+        self.channel_class(
+            self,
+            conn,
+            addr,
+            self.data_size_limit,
+            self._map,
+            self.enable_SMTPUTF8,
+            self._decode_data,
+        )
+
+    def process_message(
+        self, peer: Any, mailfrom: str, rcpttos: list[str], data: Any, **kwargs: Any
+    ) -> str | None:
+        """Take a message; return the reply to the client, or None for "250 OK".
+
+        `peer` is the client's address; `data` the message as bytes (with `decode_data`, str),
+        its lines ended by LF. Without `decode_data` there are the keywords `mail_options` and
+        `rcpt_options`, lists of the options as the client wrote them, in upper case.
+        """
+        raise NotImplementedError
+
+
+class DebuggingServer(SMTPServer):
+    """Prints the messages it receives."""
+
+    def _print_message_content(self, peer: Any, data: str | bytes) -> None:
+        peer_line = f"X-Peer: {_host(peer)}"
+        lines: list[Any] = list(data.splitlines())
+        end_of_headers = next((i for i, line in enumerate(lines) if not line), None)
+        if end_of_headers is not None:
+            added = peer_line.encode() if isinstance(data, bytes) else peer_line
+            lines.insert(end_of_headers, added)
+        for line in lines:
+            print(repr(line) if isinstance(line, bytes) else line)
+
+    def process_message(
+        self, peer: Any, mailfrom: str, rcpttos: list[str], data: str | bytes, **kwargs: Any
+    ) -> None:
+        """Print the message, with the address of the client in a header X-Peer."""
+        print("---------- MESSAGE FOLLOWS ----------")
+        if kwargs.get("mail_options"):
+            print(f"mail options: {kwargs['mail_options']}")
+        if kwargs.get("rcpt_options"):
+            print(f"rcpt options: {kwargs['rcpt_options']}\n")
+        self._print_message_content(peer, data)
+        print("------------ END MESSAGE ------------")
+
+
+class PureProxy(SMTPServer):
+    """Passes on the messages it receives to the server at `remoteaddr`, while its client waits.
+
+    Raises `ValueError` for `enable_SMTPUTF8`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if kwargs.get("enable_SMTPUTF8"):
+            raise ValueError("PureProxy does not support SMTPUTF8.")
+        super().__init__(*args, **kwargs)
+
+    def process_message(
+        self, peer: Any, mailfrom: str, rcpttos: list[str], data: Any, **kwargs: Any
+    ) -> None:
+        """Pass on the message, with the address of the client in a header X-Peer."""
+        header = f"X-Peer: {_host(peer)}"
+        data = add_header(data, header.encode() if isinstance(data, bytes) else header)
+        refused = self._deliver(mailfrom, rcpttos, data)
+        _debug("we got some refusals: %s", refused)
+
+    def _deliver(self, mailfrom: str, rcpttos: list[str], data: str | bytes) -> dict[str, Any]:
+        """Send a message to `remoteaddr`; return the recipients it refused, with its replies."""
+        import smtplib
+
+        try:
+            remote = smtplib.SMTP()
+            remote.connect(self._remoteaddr[0], self._remoteaddr[1])
+            try:
+                return remote.sendmail(mailfrom, rcpttos, for_smtplib(data))
+            finally:
+                remote.quit()
+        except smtplib.SMTPRecipientsRefused as error:
+            _debug("got SMTPRecipientsRefused")
+            return error.recipients
+        except (OSError, smtplib.SMTPException) as error:
+            _debug("got %s", error.__class__)
+            # A connection that was lost has no reply to hand on.
+            reply = getattr(error, "smtp_code", -1), getattr(error, "smtp_error", "ignore")
+            return dict.fromkeys(rcpttos, reply)
+
+
+class MailmanProxy(PureProxy):
+    """Hands messages for Mailman 2's lists to them, and passes on the others (classic 3.10)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warn("MailmanProxy is deprecated and will be removed in future", DeprecationWarning, 2)
+        if kwargs.get("enable_SMTPUTF8"):
+            raise ValueError("MailmanProxy does not support SMTPUTF8.")
+        super().__init__(*args, **kwargs)
+
+    def process_message(
+        self, peer: Any, mailfrom: str, rcpttos: list[str], data: Any, **kwargs: Any
+    ) -> None:
+        """Hand the message to the lists among the recipients and pass it on to the others.
+
+        Raises `ImportError` without Mailman 2. `rcpttos` keeps the other recipients.
+        """
+        utils, message, mail_list = mailman.modules()
+        lists, rcpttos[:] = mailman.split_recipients(utils, rcpttos)
+        _debug("forwarding recips: %s", " ".join(rcpttos))
+        if rcpttos:
+            refused = self._deliver(mailfrom, rcpttos, data)
+            _debug("we got refusals: %s", refused)
+        text = data.decode("utf-8", "surrogateescape") if isinstance(data, bytes) else data
+        mailman.enqueue(message, mail_list, mailfrom, text, lists, _debug)
+
+
+def _host(peer: Any) -> str:
+    """Return the host of a peer's address; a Unix socket's has none."""
+    return str(peer[0]) if isinstance(peer, tuple) and peer else str(peer)
+
+
+def usage(code: int, msg: object = "") -> NoReturn:
+    """Print the help, and `msg`, to the standard error; exit with the status `code`."""
+    print(command_line.USAGE % globals(), file=sys.stderr)
+    if msg:
+        print(msg, file=sys.stderr)
+    sys.exit(code)
+
+
+def parseargs() -> Options:
+    """Return what `sys.argv` says; print and exit where it says so, or says nonsense."""
+    global DEBUGSTREAM
+    options = command_line.parse(sys.argv[1:], usage)
+    if options.version:
+        print(__version__)
+        sys.exit(0)
+    if options.debug:
+        DEBUGSTREAM = sys.stderr
+    return options
+
+
+def _main() -> None:
+    """Run the command line: serve until SIGINT."""
+    options = parseargs()
+    limit = DATA_SIZE_DEFAULT if options.size_limit is None else options.size_limit
+    server = command_line.server_class(options.classname, __name__)(
+        (options.localhost, options.localport),
+        (options.remotehost, options.remoteport),
+        limit,
+        enable_SMTPUTF8=options.enable_SMTPUTF8,
+    )
+    try:
+        if options.setuid:
+            command_line.become_nobody()
+        asyncore.loop()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.close()
+
+
+if __name__ == "__main__":
+    # This module under its own name, which is the one that server classes elsewhere import.
+    from asynccore import smtpd
+
+    smtpd._main()
