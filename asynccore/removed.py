@@ -6,9 +6,7 @@ import sys
 import warnings
 from typing import Any
 
-_DEPRECATION_MSG = (
-    "{name} is no longer part of Python as of 3.12; this is asynccore in its place"
-)
+_DEPRECATION_MSG = "{name} is no longer part of Python as of 3.12; this is asynccore in its place"
 
 
 def _deprecated(

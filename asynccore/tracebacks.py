@@ -23,4 +23,3 @@ def compact_traceback() -> tuple[tuple[str, str, int], Any, Any, str]:
     ]
     text = "[" + "] [".join(f"{file}|{function}|{line}" for file, function, line in way) + "]"
     return way[-1], kind, value, text
-
