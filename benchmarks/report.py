@@ -103,8 +103,8 @@ COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
         ("server's core", _PERCENT),
         ("for each second of CPU", _plain("per_core")),
         ("lowest – highest", _spread("per_core")),
-        ("÷ asynccore", _ratio("per_core", BASIS)),
-        ("÷ uvloop", _ratio("per_core", "uvloop")),
+        ("÷ asynccore's", _ratio("per_core", BASIS)),
+        ("÷ uvloop's", _ratio("per_core", "uvloop")),
     ),
     "memory": (
         ("bytes", _plain("bytes")),

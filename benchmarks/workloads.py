@@ -167,7 +167,8 @@ ALL = (
     Workload(
         "predicates",
         "Overridden predicates, {idle} idle connections",
-        "The same with echo classes that override `readable`, or `readable` and `writable`.",
+        "The same with echo classes that override `readable` (it returns True), or "
+        "`writable`, too (it returns `bool(self.out_buffer)`).",
         "rate",
         "requests/s",
         True,
@@ -202,8 +203,8 @@ ALL = (
         "accept",
         "Accepting and closing",
         f"{ACTIVE} peers at a time connect, half-close at once and wait for the server to close. "
-        "The load needs about as long as a fast server, so that a rate for each second of server "
-        "CPU stands beside the plain rate and is what is compared.",
+        "The load needs about as long as a fast server and then limits the plain rate; so a rate "
+        "for each second of server CPU stands beside it.",
         "per_core",
         "connections/s of server CPU",
         True,
