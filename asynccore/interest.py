@@ -9,7 +9,8 @@ Consequence. The poller is told only of differences.
 
 - A channel with the predicates of this package is asked again when it reported a change (`touch`)
   or had an event that was more than plain readiness for reading.
-- A channel with a predicate of its own is asked before every wait.
+- A channel with a predicate of its own is asked before every wait, unless the predicate does
+  nothing but return a constant, as so many do.
 - What ran between two calls of `loop()` or `poll()` may have assigned anything, so on entering,
   the answers of all channels are compared; and once a second, if anything ran, everything is
   classified, asked and verified anew.
@@ -26,6 +27,7 @@ from typing import Any
 
 from . import pollers
 from .channels import REPORTING_PREDICATES, ChannelMap, Map
+from .constants import is_constant
 from .errors import RERAISED
 from .pollers import PRIORITY, READ, WRITE
 from .sweeps import OWN_READABLE, OWN_WRITABLE, Sweeps
@@ -38,7 +40,8 @@ REVIEW_INTERVAL = 1.0
 _READS = READ | PRIORITY
 _WRITES = WRITE | PRIORITY
 
-_REQUIRED = ("readable", "writable", "accepting", "handle_read_event", "handle_write_event")
+_PREDICATES = ("readable", "writable")
+_REQUIRED = (*_PREDICATES, "accepting", "handle_read_event", "handle_write_event")
 
 
 class Interest:
@@ -163,7 +166,8 @@ class Interest:
         kind = self._kinds.get(cls)
         if kind is None:
             kind = self._kinds[cls] = _own_predicates(cls)
-        assigned = getattr(channel, "__dict__", ())
+        # Without a dict, an instance can't be looked at cheaply for what is assigned to it.
+        assigned = getattr(channel, "__dict__", _PREDICATES)
         if "readable" in assigned:
             kind |= OWN_READABLE
         if "writable" in assigned:
@@ -304,10 +308,11 @@ class Interest:
 def _own_predicates(cls: type) -> int:
     kind = 0
     for name, bit in (("readable", OWN_READABLE), ("writable", OWN_WRITABLE)):
+        predicate = getattr(cls, name, None)
         try:
-            reports = getattr(cls, name, None) in REPORTING_PREDICATES
+            reports = predicate in REPORTING_PREDICATES
         except TypeError:  # unhashable
             reports = False
-        if not reports:
+        if not reports and not is_constant(predicate):
             kind |= bit
     return kind
