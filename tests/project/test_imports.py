@@ -55,6 +55,10 @@ LIGHT = """
 """.split()
 
 
+# Conditions that are false while a module is imported.
+_NOT_WHEN_IMPORTED = ("TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'")
+
+
 @dataclass(frozen=True)
 class Import:
     """One imported module, where it stands, and whether it is loaded along with the importer."""
@@ -89,7 +93,7 @@ class _Finder(ast.NodeVisitor):
     visit_AsyncFunctionDef = visit_FunctionDef
 
     def visit_If(self, node: ast.If) -> None:
-        if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+        if ast.unparse(node.test) in _NOT_WHEN_IMPORTED:
             self._visit_lazily(node.body)
             for other in node.orelse:
                 self.visit(other)
