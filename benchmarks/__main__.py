@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         "--render",
         type=Path,
         metavar="FILE",
-        help="measure nothing; report what --json once printed into FILE",
+        help="measure nothing; report what --json once printed into FILE (with --output: write it)",
     )
     return it  # fmt: skip
 
@@ -166,8 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("benchmarks: interrupted; everything that was started has ended", file=sys.stderr)
         return 130
     print(json.dumps(results.to_json(), indent=1) if options.json else report.summary(results))
-    partial = options.quick or options.only or options.servers
-    directory = options.output or (None if partial or options.json else ROOT / "docs")
+    partial = options.quick or options.only or options.servers or options.render or options.json
+    directory = options.output or (None if partial else ROOT / "docs")
     if directory is not None:
         _write(results, directory)
     failed = any(s.error and s.server.startswith("asynccore") for s in results.samples)

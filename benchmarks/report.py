@@ -44,13 +44,18 @@ def _ratio(figure: str, other: str) -> Cell:
 
 
 def _speed(shape: str) -> Cell:
-    """Throughput, or what became too late."""
+    """Throughput, and what became too late in which share of the rounds."""
 
     def cell(results: Results, workload: Workload, server: str) -> str:
-        late = results.median(workload.name, server, f"{shape}_late")
-        if late is not None:
-            return f"{late:.0f} MiB took over {workloads.STREAM_TIMEOUT:.0f} s"
-        return _plain(shape)(results, workload, server)
+        late = results.values(workload.name, server, f"{shape}_late").values()
+        in_time = results.values(workload.name, server, shape)
+        if not late:
+            return _plain(shape)(results, workload, server)
+        text = f"{max(late):.0f} MiB took over {workloads.STREAM_TIMEOUT:.0f} s"
+        if not in_time:
+            return text
+        shown = _plain(shape)(results, workload, server)
+        return f"{shown} ({text} in {len(late)} of {len(late) + len(in_time)} rounds)"
 
     return cell
 

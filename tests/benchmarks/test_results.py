@@ -100,6 +100,14 @@ def test_report_names_failures_lateness_and_missing_peers() -> None:
     assert "## Memory" not in text  # was not run
 
 
+def test_report_says_how_often_a_transfer_was_late() -> None:
+    results = _results(
+        Sample("stream", "asyncio", 1, {"one": 500.0}),
+        Sample("stream", "asyncio", 2, {"one_late": 64.0}),
+    )
+    assert "500 (64 MiB took over 10 s in 1 of 2 rounds)" in report.summary(results)
+
+
 def test_summary_is_the_tables() -> None:
     text = report.summary(_results(*_echo("asynccore", 100)))
     assert workloads.BY_NAME["echo"].explanation not in text
