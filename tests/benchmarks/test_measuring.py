@@ -5,6 +5,7 @@ No figure is judged here: only that it was taken.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -118,16 +119,28 @@ def test_a_wrong_echo_is_no_figure(bench: Bench, answer: bytes, reason: str) -> 
             thread.join()
 
 
-def _command_line(directory: Path, *arguments: str) -> subprocess.Popen[str]:
-    """``python -m benchmarks`` with its temporary files below ``directory``."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks", "--servers", "c", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(directory)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@contextlib.contextmanager
+def _command_line(directory: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """``python -m benchmarks`` with its temporary files below ``directory``; ended at last."""
+    # A shell lets its background jobs ignore SIGINT, and children inherit that; a signal that
+    # is handled here has its default action in the child.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks", "--servers", "c", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(directory)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_the_command_line_measures_and_writes(tmp_path: Path) -> None:
