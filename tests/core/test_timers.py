@@ -1,0 +1,286 @@
+"""Timers: their order, cancelling, putting off, and what they cost in memory."""
+
+from __future__ import annotations
+
+import gc
+import math
+import weakref
+from collections.abc import Callable
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+import asynccore
+from asynccore.testing import FakeClock
+from asynccore.timers import Timer, Timers
+
+
+def nothing() -> None:
+    pass
+
+
+def due(timers: Timers, now: float) -> list[Timer]:
+    found = []
+    while (timer := timers.pop_due(now)) is not None:
+        found.append(timer)
+    return found
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(0.0)
+
+
+@pytest.fixture
+def timers(clock: FakeClock) -> Timers:
+    return Timers(clock)
+
+
+# Against a list that is searched ------------------------------------------------------------
+
+
+class TimersModel(RuleBasedStateMachine):
+    """The same operations on the heap, and on a dict that is searched for what is due."""
+
+    DELAYS = st.integers(0, 20).map(float)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = FakeClock(0.0)
+        self.timers = Timers(self.clock)
+        self.model: dict[Timer, float] = {}
+        self.made: list[Timer] = []
+        self.never_reset: set[Timer] = set()
+
+    @rule(delay=DELAYS)
+    def call_later(self, delay: float) -> None:
+        timer = self.timers.call_later(delay, nothing)
+        self.model[timer] = self.clock() + delay
+        self.made.append(timer)
+        self.never_reset.add(timer)
+
+    @precondition(lambda self: self.made)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        timer = data.draw(st.sampled_from(self.made))
+        timer.cancel()
+        self.model.pop(timer, None)
+        assert not timer.active
+
+    @precondition(lambda self: self.made)
+    @rule(data=st.data(), delay=st.none() | DELAYS)
+    def reset(self, data: st.DataObject, delay: float | None) -> None:
+        timer = data.draw(st.sampled_from(self.made))
+        if timer not in self.model:
+            with pytest.raises(RuntimeError):
+                timer.reset(delay)
+            return
+        timer.reset(delay)
+        if delay is not None:
+            assert timer.delay == delay
+        self.model[timer] = self.clock() + timer.delay
+        self.never_reset.discard(timer)
+
+    @rule(seconds=st.integers(0, 10).map(float))
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        now = self.clock()
+        expected = {timer: when for timer, when in self.model.items() if when <= now}
+        found = due(self.timers, now)
+        for timer in found:
+            timer.callback = None  # as the engine does
+        assert set(found) == set(expected) and len(found) == len(expected)
+        assert [expected[timer] for timer in found] == sorted(expected.values())
+        plain = [timer for timer in found if timer in self.never_reset]
+        assert plain == sorted(plain, key=lambda t: (expected[t], self.made.index(t)))
+        for timer in found:
+            del self.model[timer]
+
+    @invariant()
+    def agrees(self) -> None:
+        assert len(self.timers) == len(self.model)
+        assert self.timers.next() == min(self.model.values(), default=None)
+        for timer in self.made:
+            assert timer.active == (timer in self.model)
+
+
+TimersModel.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTimersModel = TimersModel.TestCase
+
+
+# One by one ---------------------------------------------------------------------------------
+
+
+def test_timers_run_by_time_then_in_the_order_they_were_made(timers: Timers) -> None:
+    late, first, second = (timers.call_at(when, nothing) for when in (2.0, 1.0, 1.0))
+    assert due(timers, 0.999) == []
+    assert due(timers, 1.0) == [first, second]
+    assert due(timers, 5.0) == [late]
+    assert timers.next() is None
+
+
+def test_call_later_counts_from_now(timers: Timers, clock: FakeClock) -> None:
+    clock.advance(7.0)
+    timer = timers.call_later(2.5, nothing)
+    assert (timer.when, timer.delay, timers.next()) == (9.5, 2.5, 9.5)
+
+
+def test_the_default_clock_is_monotonic() -> None:
+    assert Timers().clock is asynccore.time.monotonic
+
+
+def test_arguments_are_kept_until_the_timer_is_cancelled(timers: Timers) -> None:
+    timer = timers.call_later(1.0, nothing, 1, 2)
+    assert timer.args == (1, 2)
+    timer.cancel()
+    assert timer.args == () and timer.callback is None
+
+
+def test_cancelling_twice_counts_once(timers: Timers) -> None:
+    timer, other = timers.call_later(1.0, nothing), timers.call_later(2.0, nothing)
+    timer.cancel()
+    timer.cancel()
+    assert len(timers) == 1
+    assert due(timers, 3.0) == [other]
+
+
+def test_reset_without_a_delay_takes_the_first_one_again(timers: Timers, clock: FakeClock) -> None:
+    timer = timers.call_later(5.0, nothing)
+    clock.advance(4.0)
+    timer.reset()
+    assert timers.next() == 9.0
+    timer.reset(1.0)
+    assert timers.next() == 5.0
+    clock.advance(0.5)
+    timer.reset()
+    assert timers.next() == 5.5
+
+
+def test_a_reset_of_what_waits_to_be_added_counts(timers: Timers) -> None:
+    timer = timers.new(5.0, nothing, ())
+    timer.reset(1.0)
+    assert len(timers) == 0
+    timers.add(timer)
+    assert timers.next() == 1.0
+
+
+def test_a_timer_that_was_cancelled_before_it_was_added_is_none(timers: Timers) -> None:
+    timer = timers.new(5.0, nothing, ())
+    timer.cancel()
+    timers.add(timer)
+    assert len(timers) == 0
+    assert timers.next() is None
+
+
+def test_a_timer_that_is_done_cannot_be_reset(timers: Timers) -> None:
+    timer = timers.call_later(5.0, nothing)
+    timer.cancel()
+    with pytest.raises(RuntimeError, match=r"<Timer, done> can't be reset: make a new timer"):
+        timer.reset(1.0)
+
+
+@pytest.mark.parametrize("callback", [None, 5, "nothing"])
+def test_what_cannot_be_called_is_refused(timers: Timers, callback: object) -> None:
+    with pytest.raises(TypeError, match="a timer needs something to call, not"):
+        timers.call_later(1.0, callback)  # type: ignore[arg-type]
+    assert len(timers) == 0
+
+
+def test_a_time_that_is_no_number_is_refused(timers: Timers) -> None:
+    with pytest.raises(ValueError, match="can't be NaN"):
+        timers.call_later(math.nan, nothing)
+    timer = timers.call_later(1.0, nothing)
+    with pytest.raises(ValueError, match="can't be NaN"):
+        timer.reset(math.nan)
+    assert timer.when == 1.0
+    assert timers.next() == 1.0
+
+
+def test_infinity_is_never(timers: Timers) -> None:
+    timers.call_at(math.inf, nothing)
+    assert due(timers, 1e300) == []
+
+
+def test_repr_names_the_callback_and_the_time_left(timers: Timers, clock: FakeClock) -> None:
+    class Callback:
+        def __call__(self) -> None: ...
+
+        def __repr__(self) -> str:
+            return "<my callback>"
+
+    timer = timers.call_later(2.0, nothing)
+    clock.advance(0.5)
+    assert repr(timer) == "<Timer nothing in 1.500 s>"
+    assert repr(timers.call_later(1.0, Callback())) == "<Timer <my callback> in 1.000 s>"
+    timer.cancel()
+    assert repr(timer) == "<Timer, done>"
+
+
+# Memory -------------------------------------------------------------------------------------
+
+
+def entries(timers: Timers) -> int:
+    return len(timers._heap)
+
+
+def test_cancelled_timers_do_not_pile_up(timers: Timers) -> None:
+    kept = [timers.call_later(50.0, nothing) for _ in range(10)]
+    most = 0
+    for _ in range(100_000):
+        timers.call_later(60.0, nothing).cancel()
+        most = max(most, entries(timers))
+    assert most <= 150
+    assert due(timers, 60.0) == kept
+
+
+def test_cancelling_most_of_many_frees_them(timers: Timers) -> None:
+    many = [timers.call_later(60.0, nothing) for _ in range(10_000)]
+    for timer in many[100:]:
+        timer.cancel()
+        assert entries(timers) <= max(2 * len(timers) + 1, 250)
+    assert due(timers, 60.0) == many[:100]
+
+
+def test_putting_off_keeps_one_entry(timers: Timers, clock: FakeClock) -> None:
+    timer = timers.call_later(60.0, nothing)
+    for _ in range(1_000):
+        clock.advance(1.0)
+        timer.reset()
+        timers.next()
+        assert entries(timers) == 1
+    assert timers.next() == clock() + 60.0
+
+
+def test_resetting_to_earlier_and_later_does_not_pile_up(timers: Timers) -> None:
+    timer = timers.call_later(1.0, nothing)
+    timers.call_later(500.0, nothing)
+    for _ in range(1_000):
+        timer.reset(1000.0)
+        timers.next()
+        timer.reset(1.0)
+        timers.next()
+    assert len(timers) == 2
+    assert entries(timers) <= 202
+    assert due(timers, 1.0) == [timer]
+
+
+@pytest.mark.parametrize("how", [Timer.cancel, lambda timer: None], ids=["cancelled", "ran"])
+def test_a_timer_lets_its_callback_go(
+    timers: Timers, how: Callable[[Timer], object]
+) -> None:
+    class Callback:
+        def __call__(self) -> None: ...
+
+    callback = Callback()
+    gone = weakref.ref(callback)
+    timer = timers.call_later(1.0, callback)
+    del callback
+    how(timer)
+    for popped in due(timers, 1.0):
+        popped.callback = None
+        del popped
+    gc.collect()
+    assert gone() is None
+    assert timer.active is False

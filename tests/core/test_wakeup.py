@@ -1,0 +1,128 @@
+"""The wake-up: by eventfd on Linux, by a pair of sockets elsewhere."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.core.fakes import fresh_module
+
+KINDS = ["socketpair"] + (["eventfd"] if sys.platform == "linux" else [])
+
+
+@pytest.fixture(params=KINDS)
+def wakeup(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    module = fresh_module("asynccore.wakeup")
+    if request.param == "socketpair":
+        # The module asks at each call, so it must go on believing it.
+        class OtherSystem:
+            platform = "darwin"
+
+        monkeypatch.setattr(module, "sys", OtherSystem)
+    made = module.Wakeup()
+    assert bool(made._sockets) == (request.param == "socketpair")
+    yield made
+    made.close()
+
+
+def readable(wakeup: Any) -> bool:
+    return bool(select.select([wakeup], [], [], 0)[0])
+
+
+def test_set_makes_it_readable_and_clear_takes_all_back(wakeup: Any) -> None:
+    assert not readable(wakeup)
+    for _ in range(5):
+        wakeup.set()
+    assert readable(wakeup)
+    assert readable(wakeup)
+    wakeup.clear()
+    assert not readable(wakeup)
+    wakeup.set()
+    assert readable(wakeup)
+
+
+def test_clear_without_set_does_not_block(wakeup: Any) -> None:
+    wakeup.clear()
+    assert not readable(wakeup)
+
+
+def test_a_full_one_drops_what_does_not_fit(wakeup: Any) -> None:
+    if wakeup._sockets:
+        while True:
+            try:
+                wakeup._sockets[1].send(b"\0" * 65536)
+            except BlockingIOError:
+                break
+    else:
+        os.eventfd_write(wakeup.fileno(), 2**64 - 2)
+    wakeup.set()
+    assert readable(wakeup)
+    wakeup.clear()
+    assert not readable(wakeup)
+
+
+def test_another_thread_ends_a_wait(wakeup: Any) -> None:
+    about_to_wait = threading.Event()
+
+    def other() -> None:
+        about_to_wait.wait()
+        wakeup.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    about_to_wait.set()
+    assert select.select([wakeup], [], [], 60)[0] == [wakeup]
+    thread.join()
+
+
+def test_close_gives_the_descriptors_back_and_may_be_called_again(wakeup: Any) -> None:
+    fd = wakeup.fileno()
+    wakeup.close()
+    assert wakeup.fileno() == -1
+    with pytest.raises(OSError) as caught:
+        os.fstat(fd)
+    assert caught.value.errno == errno.EBADF
+    wakeup.close()
+
+
+def test_a_late_set_finds_nobody(wakeup: Any) -> None:
+    wakeup.close()
+    wakeup.set()
+
+
+def test_an_unexpected_error_is_not_hidden(
+    wakeup: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    if wakeup._sockets:
+
+        class Broken:
+            send = fail
+            recv = fail
+
+            def close(self) -> None: ...
+
+        real = wakeup._sockets
+        monkeypatch.setattr(wakeup, "_sockets", (Broken(), Broken()))
+        with pytest.raises(OSError, match="broken"):
+            wakeup.set()
+        with pytest.raises(OSError, match="broken"):
+            wakeup.clear()
+        wakeup._sockets = real
+    else:
+        monkeypatch.setattr(os, "eventfd_write", fail)
+        with pytest.raises(OSError, match="broken"):
+            wakeup.set()
+
+
+def test_it_is_not_inherited_by_programs(wakeup: Any) -> None:
+    assert not os.get_inheritable(wakeup.fileno())
