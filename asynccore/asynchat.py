@@ -47,6 +47,7 @@ class async_chat(dispatcher):
     encoding = "latin-1"
 
     terminator: Any
+    _full = False  # the socket took less than it was offered
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
         self._input = b""
@@ -229,9 +230,10 @@ class async_chat(dispatcher):
         self.touch()
 
     def _start_sending(self) -> None:
-        self.initiate_send()
-        if self._fifo:
-            self.touch()
+        if not self._full:
+            self.initiate_send()
+            if self._fifo:
+                self.touch()
 
     @reports_changes
     def readable(self) -> Any:
@@ -246,6 +248,7 @@ class async_chat(dispatcher):
     def initiate_send(self) -> None:
         """Send from the queue until the socket is full, or other channels should have a turn."""
         share = SEND_SHARE
+        self._full = False
         while share > 0 and self._fifo and self.connected:
             first = self._fifo[0]
             if not first:
@@ -263,11 +266,13 @@ class async_chat(dispatcher):
                 self.handle_error()
                 return
             if not count:
+                self._full = not self._closed
                 return
             share -= count
             if self._fifo and self._fifo[0] is data:
                 if count < len(data):
                     self._fifo[0] = data[count:]
+                    self._full = True
                     return
                 self._fifo.popleft()
 

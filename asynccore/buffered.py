@@ -167,11 +167,12 @@ class dispatcher_with_send(dispatcher):
                 self._send(data[count:])
 
     def _send(self, data: bytes) -> None:
+        if isinstance(self._output, WriteBuffer):
+            # The socket is full, or not connected; the engine waits for it.
+            self._output.append(data)
+            return
         if data:
-            if isinstance(self._output, WriteBuffer):
-                self._output.append(data)
-            else:
-                self._output = WriteBuffer(data)
+            self._output = WriteBuffer(data)
         self.initiate_send()
         if self._output.size:
             self.touch()

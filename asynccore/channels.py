@@ -56,12 +56,12 @@ class ChannelMap(dict[Any, Any]):
             raise ValueError(
                 f"can't map {channel!r} under descriptor {fd}: it is closed, or was never open"
             )
-        super().__setitem__(fd, channel)
+        dict.__setitem__(self, fd, channel)
         if self.engine is not None:
             self.engine.added(fd)
 
     def __delitem__(self, fd: Any) -> None:
-        super().__delitem__(fd)
+        dict.__delitem__(self, fd)
         if self.engine is not None:
             self.engine.removed(fd)
 

@@ -15,6 +15,10 @@ from .errors import _DISCONNECTED, EXHAUSTED, NOBODY, _strerror
 from .namespace import default_map, legacy_name, package
 from .tracebacks import compact_traceback
 
+# As plain numbers: comparing enumerations costs more than the system call that is judged by it.
+_SO_TYPE = int(_socket.SO_TYPE)
+_SOCK_DGRAM = int(_socket.SOCK_DGRAM)
+
 # How long a listener rests after it ran into a limit, in seconds. asyncio's ACCEPT_RETRY_DELAY.
 ACCEPT_PAUSE = 1.0
 
@@ -88,7 +92,8 @@ class dispatcher:
         if map is None:
             map = self._map
         map[self._fileno] = self
-        self._engine = engine_for(map)
+        if self._engine is None or self._engine.map is not map:
+            self._engine = engine_for(map)
 
     def del_channel(self, map: Map | None = None) -> None:
         """Leave a map, by default the dispatcher's own. Does nothing if it isn't in there."""
@@ -255,8 +260,13 @@ class dispatcher:
         return b""
 
     def _is_datagram(self) -> bool:
-        # An empty datagram is no end (udp(7)).
-        return getattr(self.socket, "type", None) == _socket.SOCK_DGRAM
+        # An empty datagram is no end (udp(7)). Asked of the kernel, for that is far cheaper than
+        # the enumeration that `socket.type` makes.
+        try:
+            kind: int = self.socket.getsockopt(_socket.SOL_SOCKET, _SO_TYPE)
+        except (OSError, NotImplementedError, AttributeError):
+            return False
+        return kind == _SOCK_DGRAM
 
     def _end(self) -> None:
         """Hand the end of the connection to `handle_close`, once."""

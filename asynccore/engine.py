@@ -23,6 +23,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 from . import logs, pollers
@@ -68,14 +69,14 @@ class Engine(Turn):
 
     def added(self, fd: int) -> None:
         """Note that the map now holds another object under `fd`."""
-        self.interest.added(fd)
-        if self.elsewhere:
+        self.interest.moved.add(fd)
+        if self.owner is not None and self.owner != get_ident():
             self.wake()
 
     def removed(self, fd: int) -> None:
         """Stop watching `fd`, which the map no longer holds and which may be closed next."""
-        if self.elsewhere:
-            self.interest.added(fd)
+        if self.owner is not None and self.owner != get_ident():
+            self.interest.moved.add(fd)
             self.wake()
         else:
             self.interest.forget(fd)
@@ -84,7 +85,7 @@ class Engine(Turn):
         """Ask the channel under `fd` again before the next wait."""
         if fd is not None:
             self.interest.dirty.add(fd)
-            if self.elsewhere:
+            if self.owner is not None and self.owner != get_ident():
                 self.wake()
 
     def mute(self, fd: int | None, seconds: float | None = None) -> None:

@@ -53,12 +53,13 @@ class Interest:
         self.asked: dict[int, Any] = {}
         self.quiet: dict[int, Any] = {}  # those of `asked` that report their changes
         self.dirty: set[int] = set()  # to be asked before the next wait
+        # What a map that reports holds anew, or no more.
+        self.moved: set[int] = set(map) if isinstance(map, ChannelMap) else set()
         self.gone: set[int] = set()  # forgotten since the present batch of events was taken
         self.entering = True  # code outside of handlers ran
         self.stirred = False  # anything ran since the last review
         self.review_at = now + REVIEW_INTERVAL
         self._reports = isinstance(map, ChannelMap)  # else it is compared with `_seen`
-        self._moved: set[int] = set(map) if self._reports else set()
         self._seen: Mapping[int, Any] = {}
         self._compare_exactly = False
         self._sweeps = Sweeps()
@@ -66,10 +67,6 @@ class Interest:
         self._kinds: dict[type, int] = {}
 
     # -- reports --------------------------------------------------------------------------------
-
-    def added(self, fd: int) -> None:
-        """The map holds another object under `fd`, or none any more."""
-        self._moved.add(fd)
 
     def forget(self, fd: int) -> None:
         """Stop watching `fd`, which may be closed next."""
@@ -123,8 +120,8 @@ class Interest:
         """Compare what was asked with what the map holds."""
         map = self.map
         if self._reports:
-            while self._moved:
-                fd = self._moved.pop()
+            while self.moved:
+                fd = self.moved.pop()
                 channel = map.get(fd)
                 if self.asked.get(fd) is not channel:
                     self.forget(fd)
@@ -280,7 +277,7 @@ class Interest:
             raise
         except BaseException:
             channel.handle_error()
-        if self._holds(fd, channel) and fd not in self.asked and fd not in self._moved:
+        if self._holds(fd, channel) and fd not in self.asked and fd not in self.moved:
             del self.map[fd]
 
     def _holds(self, fd: int, channel: object) -> bool:

@@ -33,11 +33,6 @@ class Turn:
         self._lock = threading.RLock()
         self._wake_lock = threading.Lock()
 
-    @property
-    def elsewhere(self) -> bool:
-        """Whether another thread holds the turn."""
-        return self.owner is not None and self.owner != get_ident()
-
     def take(self) -> int | None:
         """Wait for the turn and take it. Returns what `give` needs; the holder may take more."""
         self._lock.acquire()
