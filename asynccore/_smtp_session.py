@@ -144,7 +144,7 @@ class SMTPSession:
     @property
     def max_command_size_limit(self) -> int:
         """The longest command line accepted now, in bytes, of whatever command."""
-        return max(self.command_size_limits.values(), default=self.command_size_limit)
+        return max([self.command_size_limit, *self.command_size_limits.values()])
 
     def collect_incoming_data(self, data: bytes) -> None:
         """Keep a piece of the current line or message; drop it when it passes the limit."""
@@ -198,7 +198,7 @@ class SMTPSession:
             self.push(BAD_SYNTAX)
             return
         verb, argument = split_command(line)
-        command = getattr(self, "smtp_" + verb, None)
+        command: Any = getattr(self, "smtp_" + verb, None)
         known = callable(command)
         limit = self.command_size_limit
         if self.extended_smtp:

@@ -14,19 +14,20 @@ What differs from the classic module, beside what `_smtp_session` names:
 
 from __future__ import annotations
 
+# Programs find these as attributes, as in the classic module.
 import collections as collections
 import errno as errno
 import getopt as getopt
 import os as os
-import socket
-import sys
-import time
+import socket as socket
+import sys as sys
+import time as time
 from typing import Any, NoReturn
-from warnings import warn
+from warnings import warn as warn
 
 from . import _smtp_command_line as command_line
 from . import _smtp_mailman as mailman
-from . import asynchat
+from . import asynchat as asynchat
 from ._smtp_command_line import Options as Options
 from ._smtp_session import SMTPSession
 from ._smtp_syntax import get_addr_spec as get_addr_spec

@@ -1,0 +1,369 @@
+"""The server classes: listening, printing, passing on."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from asynccore import smtpd
+from tests.smtpd.dialogue import Mailbox, Talk, classic, debug_output
+
+LOCAL = ("127.0.0.1", 0)
+REMOTE = ("mail.example", 25)
+PEER = ("192.0.2.1", 1025)
+
+original = classic()
+
+
+# SMTPServer --------------------------------------------------------------------------------------
+
+
+def test_a_server_listens(new_map: dict[int, Any]) -> None:
+    server = smtpd.SMTPServer(LOCAL, REMOTE, map=new_map)
+    assert new_map == {server.socket.fileno(): server}
+    assert server.accepting
+    assert server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+    assert (server._localaddr, server._remoteaddr) == (LOCAL, REMOTE)
+    assert (server.data_size_limit, server.enable_SMTPUTF8) == (smtpd.DATA_SIZE_DEFAULT, False)
+    assert server._decode_data is False
+
+
+def test_a_server_of_ipv6(new_map: dict[int, Any]) -> None:
+    try:
+        server = smtpd.SMTPServer(("::1", 0), None, map=new_map)
+    except OSError as why:
+        pytest.skip(f"this machine has no IPv6 loopback: {why}")
+    assert server.socket.family == socket.AF_INET6
+
+
+def test_a_server_says_where_it_listens(new_map: dict[int, Any]) -> None:
+    with debug_output(smtpd) as (said,):
+        server = smtpd.DebuggingServer(LOCAL, REMOTE, map=new_map)
+        server.channel_class = lambda *args: None
+        server.handle_accepted("conn", PEER)
+    first, *rest = said.getvalue().splitlines()
+    assert first.startswith("DebuggingServer started at ")
+    assert rest == [
+        "\tLocal addr: ('127.0.0.1', 0)",
+        "\tRemote addr:('mail.example', 25)",
+        "Incoming connection from ('192.0.2.1', 1025)",
+    ]
+
+
+def test_an_address_in_use(new_map: dict[int, Any]) -> None:
+    with socket.socket() as other:
+        other.bind(LOCAL)
+        other.listen()
+        with pytest.raises(OSError, match="ddress"):
+            smtpd.SMTPServer(other.getsockname(), None, map=new_map)
+    assert new_map == {}
+
+
+def test_text_and_smtputf8_exclude_each_other(new_map: dict[int, Any]) -> None:
+    with pytest.raises(ValueError, match="decode_data and enable_SMTPUTF8 cannot be set to True"):
+        smtpd.SMTPServer(LOCAL, None, 0, new_map, True, True)
+    assert new_map == {}
+
+
+def test_a_server_without_process_message(new_map: dict[int, Any]) -> None:
+    server = smtpd.SMTPServer(LOCAL, None, map=new_map)
+    with pytest.raises(NotImplementedError):
+        server.process_message(PEER, "a@b", ["c@d"], b"x", mail_options=[])
+
+
+# DebuggingServer ---------------------------------------------------------------------------------
+
+MESSAGES = [
+    b"A: b\nC: d\n\nbody \xff\n\nend\n",
+    "A: b\n\nbody \xe9\n",
+    b"body",
+    "",
+    b"",
+    "h\n\n",
+    "\n\n",
+    b"\na",
+    "a\x0bb\n\nc",
+]
+
+
+def test_what_is_printed(new_map: dict[int, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    server = smtpd.DebuggingServer(LOCAL, None, map=new_map)
+    data = b"A: b\n\nbody \xff\n"
+    server.process_message(PEER, "a@b", ["c@d"], data, mail_options=["SIZE=3"], rcpt_options=["X"])
+    server.process_message(PEER, "a@b", ["c@d"], "A: b\n\nbody")
+    server.process_message("", "a@b", ["c@d"], "\n")  # the peer of a Unix socket
+    assert capsys.readouterr().out.splitlines() == [
+        "---------- MESSAGE FOLLOWS ----------",
+        "mail options: ['SIZE=3']",
+        "rcpt options: ['X']",
+        "",
+        "b'A: b'",
+        "b'X-Peer: 192.0.2.1'",
+        "b''",
+        r"b'body \xff'",
+        "------------ END MESSAGE ------------",
+        "---------- MESSAGE FOLLOWS ----------",
+        "A: b",
+        "X-Peer: 192.0.2.1",
+        "",
+        "body",
+        "------------ END MESSAGE ------------",
+        "---------- MESSAGE FOLLOWS ----------",
+        "X-Peer: ",
+        "",
+        "------------ END MESSAGE ------------",
+    ]
+
+
+@pytest.mark.skipif(
+    original is None, reason="this interpreter was installed without a smtpd module"
+)
+@pytest.mark.parametrize("data", MESSAGES)
+@pytest.mark.parametrize("options", [{}, {"mail_options": ["A"], "rcpt_options": []}])
+def test_the_same_is_printed(
+    data: Any, options: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert original is not None
+    printed = []
+    for module in original, smtpd:
+        server = module.DebuggingServer(LOCAL, None, map={})
+        server.process_message(PEER, "a@b", ["c@d"], data, **options)
+        server.close()
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+
+
+# PureProxy ---------------------------------------------------------------------------------------
+
+
+class Remote:
+    """In the place of smtplib.SMTP: notes what it is told, and raises `error` for a mail."""
+
+    def __init__(self, error: Exception | None = None, refused: dict[str, Any] | None = None):
+        self.error = error
+        self.refused = refused or {}
+        self.told: list[Any] = []
+
+    def __call__(self) -> Remote:
+        return self
+
+    def connect(self, *address: Any) -> None:
+        self.told.append(address)
+
+    def sendmail(self, *message: Any) -> dict[str, Any]:
+        self.told.append(message)
+        if self.error:
+            raise self.error
+        return self.refused
+
+    def quit(self) -> None:
+        self.told.append("quit")
+
+
+@pytest.fixture
+def proxy(new_map: dict[int, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    def make(remote: Remote) -> smtpd.PureProxy:
+        monkeypatch.setattr(smtplib, "SMTP", remote)
+        return smtpd.PureProxy(LOCAL, REMOTE, map=new_map)
+
+    return make
+
+
+def test_passing_on(proxy: Callable[..., Any]) -> None:
+    remote = Remote(refused={"c@d": (550, b"no")})
+    with debug_output(smtpd) as (said,):
+        server = proxy(remote)
+        said.truncate(0), said.seek(0)
+        assert server.process_message(PEER, "a@b", ["c@d"], "A: b\n\nbody\n") is None
+    assert remote.told == [
+        REMOTE,
+        ("a@b", ["c@d"], "A: b\nX-Peer: 192.0.2.1\n\nbody\n"),
+        "quit",
+    ]
+    assert said.getvalue() == "we got some refusals: {'c@d': (550, b'no')}\n"
+
+
+def test_passing_on_what_a_channel_delivers(proxy: Callable[..., Any]) -> None:
+    # The classic proxy took neither bytes nor options, which are what it gets by default.
+    remote = Remote()
+    server = proxy(remote)
+    talk = Talk()
+    talk.channel.smtp_server = server
+    lines = ("EHLO c", "MAIL FROM:<a@b>", "RCPT TO:<c@d>", "DATA")
+    assert talk.say(*lines, b"A: \xff\r\n\r\n..\n.\r\r\n.")[-1] == "250 OK"
+    data = b"A: \xff\r\nX-Peer: 192.0.2.1\r\n\r\n.\r\n.\r\n"
+    assert remote.told[1] == ("a@b", ["c@d"], data)
+
+
+@pytest.mark.parametrize(
+    ("error", "refused", "said"),
+    [
+        (
+            smtplib.SMTPRecipientsRefused({"c@d": (550, b"no")}),
+            {"c@d": (550, b"no")},
+            "got SMTPRecipientsRefused\n",
+        ),
+        (
+            smtplib.SMTPDataError(552, b"too much"),
+            {"c@d": (552, b"too much"), "e@f": (552, b"too much")},
+            "got <class 'smtplib.SMTPDataError'>\n",
+        ),
+        (
+            smtplib.SMTPServerDisconnected("gone"),
+            {"c@d": (-1, "ignore"), "e@f": (-1, "ignore")},
+            "got <class 'smtplib.SMTPServerDisconnected'>\n",
+        ),
+        (
+            ConnectionRefusedError("refused"),
+            {"c@d": (-1, "ignore"), "e@f": (-1, "ignore")},
+            "got <class 'ConnectionRefusedError'>\n",
+        ),
+    ],
+)
+def test_refusals(
+    proxy: Callable[..., Any], error: Exception, refused: dict[str, Any], said: str
+) -> None:
+    server = proxy(Remote(error))
+    with debug_output(smtpd) as (stream,):
+        assert server._deliver("a@b", ["c@d", "e@f"], "x") == refused
+    assert stream.getvalue() == said
+
+
+def test_an_error_of_the_program_itself(proxy: Callable[..., Any]) -> None:
+    with pytest.raises(KeyError):
+        proxy(Remote(KeyError("x")))._deliver("a@b", ["c@d"], "x")
+
+
+@pytest.mark.parametrize("name", ["PureProxy", "MailmanProxy"])
+@pytest.mark.filterwarnings("ignore:MailmanProxy:DeprecationWarning")
+def test_proxies_have_no_smtputf8(name: str, new_map: dict[int, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{name} does not support SMTPUTF8"):
+        getattr(smtpd, name)(LOCAL, REMOTE, map=new_map, enable_SMTPUTF8=True)
+    assert new_map == {}
+
+
+# MailmanProxy ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mailman_proxy(new_map: dict[int, Any]) -> smtpd.MailmanProxy:
+    with pytest.warns(DeprecationWarning, match="MailmanProxy is deprecated") as caught:
+        server = smtpd.MailmanProxy(LOCAL, REMOTE, map=new_map)
+    assert caught[0].filename == __file__
+    return server
+
+
+def test_mailman_is_gone(
+    mailman_proxy: smtpd.MailmanProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "Mailman", None)
+    with pytest.raises(ImportError, match="Mailman 2, which ended with Python 2") as caught:
+        mailman_proxy.process_message(PEER, "a@b", ["list@x"], "x")
+    assert caught.value.name == "Mailman"
+
+
+class Message:
+    """A message of Mailman 2, which is the one of Python 2's rfc822: its header names are the
+    same in any case."""
+
+    queued: list[tuple[str, Any, dict[str, int]]] = []
+    last: Any = None
+
+    def __init__(self, file: Any) -> None:
+        headers, _, _ = file.read().partition("\n\n")
+        self.headers = dict(line.lower().split(": ") for line in headers.splitlines())
+
+    def get(self, name: str) -> Any:
+        return self.headers.get(name.lower())
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self.headers[name.lower()] = value
+
+    def Enqueue(self, mlist: str, **where: int) -> None:
+        self.queued.append((mlist, self.get("Subject"), where))
+        type(self).last = self
+
+
+@pytest.fixture
+def mailman(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A package with as much of Mailman 2 as the proxy uses, and one list: "dev"."""
+    package: Any = types.ModuleType("Mailman")
+    package.Utils = types.ModuleType("Mailman.Utils")
+    package.Utils.list_exists = lambda name: name == "dev"
+    package.Message = types.ModuleType("Mailman.Message")
+    package.Message.Message = Message
+    package.MailList = types.ModuleType("Mailman.MailList")
+    opened: list[Any] = []
+
+    def open_list(name: str, lock: int) -> str:
+        opened.append((name, lock))
+        return name
+
+    package.MailList.MailList = open_list
+    for name in ("", ".Utils", ".Message", ".MailList"):
+        module = package if not name else getattr(package, name[1:])
+        monkeypatch.setitem(sys.modules, f"Mailman{name}", module)
+    monkeypatch.setattr(Message, "queued", [])
+    return opened
+
+
+def test_messages_for_lists(
+    mailman_proxy: smtpd.MailmanProxy, mailman: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = Remote()
+    monkeypatch.setattr(smtplib, "SMTP", remote)
+    recipients = [
+        "Dev@x",
+        "other@x",
+        "dev-owner@x",
+        "dev-admin@x",
+        "dev-request@x",
+        "dev-nonsense@x",
+        "dev-join@x",
+        "dev-leave@x",
+        "dev-a-b@x",
+    ]
+    with debug_output(smtpd) as (said,):
+        mailman_proxy.process_message(PEER, "a@b", recipients, "X: y\n\ntext")
+    assert recipients == ["other@x", "dev-nonsense@x", "dev-a-b@x"]
+    assert remote.told[1] == ("a@b", recipients, "X: y\n\ntext")
+    assert mailman == [("dev", 0)]
+    assert Message.queued == [
+        ("dev", None, {"tolist": 1}),
+        ("dev", None, {"toowner": 1}),
+        ("dev", None, {"toadmin": 1}),
+        ("dev", None, {"torequest": 1}),
+        ("dev", "subscribe", {"torequest": 1}),
+        ("dev", "unsubscribe", {"torequest": 1}),
+    ]
+    assert said.getvalue().splitlines()[:3] == [
+        "forwarding recips: other@x dev-nonsense@x dev-a-b@x",
+        "we got refusals: {}",
+        "sending message to Dev@x",
+    ]
+
+
+def test_messages_for_lists_only(mailman_proxy: smtpd.MailmanProxy, mailman: list[Any]) -> None:
+    # Nothing is passed on: there is no server at REMOTE.
+    data = b"From: x@y\nDate: today\n\ntext"
+    mailman_proxy.process_message(PEER, "a@b", ["dev@x"], data, mail_options=[])
+    assert Message.queued == [("dev", None, {"tolist": 1})]
+    assert Message.last.headers == {"from": "x@y", "date": "today"}
+
+
+def test_headers_that_mailman_needs(mailman_proxy: smtpd.MailmanProxy, mailman: list[Any]) -> None:
+    mailman_proxy.process_message(PEER, "a@b", ["dev@x"], "X: y\n\ntext")
+    headers = Message.last.headers
+    assert (headers.pop("from"), headers.pop("x")) == ("a@b", "y")
+    assert list(headers) == ["date"]
+
+
+def test_a_mailbox_is_enough_of_a_server() -> None:
+    talk = Talk(status="250 kept")
+    assert isinstance(talk.channel.smtp_server, Mailbox)
