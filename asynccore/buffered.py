@@ -12,6 +12,7 @@ those share one empty buffer.
 from __future__ import annotations
 
 from collections import deque
+from socket import socket
 from threading import get_ident
 from typing import Any
 
@@ -31,12 +32,10 @@ class WriteBuffer:
 
     __slots__ = ("_offset", "_pieces", "size")
 
-    def __init__(self, data: bytes = b"") -> None:
-        self._pieces: deque[bytes] = deque()
-        self._offset = 0  # how much of the first piece is gone
-        self.size = 0
-        if data:
-            self.append(data)
+    def __init__(self, data: bytes = b"", offset: int = 0) -> None:
+        self._pieces: deque[bytes] = deque((data,) if data else ())
+        self._offset = offset  # how much of the first piece is gone
+        self.size = len(data) - offset
 
     def __len__(self) -> int:
         return self.size
@@ -46,14 +45,14 @@ class WriteBuffer:
         self._pieces.append(data)
         self.size += len(data)
 
-    def peek(self, limit: int) -> bytes:
+    def peek(self, limit: int) -> memoryview | bytes:
         """Return the first bytes, `limit` at most, and leave them in."""
         pieces = self._pieces
         first = pieces[0]
         if len(first) - self._offset < limit and len(pieces) > 1:
             first = self._join(limit)
         if self._offset or len(first) > limit:
-            return first[self._offset : self._offset + limit]
+            return memoryview(first)[self._offset : self._offset + limit]
         return first
 
     def _join(self, limit: int) -> bytes:
@@ -123,6 +122,8 @@ class dispatcher_with_send(dispatcher):
         share = SEND_SHARE
         while isinstance(output, WriteBuffer) and share > 0 and not self._closed:
             data = output.peek(SEND_SIZE)
+            if type(data) is not bytes and type(self.socket) is not socket:
+                data = bytes(data)  # whatever stands in for a socket may know bytes alone
             count = dispatcher.send(self, data)
             if not count or output is not self._output:
                 return  # the socket is full, or a handler assigned another buffer
@@ -164,15 +165,15 @@ class dispatcher_with_send(dispatcher):
             except OSError as why:
                 count = self._not_sent(why)
             if count != len(data):
-                self._send(data[count:])
+                self._send(data, count)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes, sent: int = 0) -> None:
         if isinstance(self._output, WriteBuffer):
             # The socket is full, or not connected; the engine waits for it.
-            self._output.append(data)
+            self._output.append(data[sent:])
             return
         if data:
-            self._output = WriteBuffer(data)
+            self._output = WriteBuffer(data, sent)
         self.initiate_send()
         if self._output.size:
             self.touch()

@@ -13,6 +13,7 @@ from .channels import ChannelMap, Map, reports_changes
 from .engine import Engine, engine_for
 from .errors import _DISCONNECTED, EXHAUSTED, NOBODY, _strerror
 from .namespace import default_map, legacy_name, package
+from .pollers import EVENTS_PER_PASS
 from .tracebacks import compact_traceback
 
 # As plain numbers: comparing enumerations costs more than the system call that is judged by it.
@@ -21,6 +22,10 @@ _SOCK_DGRAM = int(_socket.SOCK_DGRAM)
 
 # How long a listener rests after it ran into a limit, in seconds. asyncio's ACCEPT_RETRY_DELAY.
 ACCEPT_PAUSE = 1.0
+
+# How many connections a listener accepts before others have their turn: as many as there are
+# events in one pass.
+ACCEPT_BATCH = EVENTS_PER_PASS
 
 
 class dispatcher:
@@ -406,16 +411,31 @@ class dispatcher:
     def handle_accept(self) -> None:
         """Somebody wants to connect: accept, and hand the connection to `handle_accepted`.
 
-        If that raises, the connection is closed and the exception goes on to `handle_error`.
+        Up to `ACCEPT_BATCH` connections are accepted at once. If `handle_accepted` raises, its
+        connection is closed and the exception goes on to `handle_error`.
         """
-        pair = self.accept()
-        if pair is not None:
+        for _ in range(ACCEPT_BATCH):
+            pair = self.accept()
+            if pair is None:
+                return
             sock, addr = pair
             try:
                 self.handle_accepted(sock, addr)
             except BaseException:
                 _discard(sock, self._map)
                 raise
+            if not self._may_accept_more():
+                return
+
+    def _may_accept_more(self) -> bool:
+        """Whether nothing speaks against another accept() in the same pass.
+
+        A listener with a `readable` of its own, a limit perhaps, wants to be asked first.
+        """
+        engine, fd = self._engine, self._fileno
+        return (
+            self.accepting and engine is not None and fd is not None and engine.interest.reports(fd)
+        )
 
     def handle_accepted(self, sock: Any, addr: Any) -> None:
         """A connection was accepted; `sock` is its socket and `addr` its peer's address."""

@@ -181,8 +181,8 @@ class Engine(Turn):
         interest.stirred = True
         self.events += len(events)
         for fd, mask in events:
-            channel: Any = quiet.get(fd)
-            if channel is not None and mask == READ and holder(fd) is channel:
+            channel: Any = asked.get(fd)
+            if mask == READ and channel is not None and holder(fd) is channel:
                 # Nearly all events are of this kind, so they take the shortest way.
                 try:
                     channel.handle_read_event()
@@ -192,12 +192,11 @@ class Engine(Turn):
                     channel.handle_error()
                 if self.passes != serial:
                     break
-                assigned = channel.__dict__
-                if "readable" in assigned or "writable" in assigned:
-                    dirty.add(fd)
-                continue
-            channel = asked.get(fd)
-            if channel is None:
+                if fd in quiet:
+                    assigned = channel.__dict__
+                    if "readable" in assigned or "writable" in assigned:
+                        dirty.add(fd)
+            elif channel is None:
                 self._unknown(fd)
             elif holder(fd) is channel:
                 dirty.add(fd)

@@ -30,7 +30,7 @@ from .channels import REPORTING_PREDICATES, ChannelMap, Map
 from .constants import is_constant
 from .errors import RERAISED
 from .pollers import PRIORITY, READ, WRITE
-from .sweeps import OWN_READABLE, OWN_WRITABLE, Sweeps
+from .sweeps import OWN_BOTH, OWN_READABLE, OWN_WRITABLE, Sweeps
 
 # How long an assignment behind the package's back may go unnoticed, in seconds.
 REVIEW_INTERVAL = 1.0
@@ -51,7 +51,7 @@ class Interest:
         self.map = map
         self.poller: pollers.Poller | None = None
         self.asked: dict[int, Any] = {}
-        self.quiet: dict[int, Any] = {}  # those of `asked` that report their changes
+        self.quiet: dict[int, Any] = {}  # those of `asked` that report changes of some predicate
         self.dirty: set[int] = set()  # to be asked before the next wait
         # What a map that reports holds anew, or no more.
         self.moved: set[int] = set(map) if isinstance(map, ChannelMap) else set()
@@ -170,25 +170,33 @@ class Interest:
         if "writable" in assigned:
             kind |= OWN_WRITABLE
         if kind:
-            self.quiet.pop(fd, None)
             self._sweeps.set(fd, kind, channel)
         else:
             self._sweeps.remove(fd)
+        if kind == OWN_BOTH:
+            self.quiet.pop(fd, None)
+        else:
             self.quiet[fd] = channel
         return kind
+
+    def reports(self, fd: int) -> bool:
+        """Whether the channel under `fd` need not be asked before it is read from again."""
+        return fd in self.quiet and not self._sweeps.kinds.get(fd, 0) & OWN_READABLE
 
     def _compare_quiet(self, poller: pollers.Poller) -> None:
         """Find, on entering, the channels whose answers changed without a report."""
         interest = poller.interest
+        own = self._sweeps.kinds
         self.dirty.update(
             [
                 fd
                 for fd, channel in self.quiet.items()
-                if ((_READS if channel.readable() else 0) | (_WRITES if channel.writable() else 0))
+                if fd not in own
+                and ((_READS if channel.readable() else 0) | (_WRITES if channel.writable() else 0))
                 != interest.get(fd, 0)
             ]
         )
-        self.dirty.update(self._sweeps.kinds)
+        self.dirty.update(own)
 
     def _ask_dirty(self, poller: pollers.Poller) -> None:
         """Ask the channels to which something happened, for predicates that are not their own."""

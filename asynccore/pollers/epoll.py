@@ -82,16 +82,24 @@ if sys.platform == "linux":
         def verify(self, fd: int) -> bool:
             if fd in self._always:
                 return _is_open(fd)
+            mask = self.interest[fd]
             try:
-                self._epoll.modify(fd, self.interest[fd])
+                self._epoll.modify(fd, mask)
             except FileNotFoundError:
-                try:
-                    self._register(fd, self.interest[fd])
-                except OSError:
-                    return False
+                return self._reopened(fd, mask)
+            except PermissionError:
+                # The number belongs to a regular file now.
+                self._always[fd] = mask
             except OSError as why:
                 if why.errno != errno.EBADF:
                     raise
+                return False
+            return True
+
+        def _reopened(self, fd: int, mask: int) -> bool:
+            try:
+                self._register(fd, mask)
+            except OSError:
                 return False
             return True
 
