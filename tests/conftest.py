@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import signal
 import socket
 import sys
 import threading
@@ -27,6 +28,13 @@ import pytest
 # A thread that was told to end may need a moment for it: the wait has an upper bound, and a
 # test that leaves nothing behind does not wait at all.
 _THREAD_GRACE_SECONDS = 5.0
+
+
+def pytest_configure() -> None:
+    # A shell starts background jobs with SIGINT ignored, and children inherit that: programs
+    # that the tests interrupt would not notice. A handler, unlike SIG_IGN, ends at exec.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Descriptors -------------------------------------------------------------------------------
