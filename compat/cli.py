@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import sys
 from collections.abc import Sequence
 
+import asynccore
 from compat import demo, enabling, runner
 
 # What argparse uses for a command line that makes no sense, and Python for a missing script.
@@ -31,21 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def version() -> str:
-    """Return the version of the installed distribution, or say that there is none."""
-    try:
-        return importlib.metadata.version("asynccore")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="asynccore",
         description="Run programs written for asyncore, asynchat and smtpd on today's Python.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"asynccore {version()}")
+    parser.add_argument("--version", action="version", version=f"asynccore {asynccore.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
     for name, action, summary in (

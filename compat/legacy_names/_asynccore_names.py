@@ -17,7 +17,7 @@ the other packages.
 import sys
 
 MYPY = False  # type checkers take it for true
-if MYPY:
+if MYPY:  # pragma: no cover
     from importlib.machinery import ModuleSpec  # noqa: F401 (used in comments)
 
 TARGETS = {

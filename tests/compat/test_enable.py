@@ -176,6 +176,12 @@ def test_outside_a_virtual_environment_it_refuses(monkeypatch, capsys, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_inside_a_virtual_environment_no_place_need_be_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(enabling.sys, "prefix", "/home/user/env")
+    monkeypatch.setattr(enabling.sysconfig, "get_path", lambda name: str(tmp_path / name))
+    assert enabling.site_packages() == tmp_path / "purelib"
+
+
 def test_the_user_s_site_packages(monkeypatch, tmp_path):
     monkeypatch.setattr(enabling.site, "ENABLE_USER_SITE", True)
     monkeypatch.setattr(enabling.site, "getusersitepackages", lambda: str(tmp_path))
@@ -201,6 +207,8 @@ def test_enable_makes_the_folder_and_says_what_went_wrong(monkeypatch, tmp_path,
     monkeypatch.setattr(enabling, "_probe", lambda: next(answers))
     assert cli.main(["enable", "--system"]) == 0
     assert sorted(file.name for file in folder.iterdir()) == sorted([enabling.HELPER, enabling.PTH])
+    assert cli.main(["enable", "--system"]) == 0
+    assert "already enabled:" in capsys.readouterr().out
     (folder / enabling.HELPER).unlink()
     assert cli.main(["enable", "--system"]) == 1
     assert "(import asyncore gave: no asyncore here)" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import shutil
 import sys
@@ -167,19 +166,6 @@ def test_the_asynccore_beside_the_folder_serves_other_environments(python, lonel
     (core / "smtpd.py").write_text("print('beside', __name__)")
     code = "import sys; before = sys.path[:]; import smtpd; print(sys.path == before)"
     assert python("-S", "-c", code, env=lonely_names) == (0, "beside asynccore.smtpd\nTrue\n", "")
-
-
-@pytest.mark.parametrize("file", sorted(NAMES_FOLDER.glob("*.py")), ids=lambda file: file.name)
-def test_old_interpreters_can_read_the_folder(file: Path):
-    # Whatever a program starts looks into PYTHONPATH, Python 2.7 included.
-    source = file.read_bytes()
-    assert source.isascii() or b"coding" in source.splitlines()[0]
-    for node in ast.walk(ast.parse(source)):
-        newer = (ast.JoinedStr, ast.NamedExpr, ast.AnnAssign, ast.Nonlocal, ast.Starred, ast.Await)
-        assert not isinstance(node, newer), f"line {node.lineno}"
-        if isinstance(node, ast.FunctionDef):
-            assert not node.returns and not node.args.kwonlyargs
-            assert not any(argument.annotation for argument in node.args.args)
 
 
 # The parts -----------------------------------------------------------------------------------
