@@ -136,9 +136,7 @@ def test_the_end_of_the_peer_is_readable(poller: Poller, pair: Pair) -> None:
     assert not mask & ~(READ | HANGUP)
 
 
-def test_a_reset_is_reported_to_who_reads(
-    poller: Poller, tcp_pair: Callable[..., Pair]
-) -> None:
+def test_a_reset_is_reported_to_who_reads(poller: Poller, tcp_pair: Callable[..., Pair]) -> None:
     client, server = tcp_pair()
     poller.set(server.fileno(), READ)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -240,9 +238,7 @@ def test_a_number_may_be_watched_for_another_file_at_once(
     os.close(fd)
 
 
-def test_a_number_whose_duplicate_lives_on_can_be_watched_again(
-    poller: Poller, pair: Pair
-) -> None:
+def test_a_number_whose_duplicate_lives_on_can_be_watched_again(poller: Poller, pair: Pair) -> None:
     """epoll and kqueue part here: what the kernel keeps must not keep us from registering."""
     fd = os.dup(pair[0].fileno())
     poller.set(fd, READ)
@@ -409,9 +405,7 @@ def test_epoll_verify_finds_a_closed_file(pair: Pair) -> None:
 
 
 @linux_only
-def test_epoll_lets_unexpected_errors_out(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_epoll_lets_unexpected_errors_out(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     poller = pollers.make("epoll")
     real = poller._epoll  # type: ignore[attr-defined]
     code = errno.ENOMEM

@@ -267,9 +267,7 @@ def test_resetting_to_earlier_and_later_does_not_pile_up(timers: Timers) -> None
 
 
 @pytest.mark.parametrize("how", [Timer.cancel, lambda timer: None], ids=["cancelled", "ran"])
-def test_a_timer_lets_its_callback_go(
-    timers: Timers, how: Callable[[Timer], object]
-) -> None:
+def test_a_timer_lets_its_callback_go(timers: Timers, how: Callable[[Timer], object]) -> None:
     class Callback:
         def __call__(self) -> None: ...
 

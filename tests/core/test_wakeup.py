@@ -97,9 +97,7 @@ def test_a_late_set_finds_nobody(wakeup: Any) -> None:
     wakeup.set()
 
 
-def test_an_unexpected_error_is_not_hidden(
-    wakeup: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unexpected_error_is_not_hidden(wakeup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object) -> None:
         raise OSError(errno.EIO, "broken")
 

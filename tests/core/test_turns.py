@@ -1,0 +1,343 @@
+"""Turns: one thread at a time, errands for the holder, wake-ups, forks."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from asynccore.turns import Turn
+
+# A bound for what should come at once; nobody waits that long unless a test fails.
+LONG = 30.0
+
+
+@pytest.fixture
+def turn() -> Iterator[Turn]:
+    made = Turn()
+    yield made
+    made.drop_wakeup()
+
+
+class Holder:
+    """A thread that holds the turn until it is told to look for errands, or to give it back."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self.holds = threading.Event()
+        self.may_give = threading.Event()
+        self.log: list[str] = []
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        before = self.turn.take()
+        self.holds.set()
+        assert self.may_give.wait(LONG)
+        self.turn.give(before)
+
+    def __enter__(self) -> Holder:
+        self.thread.start()
+        assert self.holds.wait(LONG)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.may_give.set()
+        self.thread.join(LONG)
+        assert not self.thread.is_alive()
+
+
+def in_thread(function: Callable[[], object]) -> None:
+    caught: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            function()
+        except BaseException as why:
+            caught.append(why)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(LONG)
+    assert not thread.is_alive()
+    if caught:
+        raise caught[0]
+
+
+def woken(turn: Turn) -> bool:
+    assert turn.wakeup is not None
+    return bool(select.select([turn.wakeup], [], [], 0)[0])
+
+
+def test_the_holder_may_take_more(turn: Turn) -> None:
+    me = threading.get_ident()
+    first = turn.take()
+    assert (first, turn.owner) == (None, me)
+    second = turn.take()
+    assert (second, turn.owner) == (me, me)
+    turn.give(second)
+    assert turn.owner == me
+    turn.give(first)
+    assert turn.owner is None
+
+
+def test_others_wait_for_the_turn(turn: Turn) -> None:
+    with Holder(turn) as holder:
+        taken = threading.Event()
+
+        def other() -> None:
+            before = turn.take()
+            taken.set()
+            turn.give(before)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert not taken.is_set()
+        holder.may_give.set()
+        thread.join(LONG)
+        assert taken.is_set()
+
+
+def test_without_a_holder_an_errand_is_done_here_and_now(turn: Turn) -> None:
+    owners = []
+    turn.run_on_loop(lambda *args: owners.append((turn.owner, args)), 1, 2)
+    assert owners == [(threading.get_ident(), (1, 2))]
+    assert turn.owner is None
+
+
+def test_the_holder_runs_it_itself_without_a_queue(turn: Turn) -> None:
+    done: list[str] = []
+    turn.errands.append((done.append, ("waits",)))
+    before = turn.take()
+    turn.run_on_loop(done.append, "at once")
+    assert done == ["at once"]
+    turn.do_errands()
+    assert done == ["at once", "waits"]
+    turn.give(before)
+
+
+def test_an_errand_waits_for_the_holder_and_wakes_it(turn: Turn) -> None:
+    done: list[int] = []
+    turn.make_wakeup()
+    with Holder(turn) as holder:
+        turn.run_on_loop(lambda: done.append(threading.get_ident()))
+        assert done == []
+        assert woken(turn)
+        holder.may_give.set()
+        holder.thread.join(LONG)
+        assert done == [holder.thread.ident]
+
+
+def test_errands_are_done_in_their_order(turn: Turn) -> None:
+    done: list[int] = []
+    before = turn.take()
+
+    def leave() -> None:
+        for number in range(5):
+            turn.run_on_loop(done.append, number)
+
+    in_thread(leave)
+    assert done == []
+    turn.do_errands()
+    assert done == [0, 1, 2, 3, 4]
+    turn.give(before)
+
+
+def test_an_errand_left_after_the_last_look_is_not_stranded(turn: Turn) -> None:
+    """Between the holder's last look and its giving the turn back."""
+    done: list[int] = []
+    before = turn.take()
+    in_thread(lambda: turn.run_on_loop(lambda: done.append(threading.get_ident())))
+    assert done == []
+    turn.give(before)
+    assert done == [threading.get_ident()]
+    assert turn.owner is None
+
+
+def test_an_inner_turn_does_not_do_the_outer_ones_errands(turn: Turn) -> None:
+    done: list[int] = []
+    first = turn.take()
+    second = turn.take()
+    in_thread(lambda: turn.run_on_loop(done.append, 1))
+    turn.give(second)
+    assert done == []
+    turn.give(first)
+    assert done == [1]
+
+
+def test_an_errand_may_leave_another(turn: Turn) -> None:
+    done: list[str] = []
+
+    def first() -> None:
+        turn.run_on_loop(done.append, "second")
+        done.append("first")
+
+    turn.run_on_loop(first)
+    assert done == ["second", "first"]
+
+
+def test_an_errand_that_raises_gives_the_turn_back(turn: Turn) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        turn.run_on_loop(fail)
+    assert turn.owner is None
+    done: list[int] = []
+    in_thread(lambda: turn.run_on_loop(done.append, 1))
+    assert done == [1]
+
+
+def test_many_threads_leave_nothing_undone(turn: Turn) -> None:
+    done: list[int] = []
+    inside: list[int] = []
+    barrier = threading.Barrier(5)
+
+    def work(number: int) -> None:
+        barrier.wait(LONG)
+        for _ in range(200):
+            turn.run_on_loop(enter, number)
+
+    def enter(number: int) -> None:
+        inside.append(number)
+        assert inside == [number]  # nobody else is in here
+        done.append(number)
+        inside.remove(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    barrier.wait(LONG)
+    for _ in range(200):
+        turn.give(turn.take())
+    for thread in threads:
+        thread.join(LONG)
+    turn.give(turn.take())
+    assert sorted(done) == sorted(list(range(4)) * 200)
+
+
+# Waking -------------------------------------------------------------------------------------
+
+
+def test_wake_without_a_wakeup_does_nothing(turn: Turn) -> None:
+    turn.wake()
+    assert turn.wakeup is None
+
+
+def test_a_wakeup_is_needed_once_there_are_other_threads(turn: Turn) -> None:
+    with Holder(turn):
+        assert turn.needs_wakeup()
+        fd = turn.make_wakeup()
+        assert turn.wakeup is not None and turn.wakeup.fileno() == fd
+        assert not turn.needs_wakeup()
+
+
+def test_a_dropped_wakeup_is_closed(turn: Turn) -> None:
+    fd = turn.make_wakeup()
+    turn.drop_wakeup()
+    assert turn.wakeup is None
+    with pytest.raises(OSError):
+        os.fstat(fd)
+    turn.drop_wakeup()
+    turn.wake()
+
+
+def test_wake_may_be_called_while_it_is_being_called(
+    turn: Turn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a signal handler, which interrupts whatever the main thread is doing."""
+    calls: list[str] = []
+    blocked: list[bool] = []
+
+    class Wakeup:
+        def set(self) -> None:
+            calls.append("set")
+            if len(calls) == 1:
+                lock: Any = turn._wake_lock
+                # Where a handler would wait for ever, say so instead.
+                if lock.acquire(blocking=False):
+                    lock.release()
+                    turn.wake()
+                else:
+                    blocked.append(True)
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(turn, "wakeup", Wakeup())
+    turn.wake()
+    assert not blocked, "a signal handler that wakes the loop would wait for ever here"
+
+
+# Forks --------------------------------------------------------------------------------------
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork()")
+
+
+def run_in_child(check: Callable[[], object]) -> None:
+    """Run `check` in a forked child; fail if it fails there."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            check()
+            status = 0
+        except BaseException as why:
+            os.write(writer, repr(why).encode())
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with open(reader, "rb") as report:
+        said = report.read().decode()
+    assert os.waitpid(child, 0)[1] == 0, said
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_turn_of_another_thread_does_not_bind_the_child(turn: Turn) -> None:
+    with Holder(turn):
+
+        def check() -> None:
+            turn.after_fork()
+            assert turn.owner is None
+            done: list[int] = []
+            turn.run_on_loop(done.append, 1)
+            assert done == [1]
+            turn.give(turn.take())
+
+        run_in_child(check)
+
+
+@needs_fork
+def test_a_turn_of_the_forking_thread_goes_on_in_the_child(turn: Turn) -> None:
+    before = turn.take()
+
+    def check() -> None:
+        turn.after_fork()
+        assert turn.owner == threading.get_ident()
+        turn.give(before)
+        assert turn.owner is None
+        turn.give(turn.take())
+
+    run_in_child(check)
+    turn.give(before)
+
+
+@needs_fork
+def test_the_childs_wakeup_is_not_the_parents(turn: Turn) -> None:
+    turn.make_wakeup()
+
+    def check() -> None:
+        turn.after_fork()
+        assert turn.wakeup is None
+        turn.make_wakeup()
+        turn.wake()
+        assert woken(turn)
+
+    run_in_child(check)
+    assert not woken(turn)
+    turn.wake()
+    assert woken(turn)
