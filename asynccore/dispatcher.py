@@ -66,13 +66,10 @@ class dispatcher:
             try:
                 self.addr = sock.getpeername()
             except OSError as why:
+                # Not connected yet, or not any more (macOS says EINVAL for the latter): the first
+                # event will tell which. Other errors concern the name alone.
                 if why.args[0] in (ENOTCONN, EINVAL):
-                    # Not connected yet, or not any more (macOS says EINVAL for the latter).
-                    # The first event will tell which.
                     self.connected = False
-                else:
-                    self.del_channel(map)
-                    raise
         else:
             self.socket = None
 
