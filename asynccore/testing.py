@@ -90,7 +90,7 @@ class RecordingPoller(Poller):
     """A poller that writes down what it is asked, and reports what it was told to.
 
     Nothing blocks: a wait moves `clock` by the time it would have taken. `sets` has the pairs of
-    descriptor and mask of each `set`, and `waits` the timeout of each `wait`.
+    descriptor and mask that a kernel would be told, and `waits` the timeout of each `wait`.
     """
 
     name = "recording"
@@ -107,7 +107,8 @@ class RecordingPoller(Poller):
     def report(self, *events: Event, after: float = 0.0) -> None:
         """Have `events`, pairs of descriptor and bits, come `after` seconds from now.
 
-        They come after those of earlier calls, in a wait of their own.
+        They come after those of earlier calls, in a wait of their own. Only descriptors in the
+        map are meant: at any other the engine would give this poller up for a new one.
         """
         self._script.append((self.clock() + after, list(events)))
 
@@ -116,7 +117,8 @@ class RecordingPoller(Poller):
         self._refused[fd] = OSError(errno.EBADF, os.strerror(errno.EBADF)) if why is None else why
 
     def set(self, fd: int, mask: int) -> None:
-        self.sets.append((fd, mask))
+        if mask or fd in self.interest:
+            self.sets.append((fd, mask))
         if mask == 0:
             self.interest.pop(fd, None)
         elif fd in self._refused:
