@@ -1,0 +1,940 @@
+"""The engine: how long it waits, what it delivers, and what it survives."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import asynccore
+from asynccore import ChannelMap, dispatcher, loop, pollers
+from asynccore.engine import Engine, engine_for
+from asynccore.interest import REVIEW_INTERVAL
+from asynccore.pollers import ERROR, EVENTS_PER_PASS, HANGUP, INVALID, PRIORITY, READ, WRITE
+from asynccore.testing import FakeClock, Fakes, RecordingPoller, engine_with_fakes
+from tests.core.fakes import Channel, Quiet
+
+LONG = 30.0
+
+
+def idle(fakes: Fakes, fd: int = 1000) -> Quiet:
+    """A channel that keeps the loop going."""
+    return Quiet(fd, fakes.engine.map)
+
+
+def run(fakes: Fakes, timeout: float | None = 0.0) -> list[float | None]:
+    """Run one pass; return its waits."""
+    before = len(fakes.poller.waits)
+    fakes.engine.run_pass(timeout)
+    return fakes.poller.waits[before:]
+
+
+def stir(fakes: Fakes) -> None:
+    fakes.engine.call_soon_threadsafe(lambda: None)
+    run(fakes)
+
+
+def bounded(limit: int = 1000) -> Callable[[], None]:
+    """A function that may be called so often; then it leaves the loop."""
+    calls = [0]
+
+    def count() -> None:
+        calls[0] += 1
+        if calls[0] > limit:
+            raise asynccore.ExitNow("it would never end")
+
+    return count
+
+
+# How long it waits --------------------------------------------------------------------------
+
+
+def test_an_idle_pass_sleeps_its_whole_timeout_at_once(any_fakes: Fakes) -> None:
+    idle(any_fakes)
+    assert run(any_fakes, 30.0) == [30.0]
+    assert any_fakes.clock() == 1030.0
+    assert run(any_fakes, 0) == [0]
+    with pytest.raises(AssertionError, match="waits for ever"):
+        run(any_fakes, None)
+    assert any_fakes.poller.waits[-1] is None
+
+
+def test_a_pass_ends_with_the_next_timer(any_fakes: Fakes) -> None:
+    idle(any_fakes)
+    ran: list[float] = []
+    for delay in (5.0, 2.0, 40.0):
+        any_fakes.engine.timers.call_later(delay, lambda: ran.append(any_fakes.clock() - 1000.0))
+    assert run(any_fakes, 30.0)[0] == 2.0
+    assert ran == [2.0]
+    loop(30.0, map=any_fakes.engine.map, count=2)
+    assert ran == [2.0, 5.0]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.floats(0, 20), min_size=1, max_size=12),
+    st.floats(0, 15),
+    st.lists(st.floats(0, 30), max_size=4),
+)
+def test_a_wait_neither_overshoots_nor_spins(
+    delays: list[float], timeout: float, events: list[float]
+) -> None:
+    map = ChannelMap()
+    engine, clock, poller = engine_with_fakes(map)
+    Quiet(1000, map)
+    for after in sorted(events):
+        poller.report((1000, READ), after=after)
+    ran = []
+    due = []
+    for delay in delays:
+        when = clock() + delay
+        due.append(when)
+        engine.timers.call_at(when, lambda when=when: ran.append((when, clock())))
+    # Rounding may cost a second look at the same time, more would be spinning.
+    most = 4 * (len(delays) + len(events) + 20 / max(timeout, 0.1) + 25)
+    end = clock() + 20.0
+    while clock() < end and len(poller.waits) < most:
+        engine.run_pass(max(timeout, 0.1))
+    assert len(poller.waits) < most
+    assert [when for when, _ in ran] == sorted(due)
+    for when, at in ran:
+        assert when <= at <= when + 1e-6 * when
+    map.clear()
+    engine.drop_wakeup()
+
+
+def test_a_due_timer_does_not_keep_events_out(any_fakes: Fakes) -> None:
+    channel = idle(any_fakes)
+    any_fakes.engine.timers.call_later(0, lambda: channel.log.append("timer"))
+    any_fakes.poller.report((1000, READ))
+    run(any_fakes, 30.0)
+    assert channel.log == ["read", "timer"]
+
+
+def test_after_something_ran_everything_is_reviewed_once(any_fakes: Fakes) -> None:
+    """Then the idle loop sleeps the whole rest."""
+    channel = idle(any_fakes)
+    asked: list[float] = []
+    any_fakes.poller.report((1000, READ))
+    run(any_fakes, 30.0)
+    verified: list[int] = []
+    any_fakes.poller.verify = lambda fd: not verified.append(fd)  # type: ignore[method-assign]
+    assert run(any_fakes, 30.0) == [1.0, 29.0]
+    assert verified.count(1000) == 1
+    assert run(any_fakes, 30.0) == [30.0]
+    assert verified.count(1000) == 1
+    assert channel.log == ["read"] and asked == []
+
+
+def test_under_load_a_review_comes_once_a_second(any_fakes: Fakes) -> None:
+    idle(any_fakes)
+    verified: list[float] = []
+
+    def verify(fd: int) -> bool:
+        if fd == 1000:
+            verified.append(any_fakes.clock() - 1000.0)
+        return True
+
+    any_fakes.poller.verify = verify  # type: ignore[method-assign]
+    for number in range(1, 51):
+        any_fakes.poller.report((1000, READ), after=number / 10)
+    while any_fakes.clock() < 1005.0:
+        run(any_fakes, 30.0)
+    assert len(verified) in (4, 5)
+    assert all(
+        b - a >= REVIEW_INTERVAL - 1e-9 for a, b in zip(verified, verified[1:], strict=False)
+    )
+
+
+def test_nothing_is_waited_for_while_a_call_waits(any_fakes: Fakes) -> None:
+    idle(any_fakes)
+    engine = any_fakes.engine
+    ran: list[int] = []
+
+    def again() -> None:
+        ran.append(1)
+        if len(ran) < 3:
+            engine.call_soon_threadsafe(again)
+
+    engine.call_soon_threadsafe(again)
+    assert run(any_fakes, 30.0) == [0]
+    assert ran == [1, 1]
+
+
+def test_calls_that_call_for_themselves_do_not_keep_events_out(any_fakes: Fakes) -> None:
+    channel = idle(any_fakes)
+    engine = any_fakes.engine
+    limit = bounded()
+
+    def again() -> None:
+        limit()
+        engine.call_soon_threadsafe(again)
+
+    again()
+    any_fakes.poller.report((1000, READ))
+    run(any_fakes, 30.0)
+    assert channel.log == ["read"]
+    assert len(engine.calls) == 1
+
+
+@pytest.mark.parametrize("delay", [0.0, -5.0], ids=["now", "in the past"])
+def test_timers_that_are_due_again_at_once_do_not_keep_events_out(
+    any_fakes: Fakes, delay: float
+) -> None:
+    channel = idle(any_fakes)
+    engine = any_fakes.engine
+    limit = bounded()
+    others: list[int] = []
+    engine.timers.call_later(0, others.append, 1)
+
+    def again() -> None:
+        limit()
+        engine.timers.call_later(delay, again)
+
+    again()
+    any_fakes.poller.report((1000, READ))
+    for _ in range(3):
+        run(any_fakes, 30.0)
+    assert channel.log == ["read"]
+    assert others == [1]
+
+
+# What it delivers ---------------------------------------------------------------------------
+
+BOTH = READ | WRITE
+
+
+@pytest.mark.parametrize(
+    ("wants", "mask", "log"),
+    [
+        ("r", READ, ["read"]),
+        ("w", WRITE, ["write"]),
+        ("rw", BOTH, ["read", "write"]),
+        ("r", PRIORITY, ["expt"]),
+        ("rw", BOTH | PRIORITY, ["read", "write", "expt"]),
+        # As select(2) has it: a hang-up is readable, an error is both.
+        ("r", HANGUP, ["read"]),
+        ("r", READ | HANGUP, ["read"]),
+        ("r", ERROR, ["read"]),
+        ("rw", HANGUP, ["read", "write"]),
+        ("rw", ERROR | HANGUP, ["read", "write"]),
+        ("w", HANGUP, ["write"]),
+        ("w", ERROR, ["write"]),
+        # Nobody asked.
+        ("r", WRITE, []),
+        ("w", READ, []),
+        ("rw", INVALID, ["close"]),
+    ],
+)
+def test_readiness_means_what_select_says(
+    any_fakes: Fakes, wants: str, mask: int, log: list[str]
+) -> None:
+    channel = any_fakes.engine.map[1000] = Channel("r" in wants, "w" in wants)
+    any_fakes.engine.map[1001] = Channel()
+    run(any_fakes)
+    any_fakes.poller.report((1000, mask))
+    run(any_fakes)
+    assert channel.log == log
+
+
+@pytest.mark.parametrize(
+    ("connected", "connecting", "log"),
+    [
+        (True, False, ["write"]),
+        (False, True, ["write"]),
+        (False, False, ["write", "close"]),
+    ],
+)
+def test_a_hang_up_ends_a_channel_that_never_reads_and_was_never_connected(
+    any_fakes: Fakes, connected: bool, connecting: bool, log: list[str]
+) -> None:
+    channel: Any = Channel(False, True)
+    channel.connected, channel.connecting = connected, connecting
+    any_fakes.engine.map[1000] = channel
+    run(any_fakes)
+    any_fakes.poller.report((1000, HANGUP))
+    run(any_fakes)
+    assert channel.log == log
+
+
+@pytest.mark.parametrize("first", ["read", "write"])
+def test_the_rest_of_an_event_is_dropped_once_the_channel_is_gone(
+    any_fakes: Fakes, first: str
+) -> None:
+    channel = any_fakes.engine.map[1000] = Channel(True, True)
+    any_fakes.engine.map[1001] = Channel()
+
+    def leave() -> None:
+        del any_fakes.engine.map[1000]
+
+    setattr(channel, f"on_{first}", leave)
+    run(any_fakes)
+    any_fakes.poller.report((1000, BOTH | PRIORITY))
+    run(any_fakes)
+    assert channel.log == ["read", "write"][: 1 if first == "read" else 2]
+
+
+def test_the_rest_of_an_event_is_not_for_a_successor(any_fakes: Fakes) -> None:
+    map = any_fakes.engine.map
+    channel, successor = Channel(True, True), Channel(True, True)
+    map[1000] = channel
+    channel.on_read = lambda: map.__setitem__(1000, successor)
+    run(any_fakes)
+    any_fakes.poller.report((1000, BOTH))
+    run(any_fakes)
+    assert (channel.log, successor.log) == (["read"], [])
+
+
+@pytest.mark.parametrize("kind", [Quiet, Channel])
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_stale_event_reaches_nobody(any_fakes: Fakes, kind: Any, how: str) -> None:
+    map = any_fakes.engine.map
+    first, second, successor = Channel(), Channel(), Channel()
+    if kind is Quiet:
+        first, second, successor = Quiet(1000, map), Quiet(1001, map), Quiet(1002, map)
+    map.update({1000: first, 1001: second})
+
+    def act() -> None:
+        del map[1001]
+        if how == "replaced":
+            map[1001] = successor
+
+    first.on_read = act
+    run(any_fakes)
+    any_fakes.poller.report((1000, READ), (1001, READ))
+    run(any_fakes)
+    assert (first.log, second.log, successor.log) == (["read"], [], [])
+
+
+@pytest.mark.parametrize("mask", [READ, BOTH])
+@pytest.mark.parametrize("kind", [Quiet, Channel])
+def test_what_a_handler_raises_goes_to_handle_error(any_fakes: Fakes, kind: Any, mask: int) -> None:
+    map = any_fakes.engine.map
+    channel = Quiet(1000, map, wants_write=mask == BOTH) if kind is Quiet else Channel(True, True)
+    other = map[1001] = Channel()
+    map[1000] = channel
+
+    def fail() -> None:
+        raise ZeroDivisionError("oops")
+
+    channel.on_read = fail
+    run(any_fakes)
+    any_fakes.poller.report((1000, mask), (1001, READ))
+    run(any_fakes)
+    assert channel.log == ["read", "error ZeroDivisionError('oops')"]
+    assert other.log == ["read"]
+
+
+@pytest.mark.parametrize("why", [asynccore.ExitNow, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("kind", [Quiet, Channel])
+def test_what_leaves_the_loop_leaves_it(any_fakes: Fakes, kind: Any, why: Any) -> None:
+    map = any_fakes.engine.map
+    channel = Quiet(1000, map) if kind is Quiet else Channel()
+    map[1000] = channel
+
+    def leave() -> None:
+        raise why
+
+    channel.on_read = leave
+    run(any_fakes)
+    any_fakes.poller.report((1000, READ))
+    with pytest.raises(why):
+        run(any_fakes)
+    assert channel.log == ["read"]
+    assert any_fakes.engine.owner is None
+    assert map[1000] is channel
+
+
+def test_what_handle_error_raises_comes_out(any_fakes: Fakes) -> None:
+    class Failing(Channel):
+        def handle_error(self) -> None:
+            raise
+
+    channel = any_fakes.engine.map[1000] = Failing()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    channel.on_read = fail
+    run(any_fakes)
+    any_fakes.poller.report((1000, READ))
+    with pytest.raises(ZeroDivisionError):
+        run(any_fakes)
+
+
+# Batches ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inner", ["poll", "loop"])
+@pytest.mark.parametrize("kind", [Quiet, Channel])
+def test_a_nested_loop_ends_the_batch(any_fakes: Fakes, kind: Any, inner: str) -> None:
+    """The events that are left may be out of date; what is still ready is reported again."""
+    map = any_fakes.engine.map
+    channels = {fd: Quiet(fd, map) if kind is Quiet else Channel() for fd in (1000, 1001)}
+    map.update(channels)
+
+    def nested() -> None:
+        channels[1000].on_read = lambda: None
+        if inner == "poll":
+            asynccore.poll(0, map)
+        else:
+            loop(0, map=map, count=1)
+
+    channels[1000].on_read = nested
+    run(any_fakes)
+    any_fakes.poller.report((1000, READ), (1001, READ))
+    run(any_fakes)
+    assert channels[1001].log == []
+    any_fakes.poller.report((1001, READ))
+    run(any_fakes)
+    assert channels[1001].log == ["read"]
+
+
+def test_a_nested_loop_ends_an_event(any_fakes: Fakes) -> None:
+    map = any_fakes.engine.map
+    channel = map[1000] = Channel(True, True)
+    channel.on_read = lambda: asynccore.poll(0, map)
+    run(any_fakes)
+    any_fakes.poller.report((1000, BOTH))
+    run(any_fakes)
+    assert channel.log == ["read"]
+
+
+def test_a_nested_loop_in_a_call_or_a_timer(any_fakes: Fakes) -> None:
+    idle(any_fakes)
+    engine = any_fakes.engine
+    ran: list[str] = []
+
+    def nested(name: str) -> None:
+        ran.append(name)
+        asynccore.poll(0, engine.map)
+
+    for name in ("a", "b", "c"):
+        engine.call_soon_threadsafe(nested, name)
+        engine.timers.call_later(0, nested, f"timer {name}")
+    run(any_fakes)
+    assert sorted(ran) == ["a", "b", "c", "timer a", "timer b", "timer c"]
+
+
+def test_at_most_64_events_in_a_pass(any_fakes: Fakes) -> None:
+    map = any_fakes.engine.map
+    channels = [Quiet(fd, map) for fd in range(1000, 1100)]
+    run(any_fakes)
+    any_fakes.poller.report(*((fd, READ) for fd in range(1000, 1100)))
+    before = any_fakes.engine.events
+    run(any_fakes, 30.0)
+    assert EVENTS_PER_PASS == any_fakes.engine.events - before == 64
+    assert sum(len(channel.log) for channel in channels) == 64
+    run(any_fakes, 30.0)
+    assert all(channel.log == ["read"] for channel in channels)
+
+
+def test_at_most_64_events_in_a_pass_of_any_poller(poller_name: str) -> None:
+    map = ChannelMap()
+    mine, other = socket.socketpair()
+    channels = [Quiet(end.fileno(), map) for end in (mine, other)]
+    ends = [mine.dup() for _ in range(100)]
+    other.send(b"x")
+    channels = [Quiet(end.fileno(), map) for end in ends]
+    try:
+        loop(0, map=map, count=1, poller=poller_name)
+        assert sum(len(channel.log) for channel in channels) <= 64
+        loop(0, map=map, count=5)
+        assert all(channel.log for channel in channels)
+    finally:
+        map.clear()
+        engine_for(map).run_pass(0)
+        for end in [mine, other, *ends]:
+            end.close()
+
+
+def test_an_event_of_an_unknown_descriptor_makes_a_new_poller(
+    any_fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A duplicate of a closed descriptor, which keeps sending under a number of the past."""
+    engine, clock, poller = any_fakes
+    channel = idle(any_fakes)
+    run(any_fakes)
+    made: list[RecordingPoller] = []
+
+    def make(name: str) -> RecordingPoller:
+        assert name == "recording"
+        made.append(RecordingPoller(clock))
+        return made[-1]
+
+    monkeypatch.setattr(pollers, "make", make)
+    poller.report((1234, READ), (1000, READ))
+    run(any_fakes)
+    (new,) = made
+    assert poller.closed and engine.interest.poller is new
+    new.report((1000, READ))
+    engine.run_pass(0)
+    assert new.interest[1000] == READ | PRIORITY
+    assert "read" in channel.log
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only epoll(7) keeps duplicates")
+def test_a_duplicate_that_lives_on_does_not_make_epoll_spin() -> None:
+    map = ChannelMap()
+    mine, other = socket.socketpair()
+    keeper = Quiet(other.fileno(), map)
+    engine = engine_for(map)
+    fd = os.dup(mine.fileno())
+    channel = Quiet(fd, map)
+    loop(0, map=map, count=1)
+    # Closed behind our back, and forgotten too late: `mine` is the same description.
+    os.close(fd)
+    channel.del_channel()
+    other.send(b"x")
+    before = engine.interest.poller
+    for _ in range(3):
+        engine.run_pass(0)
+    assert engine.interest.poller is not before
+    events = engine.events
+    engine.run_pass(0)
+    assert engine.events == events
+    assert keeper.log == []
+    map.clear()
+    engine.run_pass(0)
+    mine.close()
+    other.close()
+
+
+def test_an_event_for_what_a_handler_closed_makes_no_new_poller(any_fakes: Fakes) -> None:
+    engine, _, poller = any_fakes
+    map = engine.map
+    first, second = Quiet(1000, map), Quiet(1001, map)
+    first.on_read = second.close
+    run(any_fakes)
+    poller.report((1000, READ), (1001, READ))
+    run(any_fakes)
+    assert second.log == []
+    assert engine.interest.poller is poller
+
+
+def test_an_event_for_interest_without_a_channel_is_taken_out(any_fakes: Fakes) -> None:
+    engine, _, poller = any_fakes
+    idle(any_fakes)
+    run(any_fakes)
+    poller.set(1234, READ)
+    poller.report((1234, READ))
+    run(any_fakes)
+    assert 1234 not in poller.interest
+    assert engine.interest.poller is poller
+
+
+# Calls and timers ---------------------------------------------------------------------------
+
+
+def schedule(fakes: Fakes, how: str, callback: Callable[..., object], *args: Any) -> None:
+    map = fakes.engine.map
+    if how == "call_later":
+        asynccore.call_later(1.0, callback, *args, map=map)
+    elif how == "call_at":
+        asynccore.call_at(fakes.clock() + 1.0, callback, *args, map=map)
+    else:
+        asynccore.call_soon_threadsafe(callback, *args, map=map)
+
+
+HOW = pytest.mark.parametrize("how", ["call_later", "call_at", "call_soon_threadsafe"])
+
+
+@HOW
+def test_a_callback_gets_its_arguments_once(any_fakes: Fakes, how: str) -> None:
+    idle(any_fakes)
+    got: list[Any] = []
+    schedule(any_fakes, how, lambda *args: got.append(args), 1, "two")
+    for _ in range(3):
+        run(any_fakes, 2.0)
+    assert got == [(1, "two")]
+
+
+@HOW
+def test_what_a_callback_raises_is_reported_and_the_loop_goes_on(
+    any_fakes: Fakes, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    idle(any_fakes)
+    done: list[int] = []
+
+    def fail() -> None:
+        raise ZeroDivisionError("in a callback")
+
+    schedule(any_fakes, how, fail)
+    schedule(any_fakes, how, done.append, 1)
+    run(any_fakes, 2.0)
+    assert done == [1]
+    err = capsys.readouterr().err
+    assert "uncaptured python exception in callback" in err
+    assert "fail" in err and "ZeroDivisionError: in a callback" in err
+
+
+@HOW
+@pytest.mark.parametrize("why", [asynccore.ExitNow, KeyboardInterrupt, SystemExit])
+def test_exit_now_leaves_a_callback_and_the_others_are_kept(
+    any_fakes: Fakes, how: str, why: Any
+) -> None:
+    idle(any_fakes)
+    done: list[int] = []
+
+    def leave() -> None:
+        raise why
+
+    schedule(any_fakes, how, leave)
+    schedule(any_fakes, how, done.append, 1)
+    with pytest.raises(why):
+        run(any_fakes, 2.0)
+    assert done == []
+    run(any_fakes, 2.0)
+    assert done == [1]
+
+
+def test_a_timer_may_cancel_or_put_off_one_that_is_due_too(any_fakes: Fakes) -> None:
+    idle(any_fakes)
+    timers = any_fakes.engine.timers
+    ran: list[str] = []
+
+    def first() -> None:
+        ran.append("first")
+        doomed.cancel()
+        later.reset(5.0)
+
+    timers.call_later(1.0, first)
+    doomed = timers.call_later(1.0, ran.append, "doomed")
+    later = timers.call_later(1.0, ran.append, "later")
+    run(any_fakes, 2.0)
+    assert ran == ["first"]
+    assert later.active and not doomed.active
+    loop(10.0, map=any_fakes.engine.map, count=3)
+    assert ran == ["first", "later"]
+
+
+def test_a_timer_is_done_while_its_callback_runs(any_fakes: Fakes) -> None:
+    idle(any_fakes)
+    seen: list[Any] = []
+
+    def callback() -> None:
+        seen.append(timer.active)
+        with pytest.raises(RuntimeError):
+            timer.reset()
+        timer.cancel()
+
+    timer = any_fakes.engine.timers.call_later(1.0, callback)
+    run(any_fakes, 2.0)
+    assert seen == [False]
+    assert len(any_fakes.engine.timers) == 0
+
+
+def test_a_call_from_another_thread_ends_a_wait(poller_name: str) -> None:
+    map: dict[int, Any] = {}
+    mine, other = socket.socketpair()
+    channel = Quiet(mine.fileno(), map)
+    waits = threading.Event()
+    ran: list[int] = []
+
+    def from_elsewhere() -> None:
+        assert waits.wait(LONG)
+        asynccore.call_soon_threadsafe(lambda: ran.append(threading.get_ident()), map=map)
+        asynccore.call_later(0, asynccore.stop, map, map=map)
+
+    thread = threading.Thread(target=from_elsewhere)
+    thread.start()
+    asynccore.call_soon_threadsafe(waits.set, map=map)
+    loop(None, map=map, poller=poller_name)
+    thread.join(LONG)
+    assert ran == [threading.get_ident()]
+    map.clear()
+    engine_for(map).run_pass(0)
+    del channel
+    mine.close()
+    other.close()
+
+
+def test_channels_added_removed_and_touched_elsewhere_are_noticed_in_a_wait() -> None:
+    map = ChannelMap()
+    mine, other = socket.socketpair()
+    added, source = socket.socketpair()
+    Quiet(mine.fileno(), map)
+    source.send(b"x")
+    steps: list[Callable[[], object]] = []
+    late = Quiet.__new__(Quiet)
+
+    def from_elsewhere() -> None:
+        late.__init__(added.fileno(), map)  # type: ignore[misc]
+        assert got.wait(LONG)
+        late.touch()
+        late.close()
+        assert gone.wait(LONG)
+        asynccore.stop(map)
+
+    got, gone = threading.Event(), threading.Event()
+    Quiet.on_added = None  # type: ignore[attr-defined]
+    del Quiet.on_added  # type: ignore[attr-defined]
+    late.__dict__["on_read"] = got.set
+
+    class Late(Quiet):
+        def handle_read_event(self) -> None:
+            got.set()
+
+        def del_channel(self, map: Any = None) -> None:
+            super().del_channel(map)
+            gone.set()
+
+    late = Late.__new__(Late)
+    thread = threading.Thread(target=from_elsewhere)
+    asynccore.call_soon_threadsafe(thread.start, map=map)
+    loop(None, map=map)
+    thread.join(LONG)
+    assert added.fileno() not in map and steps == []
+    map.clear()
+    engine_for(map).run_pass(0)
+    for end in (mine, other, added, source):
+        end.close()
+
+
+needs_alarm = pytest.mark.skipif(
+    not hasattr(signal, "setitimer"), reason="Windows has no interval timers"
+)
+
+
+@needs_alarm
+def test_a_signal_handler_can_stop_a_loop(poller_name: str) -> None:
+    """PEP 475: after the handler, the interrupted wait goes on."""
+    map = ChannelMap()
+    mine, other = socket.socketpair()
+    Quiet(mine.fileno(), map)
+    alarms = [0]
+
+    def alarm(*args: object) -> None:
+        alarms[0] += 1
+        if alarms[0] > 20:
+            raise AssertionError("stop() from a signal handler did not end the wait")
+        asynccore.stop(map)
+
+    before = signal.signal(signal.SIGALRM, alarm)
+    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+    try:
+        loop(None, map=map, poller=poller_name)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        map.clear()
+        engine_for(map).run_pass(0)
+        mine.close()
+        other.close()
+
+
+# Loops and stopping -------------------------------------------------------------------------
+
+
+def test_stop_ends_the_loop_after_its_pass(any_fakes: Fakes) -> None:
+    engine, _, poller = any_fakes
+    channel = idle(any_fakes)
+    other = idle(any_fakes, 1001)
+    channel.on_read = lambda: asynccore.stop(engine.map)
+    poller.report((1000, READ), (1001, READ))
+    loop(30.0, map=engine.map)
+    assert (channel.log, other.log) == (["read"], ["read"])
+    assert dict(engine.map) == {1000: channel, 1001: other}
+    # And it may be run again.
+    poller.report((1000, READ))
+    loop(30.0, map=engine.map)
+    assert channel.log == ["read", "read"]
+
+
+def test_stop_before_a_loop_ends_the_next_one(any_fakes: Fakes) -> None:
+    idle(any_fakes)
+    asynccore.stop(any_fakes.engine.map)
+    loop(30.0, map=any_fakes.engine.map)
+    assert any_fakes.poller.waits == []
+    loop(30.0, map=any_fakes.engine.map, count=1)
+    assert any_fakes.poller.waits == [30.0]
+
+
+def test_an_empty_map_gives_everything_back(poller_name: str) -> None:
+    map = ChannelMap()
+    mine, other = socket.socketpair()
+    channel = Quiet(mine.fileno(), map)
+    other.send(b"x")
+    channel.on_read = channel.close
+    loop(LONG, map=map, poller=poller_name)
+    assert map.engine.interest.poller is None and map.engine.wakeup is None
+    mine.close()
+    other.close()
+
+
+def test_the_poller_may_be_changed(fakes: Fakes) -> None:
+    engine, _, poller = fakes
+    engine.use(None)
+    assert engine.interest.poller is poller
+    engine.use("recording")
+    assert engine.interest.poller is poller
+    engine.make_wakeup()
+    engine.use("select")
+    assert poller.closed
+    present = engine.interest.poller
+    assert present is not None and present.name == "select"
+    assert engine.wakeup is not None and engine.wakeup.fileno() in present.interest
+
+
+def test_a_failed_change_leaves_the_present_poller(fakes: Fakes) -> None:
+    with pytest.raises(ValueError, match="unknown engine 'iocp'"):
+        fakes.engine.use("iocp")
+    assert fakes.engine.interest.poller is fakes.poller and not fakes.poller.closed
+
+
+# Engines and their maps ---------------------------------------------------------------------
+
+
+def test_a_map_has_one_engine(any_map: Any) -> None:
+    engine = engine_for(any_map)
+    assert engine_for(any_map) is engine
+    assert engine.map is any_map
+    assert engine_for(ChannelMap()) is not engine
+
+
+def test_an_engine_of_a_plain_dict_lives_as_long_as_its_channels() -> None:
+    map: dict[int, Any] = {}
+    channel = Quiet(1000, map)
+    ref = weakref.ref(engine_for(map))
+    gc.collect()
+    assert ref() is engine_for(map)
+    map.clear()
+    del channel
+    gc.collect()
+    assert ref() is None
+
+
+def test_an_engine_stays_for_its_timers_and_calls() -> None:
+    map: dict[int, Any] = {}
+    ran: list[int] = []
+    asynccore.call_soon_threadsafe(ran.append, 1, map=map)
+    asynccore.call_later(0, ran.append, 2, map=map)
+    gc.collect()
+    map[1000] = Channel(False, False)
+    asynccore.poll(0, map)
+    ref = weakref.ref(engine_for(map))
+    assert ran == [1, 2]
+    gc.collect()
+    map.clear()
+    if (engine := ref()) is not None:
+        engine.run_pass(0)
+    del engine
+    gc.collect()
+    assert ref() is None
+
+
+def test_an_engine_that_is_dropped_gives_its_descriptors_back() -> None:
+    map: dict[int, Any] = {}
+    mine, other = socket.socketpair()
+    channel = Quiet(mine.fileno(), map)
+    engine = engine_for(map)
+    with_thread = threading.Event()
+    thread = threading.Thread(target=with_thread.wait)
+    thread.start()
+    asynccore.poll(0, map)
+    with_thread.set()
+    thread.join()
+    assert engine.wakeup is not None
+    fd = engine.wakeup.fileno()
+    map.clear()
+    del engine, channel, map
+    gc.collect()
+    mine.close()
+    other.close()
+    try:
+        os.close(fd)
+    except OSError:
+        return
+    pytest.fail("the descriptor of the wake-up was left open")
+
+
+def test_an_engine_is_not_copied_or_pickled() -> None:
+    assert copy.copy(engine_for(ChannelMap())) is None
+
+
+def test_the_default_clock_is_monotonic() -> None:
+    assert Engine({}).clock is asynccore.time.monotonic
+
+
+def test_infinite_timeouts_and_times_are_no_error(any_fakes: Fakes) -> None:
+    idle(any_fakes)
+    any_fakes.engine.timers.call_at(math.inf, print)
+    any_fakes.poller.report((1000, READ), after=5.0)
+    run(any_fakes, 60.0)
+    assert any_fakes.clock() == 1005.0
+
+
+# Forks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork()")
+def test_a_child_goes_on_without_disturbing_the_parent(poller_name: str) -> None:
+    map = ChannelMap()
+    mine, other = socket.socketpair()
+    channel = Quiet(mine.fileno(), map)
+    engine = engine_for(map)
+    engine.make_wakeup()
+    loop(0, map=map, count=1, poller=poller_name)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            assert engine.interest.poller is None and engine.wakeup is None
+            other.send(b"x")
+            loop(LONG, map=map, count=1)
+            assert channel.log == ["read"]
+            mine.recv(1)
+            channel.close()
+            loop(LONG, map=map)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    other.send(b"x")
+    loop(LONG, map=map, count=1)
+    assert channel.log == ["read"]
+    map.clear()
+    engine.run_pass(0)
+    mine.close()
+    other.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork()")
+def test_a_fork_in_a_handler_ends_the_childs_batch(fakes: Fakes) -> None:
+    engine, _, poller = fakes
+    first, second = idle(fakes), idle(fakes, 1001)
+    child: list[int] = []
+    first.on_read = lambda: child.append(os.fork())
+    run(fakes)
+    poller.report((1000, READ), (1001, READ))
+    status = 1
+    try:
+        run(fakes)
+        if child == [0]:
+            assert second.log == []
+            assert engine.interest.poller is None
+            status = 0
+    finally:
+        if child == [0]:
+            os._exit(status)
+    assert os.waitpid(child[0], 0)[1] == 0
+    assert second.log == ["read"]
+
+
+def test_a_clock_of_ones_own() -> None:
+    clock = FakeClock(5.0)
+    engine = Engine(ChannelMap(), clock)
+    assert engine.timers.call_later(1.0, print).when == 6.0
+    assert isinstance(dispatcher(), dispatcher)
