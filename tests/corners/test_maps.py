@@ -430,7 +430,8 @@ class TestNestedLoops:
         channel = Nests(end, channels)
         peer.send(b"x")
         asynccore.loop(timeout=5, map=channels, poller=engine)
-        assert channel.events == ["read", "close", "back"]
+        # The nested loop delivers the end, whose handler finds nothing more to loop over.
+        assert channel.events == ["read", "close", "back", "back"]
 
     def test_a_nested_loop_on_another_map(self, channels: Any, engine: str, pair: Any) -> None:
         inner: dict[int, Any] = {}
