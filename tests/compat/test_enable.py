@@ -198,6 +198,8 @@ def test_disable_can_be_said_with_a_place(monkeypatch, tmp_path, capsys):
     assert cli.main(["disable", "--system"]) == 0
     assert "disabled:" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
+    assert cli.main(["disable", "--system"]) == 0
+    assert "not enabled:" in capsys.readouterr().out
 
 
 def test_enable_makes_the_folder_and_says_what_went_wrong(monkeypatch, tmp_path, capsys):

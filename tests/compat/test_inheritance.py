@@ -78,7 +78,8 @@ def test_the_engine_is_inherited(python, tmp_path):
 
 
 def test_smtpd_as_a_module(python):
-    status, out, err = python(*RUN, "-m", "smtpd", "--version")
+    # An error on warnings: runpy has one for a module that was imported before it is run.
+    status, out, err = python("-W", "error", *RUN, "-m", "smtpd", "--version")
     assert (status, "Python SMTP proxy version" in out + err) == (0, True)
     status, out, err = python(*RUN, "-m", "smtpd", "--no-such-option")
     assert (status, "no-such-option" in out + err) == (1, True)
