@@ -110,6 +110,7 @@ class SMTPSession:
     def _choose_text(self, decode_data: bool) -> None:
         """Have the session's pieces of input be str (`decode_data`) or bytes."""
         self._decode_data = decode_data
+        # The classic names; subclasses with a `found_terminator` of their own use them.
         self._emptystring: Any = "" if decode_data else b""
         self._linesep: Any = "\r\n" if decode_data else b"\r\n"
         self._dotsep: Any = "." if decode_data else ord(b".")

@@ -127,7 +127,7 @@ class SMTPChannel(SMTPSession, asynchat.async_chat):
             peer, dead = addr, why
         # What follows must not fail between entering the map and being complete.
         fqdn = "" if dead else socket.getfqdn()
-        asynchat.async_chat.__init__(self, None if dead else conn, map=map)
+        asynchat.async_chat.__init__(self, conn, map=map)
         self.conn = conn
         self.addr = addr
         self._begin_session(
@@ -139,7 +139,6 @@ class SMTPChannel(SMTPSession, asynchat.async_chat):
             decode_data=decode_data,
         )
         if dead:
-            self.socket = conn
             self.close()
             self._debug("Peer %r is gone: %s", addr, dead)
             return
@@ -271,12 +270,16 @@ class DebuggingServer(SMTPServer):
 class PureProxy(SMTPServer):
     """Passes on the messages it receives to the server at `remoteaddr`, while its client waits.
 
-    Raises `ValueError` for `enable_SMTPUTF8`.
+    The client is told "250 OK" whatever the server says, as by the classic class; override
+    `process_message` to do better with what `_deliver` returns. Raises `ValueError` for `enable_SMTPUTF8`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if kwargs.get("enable_SMTPUTF8"):
             raise ValueError("PureProxy does not support SMTPUTF8.")
+        # Now, for it may not be readable any more when the command line has become nobody.
+        import smtplib  # noqa: F401
+
         super().__init__(*args, **kwargs)
 
     def process_message(

@@ -115,8 +115,10 @@ def test_command_size_limits_of_a_subclass() -> None:
     module: Any = Module
     talk = Talk(module)
     assert talk.say("RSET " + "x" * 15, "RSET " + "x" * 16) == ["501 Syntax: RSET", TOO_LONG]
-    # In pieces as well: what was cut off must not be carried out.
-    assert talk.send(*bytewise(b"HELP NOOP 1234\r\n")).startswith(b"501 Supported")
+    # In pieces as well: nothing may be cut off that is then carried out.
+    talk.send(*bytewise(b"HELO 67890abcdefghij\r\n"))
+    assert talk.channel.seen_greeting == "67890abcdefghij"
+    talk = Talk(module)
     assert talk.say("EHLO c")
     assert talk.channel.max_command_size_limit == 56
     assert talk.say("NOOP 67890", "NOOP 678901") == ["501 Syntax: NOOP", TOO_LONG]
@@ -214,9 +216,14 @@ class Closing(Mailbox):
     ],
 )
 def test_close_in_process_message(close: Any) -> None:
+    class Channel(smtpd.SMTPChannel):
+        def push(self, msg: str) -> None:
+            assert not sock.closed, msg
+            super().push(msg)
+
     mailbox, sock = Closing(close), FakeSocket()
     channels: dict[int, Any] = {}
-    mailbox.channel = smtpd.SMTPChannel(mailbox, sock, ("addr", 1), map=channels)
+    mailbox.channel = Channel(mailbox, sock, ("addr", 1), map=channels)
     message = "\r\n".join(TO_DATA[1:]) + "\r\nx\r\n.\r\n"
     sock.take()
     sock.incoming = [("HELO c\r\n" + message + message + "NOOP\r\n").encode()]
@@ -339,3 +346,17 @@ def test_debug_output() -> None:
         "Data: b'DATA'",
         "Data: b'100 %s'",
     ]
+
+
+def test_nothing_is_formatted_for_nobody() -> None:
+    class Unreadable:
+        def __repr__(self) -> str:
+            raise AssertionError("formatted")
+
+    class Socket(FakeSocket):
+        def getpeername(self) -> Any:
+            return Unreadable()
+
+    smtpd.SMTPChannel(Mailbox(), Socket(), ("addr", 1), map={})
+    with debug_output(smtpd), pytest.raises(AssertionError, match="formatted"):
+        smtpd.SMTPChannel(Mailbox(), Socket(), ("addr", 1), map={})

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import smtplib
 import socket
+import subprocess
 import sys
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +56,18 @@ def test_a_server_says_where_it_listens(new_map: dict[int, Any]) -> None:
         "\tRemote addr:('mail.example', 25)",
         "Incoming connection from ('192.0.2.1', 1025)",
     ]
+
+
+def test_the_backlog(new_map: dict[int, Any]) -> None:
+    asked = []
+
+    class Server(smtpd.SMTPServer):
+        def listen(self, num: int) -> None:
+            asked.append(num)
+            super().listen(num)
+
+    Server(LOCAL, None, map=new_map)
+    assert asked == [100]  # with the classic 5, a burst of connections waits for seconds
 
 
 def test_an_address_in_use(new_map: dict[int, Any]) -> None:
@@ -246,6 +260,18 @@ def test_proxies_have_no_smtputf8(name: str, new_map: dict[int, Any]) -> None:
     with pytest.raises(ValueError, match=f"{name} does not support SMTPUTF8"):
         getattr(smtpd, name)(LOCAL, REMOTE, map=new_map, enable_SMTPUTF8=True)
     assert new_map == {}
+
+
+def test_smtplib_is_loaded_with_the_proxy_and_not_before() -> None:
+    code = (
+        "import sys; from asynccore import smtpd; print('smtplib' in sys.modules);"
+        "smtpd.PureProxy(('127.0.0.1', 0), None).close(); print('smtplib' in sys.modules)"
+    )
+    root = Path(smtpd.__file__).parent.parent
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert run.stdout == "False\nTrue\n"
 
 
 # MailmanProxy ------------------------------------------------------------------------------------
