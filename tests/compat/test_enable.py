@@ -177,7 +177,7 @@ def test_outside_a_virtual_environment_it_refuses(monkeypatch, capsys, tmp_path)
 
 
 def test_inside_a_virtual_environment_no_place_need_be_said(monkeypatch, tmp_path):
-    monkeypatch.setattr(enabling.sys, "prefix", "/home/user/env")
+    monkeypatch.setattr(enabling.sys, "prefix", "/env")
     monkeypatch.setattr(enabling.sysconfig, "get_path", lambda name: str(tmp_path / name))
     assert enabling.site_packages() == tmp_path / "purelib"
 
