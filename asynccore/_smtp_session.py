@@ -333,12 +333,8 @@ class SMTPSession:
             self.push("503 Error: nested MAIL command")
             return
         self.mail_options = words.upper().split()
-        options = self._getparams(self.mail_options)
-        if options is None:
-            self.push(syntax)
-            return
         refusal = refuse_mail_options(
-            options,
+            self._getparams(self.mail_options),
             syntax,
             eight_bit=not self._decode_data,
             utf8=self.enable_SMTPUTF8,
@@ -347,7 +343,7 @@ class SMTPSession:
         if refusal:
             self.push(refusal)
             return
-        self.require_SMTPUTF8 = "SMTPUTF8" in options
+        self.require_SMTPUTF8 = "SMTPUTF8" in self.mail_options
         self.mailfrom = address
         self._debug("sender: %s", address)
         self.push(OK)

@@ -66,14 +66,21 @@ def parse_options(words: list[str]) -> EsmtpOptions | None:
 
 
 def refuse_mail_options(
-    options: EsmtpOptions, syntax: str, *, eight_bit: bool, utf8: bool, size_limit: int | None
+    options: EsmtpOptions | None,
+    syntax: str,
+    *,
+    eight_bit: bool,
+    utf8: bool,
+    size_limit: int | None,
 ) -> str:
     """Return the reply that refuses the MAIL command with these options; "" if they will do.
 
-    `syntax` is the reply for malformed values; `eight_bit` and `utf8` say whether 8BITMIME
+    `syntax` is the reply for malformed options (`None`) and values; `eight_bit` and `utf8` say whether 8BITMIME
     (RFC 6152) and SMTPUTF8 (RFC 6531) are offered; `size_limit` is in bytes, 0 or None for no
     limit (SIZE, RFC 1870).
     """
+    if options is None:
+        return syntax
     known = {"SIZE"}
     if eight_bit:
         known.add("BODY")

@@ -271,7 +271,8 @@ class PureProxy(SMTPServer):
     """Passes on the messages it receives to the server at `remoteaddr`, while its client waits.
 
     The client is told "250 OK" whatever the server says, as by the classic class; override
-    `process_message` to do better with what `_deliver` returns. Raises `ValueError` for `enable_SMTPUTF8`.
+    `process_message` to do better with what `_deliver` returns. Raises `ValueError` for
+    `enable_SMTPUTF8`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
