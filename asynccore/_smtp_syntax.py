@@ -75,9 +75,9 @@ def refuse_mail_options(
 ) -> str:
     """Return the reply that refuses the MAIL command with these options; "" if they will do.
 
-    `syntax` is the reply for malformed options (`None`) and values; `eight_bit` and `utf8` say whether 8BITMIME
-    (RFC 6152) and SMTPUTF8 (RFC 6531) are offered; `size_limit` is in bytes, 0 or None for no
-    limit (SIZE, RFC 1870).
+    `syntax` is the reply for malformed options (`None`) and values; `eight_bit` and `utf8` say
+    whether 8BITMIME (RFC 6152) and SMTPUTF8 (RFC 6531) are offered; `size_limit` is in bytes, 0
+    or None for no limit (SIZE, RFC 1870).
     """
     if options is None:
         return syntax
