@@ -6,6 +6,7 @@ import errno
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -57,7 +58,7 @@ class Chat(async_chat):
 
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
     ends = sorted({place % (len(data) + 1) for place in places} | {0, len(data)})
-    return [data[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(ends)]
 
 
 def one_by_one(data: bytes) -> list[bytes]:
@@ -421,7 +422,7 @@ def test_before_it_has_a_socket_it_queues() -> None:
     chat = async_chat()
     chat.push(b"early")
     chat.push_with_producer(simple_producer(b" bird"))
-    assert list(chat.producer_fifo)[0] == b"early"
+    assert next(iter(chat.producer_fifo)) == b"early"
     sock = FakeSocket()
     chat.set_socket(sock, {})
     chat.connected = True

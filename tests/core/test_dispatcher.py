@@ -157,7 +157,7 @@ def test_a_closed_socket_is_refused() -> None:
     sock = FakeSocket(1000)
     sock.close()
     map: dict[int, Any] = {}
-    with pytest.raises(ValueError, match="can't take over .*: it is closed"):
+    with pytest.raises(ValueError, match=r"can't take over .*: it is closed"):
         dispatcher(map=map).set_socket(sock)
     assert map == {}
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -153,9 +154,7 @@ def test_under_load_a_review_comes_once_a_second(any_fakes: Fakes) -> None:
     while any_fakes.clock() < 1005.0:
         run(any_fakes, 30.0)
     assert len(verified) in (4, 5)
-    assert all(
-        b - a >= REVIEW_INTERVAL - 1e-9 for a, b in zip(verified, verified[1:], strict=False)
-    )
+    assert all(b - a >= REVIEW_INTERVAL - 1e-9 for a, b in pairwise(verified))
 
 
 def test_nothing_is_waited_for_while_a_call_waits(any_fakes: Fakes) -> None:
@@ -283,6 +282,21 @@ def test_the_rest_of_an_event_is_dropped_once_the_channel_is_gone(
     any_fakes.poller.report((1000, BOTH | PRIORITY))
     run(any_fakes)
     assert channel.log == ["read", "write"][: 1 if first == "read" else 2]
+
+
+def test_the_last_part_of_an_event_may_take_the_channel_out(any_fakes: Fakes) -> None:
+    class Leaves(Channel):
+        def handle_expt_event(self) -> None:
+            super().handle_expt_event()
+            del any_fakes.engine.map[1000]
+
+    channel: Any = Leaves(False, True)
+    channel.connected = False
+    any_fakes.engine.map.update({1000: channel, 1001: Channel()})
+    run(any_fakes)
+    any_fakes.poller.report((1000, PRIORITY | HANGUP))
+    run(any_fakes)
+    assert channel.log == ["write", "expt"]
 
 
 def test_the_rest_of_an_event_is_not_for_a_successor(any_fakes: Fakes) -> None:
@@ -697,6 +711,30 @@ def test_channels_added_removed_and_touched_elsewhere_are_noticed_in_a_wait() ->
         end.close()
 
 
+def test_a_map_may_be_changed_by_another_thread_during_a_pass(any_fakes: Fakes) -> None:
+    engine, _, poller = any_fakes
+    channel, doomed = idle(any_fakes), Channel()
+    engine.map[1001] = doomed
+
+    def change() -> None:
+        del engine.map[1001]
+        engine.map[1002] = Channel()
+        channel.touch()
+
+    def in_thread() -> None:
+        thread = threading.Thread(target=change)
+        thread.start()
+        thread.join()
+
+    channel.on_read = in_thread
+    run(any_fakes)
+    poller.report((1000, READ), (1001, READ))
+    run(any_fakes)
+    run(any_fakes)
+    assert doomed.log == []
+    assert 1001 not in poller.interest and poller.interest[1002] == READ | PRIORITY
+
+
 needs_alarm = pytest.mark.skipif(
     not hasattr(signal, "setitimer"), reason="Windows has no interval timers"
 )
@@ -903,6 +941,20 @@ def test_a_child_goes_on_without_disturbing_the_parent(poller_name: str) -> None
     engine.run_pass(0)
     mine.close()
     other.close()
+
+
+def test_after_a_fork_a_new_poller_is_told_everything(fakes: Fakes) -> None:
+    """What the child does, without a child."""
+    engine, clock, poller = fakes
+    idle(fakes)
+    run(fakes)
+    engine.after_fork()
+    assert engine.interest.poller is None and engine.wakeup is None and poller.closed
+    new = engine.interest.attach(RecordingPoller(clock))
+    engine.run_pass(0)
+    assert new.interest[1000] == READ | PRIORITY
+    engine.interest.poller = None
+    engine.after_fork()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork()")

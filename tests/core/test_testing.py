@@ -188,7 +188,7 @@ def test_a_channel_that_stays_is_named(monkeypatch: pytest.MonkeyPatch, given: b
     map = ChannelMap()
     monkeypatch.setattr(asynccore, "socket_map", map)
     map[5] = Channel()
-    with pytest.raises(AssertionError, match="left behind: channel <.*Channel"):
+    with pytest.raises(AssertionError, match=r"left behind: channel <.*Channel"):
         with testing.no_channel_leaks(map if given else None):
             map[5] = Channel()
 

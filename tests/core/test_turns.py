@@ -311,6 +311,21 @@ def test_a_turn_of_another_thread_does_not_bind_the_child(turn: Turn) -> None:
         run_in_child(check)
 
 
+def test_after_a_fork_only_the_forking_threads_turn_counts(turn: Turn) -> None:
+    """What the child does, without a child."""
+    before = turn.take()
+    turn.make_wakeup()
+    turn.after_fork()
+    assert turn.owner == threading.get_ident() and turn.wakeup is None
+    turn.give(before)
+    turn.owner = -1  # a thread that the fork left behind
+    turn.after_fork()
+    assert turn.owner is None
+    done: list[int] = []
+    in_thread(lambda: turn.run_on_loop(done.append, 1))
+    assert done == [1]
+
+
 @needs_fork
 def test_a_turn_of_the_forking_thread_goes_on_in_the_child(turn: Turn) -> None:
     before = turn.take()
