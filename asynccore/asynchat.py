@@ -84,7 +84,7 @@ class async_chat(dispatcher):
 
     def collect_incoming_data(self, data: bytes) -> None:
         """Take input that is not yet, or not with these bytes, ended by the terminator."""
-        raise NotImplementedError("must be implemented in subclass")
+        raise NotImplementedError("a subclass must say what to do with input")
 
     def _collect_incoming_data(self, data: bytes) -> None:
         """Keep input in `incoming`, for classes that want no more (classic asynchat)."""
@@ -98,7 +98,7 @@ class async_chat(dispatcher):
 
     def found_terminator(self) -> None:
         """Act on the input that was collected: the terminator has come."""
-        raise NotImplementedError("must be implemented in subclass")
+        raise NotImplementedError("a subclass must say what the terminator ends")
 
     def set_terminator(self, term: Terminator) -> None:
         """Set what ends the input that follows.

@@ -164,6 +164,8 @@ class dispatcher_with_send(dispatcher):
                 count = self.socket.send(data)
             except OSError as why:
                 count = self._not_sent(why)
+            if count and self._watch is not None:
+                self._watch.sent_now()
             if count != len(data):
                 self._send(data, count)
 

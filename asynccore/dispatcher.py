@@ -14,6 +14,7 @@ from .engine import Engine, engine_for
 from .errors import _DISCONNECTED, EXHAUSTED, NOBODY, _strerror
 from .namespace import default_map, legacy_name, package
 from .pollers import EVENTS_PER_PASS
+from .timeouts import Timed
 from .tracebacks import compact_traceback
 
 # As plain numbers: comparing enumerations costs more than the system call that is judged by it.
@@ -28,7 +29,7 @@ ACCEPT_PAUSE = 1.0
 ACCEPT_BATCH = EVENTS_PER_PASS
 
 
-class dispatcher:
+class dispatcher(Timed):
     """A socket with hooks, after classic `asyncore.dispatcher`.
 
     `sock` is a socket to take over, which is made non-blocking; without it the dispatcher gets
@@ -94,6 +95,7 @@ class dispatcher:
         if map is None:
             map = self._map
         map[self._fileno] = self
+        self._closed = False
         if self._engine is None or self._engine.map is not map:
             self._engine = engine_for(map)
 
@@ -137,11 +139,14 @@ class dispatcher:
             owner = self._map if map is None else map
             if owner.get(old) is self:
                 self.del_channel(map)
-        self._closed = self._ended = False
+        self._ended = False
+        self._drop_watch()
         self.socket = sock
         self._fileno = fd
         self.add_channel(map)
         self.touch()
+        if self._has_timeouts:
+            self._timeouts_changed()
 
     def set_reuse_addr(self) -> None:
         """Let the address be bound while old connections linger (SO_REUSEADDR, socket(7))."""
@@ -185,6 +190,8 @@ class dispatcher:
         self.connected = False
         self.connecting = True
         self._ended = False
+        if self._watch is not None:
+            self._watch.connecting()
         err = self.socket.connect_ex(address)
         if err in (EINPROGRESS, EALREADY, EWOULDBLOCK) or (
             err == EINVAL and sys.platform == "win32"
@@ -232,6 +239,8 @@ class dispatcher:
             count: int = self.socket.send(data)
         except OSError as why:
             return self._not_sent(why)
+        if count and self._watch is not None:
+            self._watch.sent_now()
         return count
 
     def _not_sent(self, why: OSError) -> int:
@@ -285,17 +294,21 @@ class dispatcher:
 
         Called while a loop runs in another thread, it takes effect there, at once.
         """
-        engine = self._engine
-        if engine is not None and not self._closed:
-            engine.run_on_loop(self._close)
+        if self._closed:
+            return
+        if self._engine is not None:
+            self._engine.run_on_loop(self._close)
         else:
             self._close()
 
     def _close(self) -> None:
+        if self._closed:
+            return  # meanwhile, on the loop's thread
         self.connected = False
         self.accepting = False
         self.connecting = False
         self._closed = True
+        self._drop_watch()
         self.del_channel()
         if self.socket is not None:
             try:
@@ -355,6 +368,8 @@ class dispatcher:
         if self.socket is sock and not self._closed:
             self.connected = True
             self.connecting = False
+            if self._watch is not None:
+                self._watch.connected()
 
     def handle_expt_event(self) -> None:
         """Sort out what an exceptional condition means: an error, or urgent data."""

@@ -180,7 +180,11 @@ class Engine(Turn):
         interest.gone.clear()
         interest.stirred = True
         self.events += len(events)
+        timed = interest.timed
+        now = self.clock() if timed else 0.0
         for fd, mask in events:
+            if timed and fd in timed:
+                timed[fd].note(bool(mask & WRITE), now)
             channel: Any = asked.get(fd)
             if mask == READ and channel is not None and holder(fd) is channel:
                 # Nearly all events are of this kind, so they take the shortest way.

@@ -63,7 +63,5 @@ def _strerror(err: int) -> str:
     """Return the text for an errno, or "Unknown error N" (classic asyncore)."""
     try:
         return os.strerror(err)
-    except (ValueError, OverflowError, NameError):
-        if err in errorcode:
-            return errorcode[err]
-        return f"Unknown error {err}"
+    except (ValueError, OverflowError):
+        return errorcode.get(err, f"Unknown error {err}")

@@ -31,6 +31,7 @@ from .constants import is_constant
 from .errors import RERAISED
 from .pollers import PRIORITY, READ, WRITE
 from .sweeps import OWN_BOTH, OWN_READABLE, OWN_WRITABLE, Sweeps
+from .timeouts import Watch
 
 # How long an assignment behind the package's back may go unnoticed, in seconds.
 REVIEW_INTERVAL = 1.0
@@ -62,6 +63,7 @@ class Interest:
         self._reports = isinstance(map, ChannelMap)  # else it is compared with `_seen`
         self._seen: Mapping[int, Any] = {}
         self._compare_exactly = False
+        self.timed: dict[int, Watch] = {}  # the channels with timeouts
         self._sweeps = Sweeps()
         self._muted: set[int] = set()
         self._kinds: dict[type, int] = {}
@@ -73,6 +75,7 @@ class Interest:
         if self.asked.pop(fd, None) is not None:
             self.quiet.pop(fd, None)
             self.gone.add(fd)
+            self.timed.pop(fd, None)
             self._sweeps.remove(fd)
             if self._seen:
                 self._seen = {}  # so that the same object under the same number is adopted anew
@@ -154,6 +157,9 @@ class Interest:
             if cls.__eq__ is not object.__eq__:  # type: ignore[comparison-overlap]
                 self._compare_exactly = True
         self.asked[fd] = channel
+        watch = getattr(channel, "_watch", None)
+        if watch is not None:
+            self.timed[fd] = watch
         self.dirty.add(fd)
         self._classify(fd, channel)
 
@@ -236,8 +242,11 @@ class Interest:
             mask &= ~READ
         if mask:
             mask |= PRIORITY
-        if mask == poller.interest.get(fd, 0):
+        present = poller.interest.get(fd, 0)
+        if mask == present:
             return
+        if self.timed and (mask ^ present) & WRITE and fd in self.timed:
+            self.timed[fd].wants_to_write(bool(mask & WRITE))
         if not isinstance(fd, int) or fd < 0:
             raise ValueError(
                 f"{channel!r} wants to be watched, but the map holds it under {fd!r}, which is no "
@@ -305,7 +314,7 @@ class Interest:
             self.poller.close()
             self.poller = None
         self._sweeps.clear()
-        for state in (self.asked, self.quiet, self.dirty, self._muted):
+        for state in (self.asked, self.quiet, self.timed, self.dirty, self._muted):
             state.clear()
         self._seen = {}
 

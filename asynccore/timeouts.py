@@ -1,0 +1,251 @@
+"""Timeouts of a dispatcher: connecting, idle, writing, and an absolute deadline.
+
+Facts. Nearly every event of a channel puts its timeouts off, and nearly none of them ever expire.
+A peer that trickles one byte a minute puts an idle timeout off for ever.
+
+Consequence. An event only notes the time. One timer per channel looks later, at the earliest time
+that anything could have expired, and sets itself anew if nothing has. For what must end whatever
+the peer does, there is the deadline.
+
+Trade-off. A dispatcher that changes its timeouts downwards pays for a timer; upwards it is free.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .timers import Timer, Timers
+
+NAMES = ("connect_timeout", "idle_timeout", "write_timeout")
+
+
+class Timeout:
+    """A number of seconds, or `None` for never; on a class, an instance, and at run time.
+
+    Assigning it to an instance counts from the last activity. Raises `ValueError` for a negative
+    number and `TypeError` for what is none.
+    """
+
+    def __init__(self, default: float | None = None) -> None:
+        self.default = default
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+        check(name, self.default)
+
+    def __get__(self, channel: Any, owner: type | None = None) -> float | None:
+        if channel is None:
+            return self.default
+        seconds: float | None = channel.__dict__.get(self.name, self.default)
+        return seconds
+
+    def __set__(self, channel: Any, seconds: float | None) -> None:
+        check(self.name, seconds)
+        channel.__dict__[self.name] = seconds
+        channel._has_timeouts = True
+        channel._timeouts_changed()
+
+
+def check(name: str, seconds: float | None) -> None:
+    """Raise `TypeError` or `ValueError` for what can't be a timeout."""
+    if seconds is None:
+        return
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"{name} is None or a number of seconds, not {seconds!r}")
+    if not seconds >= 0:
+        raise ValueError(f"{name} is None or at least 0 seconds, not {seconds!r}")
+
+
+class Watch:
+    """The times that one channel's timeouts count from, and the timer that looks at them."""
+
+    __slots__ = (
+        "_timer",
+        "_timers",
+        "active",
+        "channel",
+        "connecting_since",
+        "deadline",
+        "pending",
+        "sent",
+    )
+
+    def __init__(self, channel: Any, timers: Timers) -> None:
+        self.channel = channel
+        self._timers = timers
+        self._timer: Timer | None = None
+        self.active = timers.clock()  # the last sign of life, either way
+        self.sent = self.active  # the last time that the peer took something
+        self.connecting_since: float | None = None
+        self.pending: float | None = None  # since when output waits, if it does
+        self.deadline: float | None = None
+
+    def next_expiry(self) -> tuple[float, str] | None:
+        """Return when something expires, if nothing happens until then, and what it is."""
+        channel = self.channel
+        expiries: list[tuple[float, str]] = []
+        if self.deadline is not None:
+            expiries.append((self.deadline, "deadline"))
+        if self.connecting_since is not None:
+            if channel.connect_timeout is not None:
+                expiries.append((self.connecting_since + channel.connect_timeout, "connect"))
+        elif not channel.accepting:
+            if channel.idle_timeout is not None:
+                expiries.append((self.active + channel.idle_timeout, "idle"))
+            if self.pending is not None and channel.write_timeout is not None:
+                since = max(self.pending, self.sent)
+                expiries.append((since + channel.write_timeout, "write"))
+        return min(expiries, default=None)
+
+    def note(self, wrote: bool, now: float) -> None:
+        """Put the timeouts off: the channel had an event, or sent something."""
+        self.active = now
+        if wrote:
+            self.sent = now
+
+    def sent_now(self) -> None:
+        """The peer took something."""
+        self.note(True, self._timers.clock())
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """Expire so many seconds from now, whatever happens; `None`: don't."""
+        self.deadline = None if seconds is None else self._timers.clock() + seconds
+        self.rearm()
+
+    def connecting(self) -> None:
+        """Count the connect timeout from now."""
+        self.connecting_since = self._timers.clock()
+        self.rearm()
+
+    def connected(self) -> None:
+        """The connection is established: count the other timeouts from now."""
+        self.connecting_since = None
+        self.active = self.sent = self._timers.clock()
+        self.rearm()
+
+    def wants_to_write(self, wants: bool) -> None:
+        """Output began to wait, or none is left."""
+        self.pending = self._timers.clock() if wants else None
+        self.rearm()
+
+    def rearm(self) -> None:
+        """Look when the next thing could expire, if that is sooner than planned."""
+        expiry = self.next_expiry()
+        if expiry is None:
+            return
+        when = expiry[0]
+        if self._timer is None or not self._timer.active:
+            self._timer = self._timers.call_at(when, self._look)
+        elif when < self._timer.when:
+            self._timer.cancel()
+            self._timer = self._timers.call_at(when, self._look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        expiry = self.next_expiry()
+        now = self._timers.clock()
+        if expiry is not None and expiry[0] <= now:
+            which = expiry[1]
+            # Each expires once; the idle and the write timeout count anew if the channel stays.
+            if which == "deadline":
+                self.deadline = None
+            elif which == "connect":
+                self.connecting_since = None
+            elif which == "write":
+                self.pending = now
+            if which == "idle":
+                self.active = now
+            self.channel.handle_timeout(which)
+        if self.channel._watch is self:
+            self.rearm()
+
+
+class Timed:
+    """What a dispatcher has for its timeouts."""
+
+    connect_timeout = Timeout()
+    """Seconds that a connect may take; `None` for as long as the system tries."""
+    idle_timeout = Timeout()
+    """Seconds without an event either way; `None` for any number."""
+    write_timeout = Timeout()
+    """Seconds that output may wait while the peer takes nothing; `None` for any number."""
+
+    _has_timeouts = False
+    _watch: Watch | None = None
+    _engine: Any = None
+    _fileno: int | None = None
+    connecting = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # `idle_timeout = 30` in a class body becomes what it is here.
+        for name in NAMES:
+            seconds = cls.__dict__.get(name, ...)
+            if seconds is None or isinstance(seconds, (int, float)):
+                timeout = Timeout(seconds)
+                timeout.__set_name__(cls, name)
+                setattr(cls, name, timeout)
+                cls._has_timeouts = cls._has_timeouts or seconds is not None
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """Call `handle_timeout("deadline")` so many seconds from now, whatever happens until then.
+
+        `None` takes it back, and so does `close()`. Raises `ValueError` for a negative number, and
+        `RuntimeError` without a socket.
+        """
+        check("a deadline", seconds)
+        if self._engine is None or self._fileno is None:
+            raise RuntimeError(f"{self!r} has no socket yet that a deadline could be for")
+        self._engine.run_on_loop(self._set_deadline, seconds)
+
+    def _set_deadline(self, seconds: float | None) -> None:
+        watch = self._watching()
+        if watch is not None:
+            watch.set_deadline(seconds)
+
+    def handle_timeout(self, which: str) -> None:
+        """A timeout has expired: "connect", "idle", "write" or "deadline".
+
+        Unless overridden, that is logged, and `handle_close` called. A channel that stays is idle
+        anew from now on.
+        """
+        self.log_info(f"{which} timeout, closing channel {self!r}", "error")
+        self.handle_close()
+
+    def log_info(self, message: Any, type: str = "info") -> None:
+        """Print a message (`dispatcher`)."""
+        raise NotImplementedError
+
+    def handle_close(self) -> None:
+        """End the channel (`dispatcher`)."""
+        raise NotImplementedError
+
+    def _timeouts_changed(self) -> None:
+        if self._engine is not None:
+            self._engine.run_on_loop(self._rearm)
+
+    def _rearm(self) -> None:
+        watch = self._watching()
+        if watch is not None:
+            watch.rearm()
+
+    def _watching(self) -> Watch | None:
+        """Return the watch of the present socket, made if need be; `None` without a socket."""
+        if self._watch is None and self._engine is not None and self._fileno is not None:
+            self._watch = Watch(self, self._engine.timers)
+            self._engine.interest.timed[self._fileno] = self._watch
+            if self.connecting:
+                self._watch.connecting()
+        return self._watch
+
+    def _drop_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
