@@ -170,8 +170,9 @@ class async_chat(dispatcher):
             if not self._closed:
                 self.found_terminator()
             return True
-        held = find_prefix_at_end(self._input, terminator)
-        held = min(held, len(self._input) - self._taken)
+        # What was delivered already can't be the beginning of a terminator.
+        tail = max(self._taken, len(self._input) - len(terminator) + 1)
+        held = find_prefix_at_end(self._input[tail:], terminator)
         data = self._take(len(self._input) - held)
         if data:
             self.collect_incoming_data(data)
