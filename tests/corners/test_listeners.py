@@ -36,6 +36,12 @@ class Classic(asynccore.dispatcher):
         self.child = Reader(sock, self._map)
 
 
+@pytest.fixture(autouse=True)
+def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a listener rests is not the point here."""
+    monkeypatch.setattr(sys.modules["asynccore.dispatcher"], "ACCEPT_PAUSE", 0.02)
+
+
 def connect(listener: Any) -> socket.socket:
     return socket.create_connection(listener.socket.getsockname(), timeout=10)
 

@@ -136,9 +136,7 @@ def test_an_object_replaced_under_its_descriptor(
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_an_object_replaced_in_a_handler(
-    kind: Any, channels: Any, engine: str, pair: Any
-) -> None:
+def test_an_object_replaced_in_a_handler(kind: Any, channels: Any, engine: str, pair: Any) -> None:
     end, peer = pair()
     new = kind(end, {})
 
@@ -468,9 +466,7 @@ class TestNestedLoops:
         drive(lambda: channel.received, channels, engine)
         assert channel.received == b"x"
 
-    def test_a_nested_loop_with_another_poller(
-        self, channels: Any, engine: str, pair: Any
-    ) -> None:
+    def test_a_nested_loop_with_another_poller(self, channels: Any, engine: str, pair: Any) -> None:
         from asynccore import pollers
 
         for other in pollers.available():
@@ -603,9 +599,7 @@ class TestObjectsThatAreNoDispatchers:
         peer.send(b"x")
         drive(lambda: target.received, channels, engine)
 
-    def test_exceptions_reach_its_handle_error(
-        self, channels: Any, engine: str, pair: Any
-    ) -> None:
+    def test_exceptions_reach_its_handle_error(self, channels: Any, engine: str, pair: Any) -> None:
         class Fails(self.Plain):  # type: ignore[name-defined,misc]
             def handle_read_event(self) -> None:
                 self.sock.recv(100)

@@ -30,7 +30,9 @@ def classic(name: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "ours"), [("asyncore", asynccore), ("asynchat", asynchat)], ids=["asyncore", "asynchat"]
+    ("name", "ours"),
+    [("asyncore", asynccore), ("asynchat", asynchat)],
+    ids=["asyncore", "asynchat"],
 )
 def test_everything_that_dir_shows_is_there(name: str, ours: Any) -> None:
     original = classic(name)
@@ -44,7 +46,9 @@ def test_everything_that_dir_shows_on_smtpd_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "ours"), [("asyncore", asynccore), ("asynchat", asynchat)], ids=["asyncore", "asynchat"]
+    ("name", "ours"),
+    [("asyncore", asynccore), ("asynchat", asynchat)],
+    ids=["asyncore", "asynchat"],
 )
 def test_classes_have_all_classic_attributes(name: str, ours: Any) -> None:
     for key, value in vars(classic(name)).items():

@@ -212,9 +212,7 @@ def test_only_the_constructor_of_dispatcher_is_called(channels: Any, engine: str
             self.send(b"then more")
 
     Client()
-    drive(
-        lambda: listener.children and len(listener.children[0].received) == 16, channels, engine
-    )
+    drive(lambda: listener.children and len(listener.children[0].received) == 16, channels, engine)
     assert listener.children[0].received == b"first, then more"
 
 

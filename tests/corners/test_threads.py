@@ -115,9 +115,7 @@ def test_close_takes_effect_while_the_loop_waits(
     assert not channels and end.fileno() == -1
 
 
-def test_close_all_takes_effect_while_the_loop_waits(
-    channels: Any, engine: str, pair: Any
-) -> None:
+def test_close_all_takes_effect_while_the_loop_waits(channels: Any, engine: str, pair: Any) -> None:
     ends = [pair() for _ in range(20)]
     for end, _ in ends:
         Chat(end, channels)
@@ -428,9 +426,7 @@ class TestStopping:
         ran: list[int] = []
         with background(lambda: serve(channels, engine)) as thread:
             wait_for(waiting(channels))
-            asynccore.call_soon_threadsafe(
-                lambda: ran.append(threading.get_ident()), map=channels
-            )
+            asynccore.call_soon_threadsafe(lambda: ran.append(threading.get_ident()), map=channels)
             wait_for(lambda: ran)
             assert ran == [thread.ident]
             asynccore.close_all(channels)
@@ -497,3 +493,15 @@ def test_drain_helper_and_drive_agree(channels: Any, engine: str, pair: Any) -> 
 
     drive(arrived, channels, engine)
     assert got.endswith(b"queued")
+
+
+def test_the_wakeup_of_a_map_that_is_given_up_is_closed(engine: str, pair: Any) -> None:
+    """The leak check around each test counts the descriptors."""
+    stay = threading.Event()
+    with background(lambda: stay.wait(PATIENCE)):
+        for _ in range(3):
+            own: dict[int, Any] = {}
+            Reader(pair()[0], own)
+            asynccore.loop(timeout=0, map=own, count=1, poller=engine)
+            asynccore.close_all(own)
+        stay.set()
