@@ -57,6 +57,9 @@ __all__ = [
     "no_timer_leaks",
 ]
 
+# A loop that looks so many times while nothing happens and no time passes would look for ever.
+SPINS = 1000
+
 # How long a thread that was told to end may take, in seconds. Nobody waits without a leak.
 THREAD_GRACE = 5.0
 
@@ -103,6 +106,7 @@ class RecordingPoller(Poller):
         self.closed = False
         self._script: deque[tuple[float, list[Event]]] = deque()
         self._refused: dict[int, OSError | ValueError] = {}
+        self._looks = 0  # in a row, with no event and no time passed
 
     def report(self, *events: Event, after: float = 0.0) -> None:
         """Have `events`, pairs of descriptor and bits, come `after` seconds from now.
@@ -129,19 +133,25 @@ class RecordingPoller(Poller):
     def wait(self, timeout: float | None) -> list[Event]:
         """Return the next events, if they come in time, and else none.
 
-        Raises `AssertionError` where a real poller would block for ever.
+        Raises `AssertionError` where a loop would block or spin for ever.
         """
         self.waits.append(timeout)
+        self._looks += 1
         until = None if timeout is None else self.clock() + timeout
         if self._script and (until is None or self._script[0][0] <= until):
             when, events = self._script.popleft()
             self.clock.advance(max(0.0, when - self.clock()))
+            self._looks = 0
             if len(events) > EVENTS_PER_PASS:
                 self._script.appendleft((when, events[EVENTS_PER_PASS:]))
             return events[:EVENTS_PER_PASS]
         if timeout is None:
             raise AssertionError("waits for ever: no timeout, and no more events to report")
-        self.clock.advance(timeout)
+        if timeout > 0:
+            self.clock.advance(timeout)
+            self._looks = 0
+        elif self._looks > SPINS:
+            raise AssertionError(f"spins: {SPINS} looks without an event, and no time passes")
         return []
 
     def verify(self, fd: int) -> bool:

@@ -76,6 +76,20 @@ def test_a_wait_hands_out_64_events(poller: RecordingPoller) -> None:
     assert poller.wait(0) == []
 
 
+def test_a_loop_that_spins_is_found_out(poller: RecordingPoller) -> None:
+    for _ in range(3):
+        for _ in range(testing.SPINS):
+            assert poller.wait(0) == []
+        poller.report((5, 1))
+        assert poller.wait(0) == [(5, 1)]
+        for _ in range(testing.SPINS):
+            assert poller.wait(0) == []
+        assert poller.wait(0.001) == []
+    with pytest.raises(AssertionError, match="spins: 1000 looks"):
+        for _ in range(testing.SPINS + 1):
+            poller.wait(0)
+
+
 def test_a_descriptor_may_be_refused(poller: RecordingPoller) -> None:
     assert poller.verify(5)
     poller.refuse(5)
