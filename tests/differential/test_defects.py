@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -136,3 +137,22 @@ def test_much_output_arrives_whole(kind: str, poller_name: str) -> None:
 
     for side in both(poller_name):
         assert run(side) == data
+
+
+def test_a_map_that_is_dropped_leaves_no_descriptor(poller_name: str) -> None:
+    # With another thread about, a loop has something to be woken by; the leak check counts.
+    go = threading.Event()
+    thread = threading.Thread(target=go.wait)
+    thread.start()
+    try:
+        for side in both(poller_name):
+            map = side.new_map()
+            near, far = socket.socketpair()
+            with near, far:
+                channel: Any = side.asyncore.dispatcher(near, map)
+                channel.ignore_log_types = {"warning", "error", "info"}
+                side.loop(map, 1)
+                channel.close()
+    finally:
+        go.set()
+        thread.join()
