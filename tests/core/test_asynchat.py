@@ -18,7 +18,7 @@ from asynccore import asynchat
 from asynccore.asynchat import async_chat, fifo, find_prefix_at_end, simple_producer
 from asynccore.pollers import READ, WRITE
 from asynccore.testing import Fakes
-from tests.core.fakes import FakeSocket
+from tests.core.fakes import PATIENT, FakeSocket
 
 
 class Chat(async_chat):
@@ -94,7 +94,7 @@ def test_input_is_split_at_the_terminator(terminator: bytes, whole: bool) -> Non
     assert chat.ac_in_buffer == b""
 
 
-@settings(deadline=None)
+@settings(PATIENT)
 @given(ALPHABET, TERMINATORS, st.lists(st.integers(0, 100)))
 def test_it_does_not_matter_how_the_bytes_arrive(
     data: bytes, terminator: bytes, places: list[int]
@@ -126,7 +126,7 @@ def switching(steps: list[Any], data: bytes, pieces: list[bytes]) -> list[Any]:
 
 
 @example([1, b"aba"], b"ab", [])
-@settings(deadline=None)
+@settings(PATIENT)
 @given(
     st.lists(TERMINATORS | st.integers(1, 5), min_size=1, max_size=6),
     ALPHABET,
@@ -489,7 +489,7 @@ PIECES = st.lists(
 )
 
 
-@settings(deadline=None)
+@settings(PATIENT)
 @given(PIECES, st.lists(st.integers(0, 6), max_size=40), st.integers(1, 8))
 def test_everything_is_sent_once_and_in_order(
     pieces: list[tuple[str, bytes]], takes: list[int], size: int

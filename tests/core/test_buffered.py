@@ -16,7 +16,7 @@ from asynccore import dispatcher_with_send
 from asynccore.buffered import SEND_SHARE, SEND_SIZE, WriteBuffer
 from asynccore.pollers import READ, WRITE
 from asynccore.testing import Fakes
-from tests.core.fakes import FakeSocket
+from tests.core.fakes import PATIENT, FakeSocket
 
 # The buffer ---------------------------------------------------------------------------------
 
@@ -62,7 +62,7 @@ class BufferModel(RuleBasedStateMachine):
         assert len(self.buffer) == self.buffer.size == len(self.model)
 
 
-BufferModel.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+BufferModel.TestCase.settings = settings(PATIENT, max_examples=80, stateful_step_count=30)
 TestBufferModel = BufferModel.TestCase
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from asynccore import ChannelMap, channels
+from tests.core.fakes import PATIENT
 
 
 class Recorder:
@@ -135,7 +136,7 @@ class LikeADict(RuleBasedStateMachine):
         assert list(self.map.items()) == list(self.model.items())
 
 
-LikeADict.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+LikeADict.TestCase.settings = settings(PATIENT, max_examples=60, stateful_step_count=30)
 TestLikeADict = LikeADict.TestCase
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from asynccore.pollers import READ, WRITE
 from asynccore.sweeps import OWN_BOTH, OWN_READABLE, OWN_WRITABLE, Sweeps
-from tests.core.fakes import Channel
+from tests.core.fakes import PATIENT, Channel
 
 Answer = tuple[int, int]
 
@@ -86,6 +86,21 @@ def test_a_channel_may_change_its_kind() -> None:
     assert channel.asked == 1
 
 
+@pytest.mark.parametrize("removed", [1, 2, 3])
+def test_the_others_keep_their_answers_when_one_goes(removed: int) -> None:
+    sweeps = Sweeps()
+    channels = {fd: Channel() for fd in (1, 2, 3)}
+    for fd, channel in channels.items():
+        sweeps.set(fd, OWN_BOTH, channel)
+    ask(sweeps)
+    sweeps.remove(removed)
+    assert ask(sweeps) == []
+    del channels[removed]
+    for channel in channels.values():
+        channel.wants_write = True
+    assert ask(sweeps) == [(fd, READ | WRITE) for fd in channels]
+
+
 def test_removing_what_is_not_in_does_nothing() -> None:
     sweeps = Sweeps()
     sweeps.remove(5)
@@ -105,7 +120,7 @@ def test_clear_forgets_all() -> None:
     assert channel.asked == 0
 
 
-@settings(deadline=None)
+@settings(PATIENT)
 @given(
     st.lists(
         st.tuples(

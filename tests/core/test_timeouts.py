@@ -15,7 +15,7 @@ import asynccore
 from asynccore import ChannelMap, asynchat, dispatcher, dispatcher_with_send, timeouts
 from asynccore.pollers import READ, WRITE
 from asynccore.testing import Fakes, engine_with_fakes
-from tests.core.fakes import Channel, FakeSocket
+from tests.core.fakes import PATIENT, Channel, FakeSocket
 
 NAMES = ["connect_timeout", "idle_timeout", "write_timeout"]
 
@@ -93,7 +93,7 @@ def test_a_timeout_set_before_there_is_a_socket(any_fakes: Fakes) -> None:
     assert channel.log == [("idle", 15.0)]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(PATIENT, max_examples=50)
 @given(st.lists(st.integers(0, 30), max_size=8), st.integers(1, 10))
 def test_every_event_puts_idleness_off(events: list[int], timeout: int) -> None:
     map = ChannelMap()

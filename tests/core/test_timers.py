@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import asynccore
 from asynccore.testing import FakeClock
 from asynccore.timers import Timer, Timers
+from tests.core.fakes import PATIENT
 
 
 def nothing() -> None:
@@ -106,7 +107,7 @@ class TimersModel(RuleBasedStateMachine):
             assert timer.active == (timer in self.model)
 
 
-TimersModel.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TimersModel.TestCase.settings = settings(PATIENT, max_examples=60, stateful_step_count=40)
 TestTimersModel = TimersModel.TestCase
 
 
