@@ -205,7 +205,7 @@ def test_an_exception_in_an_old_style_handle_accept(channels: Any, engine: str) 
         tries = 0
 
         def handle_accept(self) -> None:
-            sock, addr = self.accept()  # type: ignore[misc]
+            sock, _addr = self.accept()  # type: ignore[misc]
             self.tries += 1
             if self.tries == 1:
                 sock.close()

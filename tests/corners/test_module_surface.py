@@ -370,7 +370,7 @@ class TestCompactTraceback:
                 raise ValueError("in a handler")
 
             def handle_error(self) -> None:
-                (file, function, line), kind, value, info = asynccore.compact_traceback()
+                (file, function, _line), kind, value, info = asynccore.compact_traceback()
                 seen.append((file, function, kind, str(value), info, sys.exc_info()[0]))
                 self.close()
 

@@ -176,7 +176,7 @@ def test_a_raw_close_and_a_new_socket_for_the_same_object(
     kind: Any, channels: Any, engine: str, pair: Any
 ) -> None:
     """Programs close `self.socket` themselves and take another one, of the same number."""
-    end, peer = pair()
+    end, _peer = pair()
     new_end, new_peer = pair()
     channel = kind(end, channels)
     passes(channels, engine)

@@ -270,7 +270,7 @@ class TestErrorsOfWhatAThreadAskedFor:
     def check(
         self, channels: Any, engine: str, pair: Any, make: Any, act: Any
     ) -> tuple[Any, list[BaseException]]:
-        end, peer = pair()
+        end, _peer = pair()
         other_end, other_peer = pair()
         other = Reader(other_end, channels)
         failing = make(end, channels)
