@@ -70,8 +70,7 @@ class Engine(Turn):
     def added(self, fd: int) -> None:
         """Note that the map now holds another object under `fd`."""
         self.interest.moved.add(fd)
-        if self.owner is not None and self.owner != get_ident():
-            self.wake()
+        self.nudge()
 
     def removed(self, fd: int) -> None:
         """Stop watching `fd`, which the map no longer holds and which may be closed next."""
@@ -80,13 +79,13 @@ class Engine(Turn):
             self.wake()
         else:
             self.interest.forget(fd)
+            self.nudge()
 
     def touch(self, fd: int | None) -> None:
         """Ask the channel under `fd` again before the next wait."""
         if fd is not None:
             self.interest.dirty.add(fd)
-            if self.owner is not None and self.owner != get_ident():
-                self.wake()
+            self.nudge()
 
     def mute(self, fd: int | None, seconds: float | None = None) -> None:
         """Don't read from `fd` for so many seconds, or for good, whatever its channel says."""
@@ -139,7 +138,7 @@ class Engine(Turn):
         deadline = None if timeout is None else now + timeout
         while True:
             poller = interest.poller or self._attach(pollers.make())
-            if self.needs_wakeup():
+            if self.wakeup is None:
                 poller.set(self.make_wakeup(), READ)
             unsettled = interest.settle(poller, now)
             if not self.map:
@@ -150,10 +149,14 @@ class Engine(Turn):
                 limit = due
             if interest.stirred and (limit is None or interest.review_at < limit):
                 limit = interest.review_at
-            if unsettled or self.calls or self.errands:
-                events = poller.wait(0)
-            else:
-                events = poller.wait(None if limit is None else max(0.0, limit - self.clock()))
+            self.waiting = True
+            try:
+                if unsettled or self._something_came():
+                    events = poller.wait(0)
+                else:
+                    events = poller.wait(None if limit is None else max(0.0, limit - self.clock()))
+            finally:
+                self.waiting = False
             if events:
                 self._dispatch(events)
                 break
@@ -161,6 +164,7 @@ class Engine(Turn):
             if (
                 self.calls
                 or self.errands
+                or self.stopping
                 or (due is not None and due <= now)
                 or (deadline is not None and deadline <= now)
             ):
@@ -169,6 +173,16 @@ class Engine(Turn):
             self._run_calls()
         if len(self.timers):
             self._run_timers()
+
+    def _something_came(self) -> bool:
+        """Whether a signal handler or another thread has reported since all was settled."""
+        return bool(
+            self.calls
+            or self.errands
+            or self.stopping
+            or self.interest.dirty
+            or self.interest.moved
+        )
 
     def _dispatch(self, events: list[pollers.Event]) -> None:
         interest = self.interest

@@ -4,20 +4,24 @@ Facts. Programs call `push`, `send` and `close` from any thread. A descriptor th
 another thread waits for it may be somebody else's when that thread looks again. Callbacks that
 run under a lock can deadlock on what they call.
 
+A signal handler runs on the thread that waits, in the middle of the system call, which Python then
+begins anew (PEP 475).
+
 Consequence. A thread that runs a pass holds the turn. Others leave errands, and wake it. If nobody
-holds the turn, they take it and do the errand at once. A channel's state is thus touched by one
+holds the turn, they take it and do the errand at once. The wake-up is a descriptor, so that a
+signal handler can end the wait that it interrupted. A channel's state is thus touched by one
 thread at a time, and nobody waits for a lock that is held during a wait.
 """
 
 from __future__ import annotations
 
 import threading
-from _thread import _count as _other_threads
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
+from .errors import RERAISED
 from .wakeup import Wakeup
 
 Call = tuple[Callable[..., object], tuple[Any, ...]]
@@ -31,7 +35,8 @@ class Turn:
         self.errands: deque[Call] = deque()
         self.wakeup: Wakeup | None = None
         self._lock = threading.RLock()
-        self._wake_lock = threading.Lock()
+        self.waiting = False
+        self._wake_lock = threading.RLock()  # a signal handler may come in between
 
     def take(self) -> int | None:
         """Wait for the turn and take it. Returns what `give` needs; the holder may take more."""
@@ -51,6 +56,13 @@ class Turn:
         """Run a function where it can't meet a pass: here and now, or on the holder's thread."""
         if self.owner == get_ident():
             function(*args)
+            self.nudge()
+        elif self._lock.acquire(blocking=False):
+            before, self.owner = self.owner, get_ident()
+            try:
+                function(*args)
+            finally:
+                self.give(before)
         else:
             self.errands.append((function, args))
             self.wake()
@@ -66,20 +78,35 @@ class Turn:
                 self._lock.release()
 
     def do_errands(self) -> None:
-        """Do what others have left. For the holder of the turn."""
+        """Do what others have left. For the holder of the turn.
+
+        Who left an errand can't be told of its exception any more: its channel is.
+        """
         while self.errands:
             function, args = self.errands.popleft()
-            function(*args)
+            try:
+                function(*args)
+            except RERAISED:
+                raise
+            except BaseException:
+                channel: Any = getattr(function, "__self__", None)
+                if not hasattr(channel, "handle_error"):
+                    raise
+                channel.handle_error()
+
+    def nudge(self) -> None:
+        """End the present wait, if this is called in the middle of one.
+
+        By another thread, or by a signal handler, which runs on the very thread that waits.
+        """
+        if self.waiting or (self.owner is not None and self.owner != get_ident()):
+            self.wake()
 
     def wake(self) -> None:
-        """End the holder's wait, if there is one. Safe from any thread."""
+        """End the present wait, or the next one. Safe from any thread and from signal handlers."""
         with self._wake_lock:
             if self.wakeup is not None:
                 self.wakeup.set()
-
-    def needs_wakeup(self) -> bool:
-        """Whether somebody could call from elsewhere and nothing is there yet to be woken by."""
-        return self.wakeup is None and _other_threads() > 0
 
     def make_wakeup(self) -> int:
         """Make what the holder will be woken by, and return its descriptor."""
@@ -96,7 +123,7 @@ class Turn:
 
     def after_fork(self) -> None:
         """In a forked child only the thread that forked lives on."""
-        self._wake_lock = threading.Lock()
+        self._wake_lock = threading.RLock()
         if self.owner != get_ident():
             self._lock = threading.RLock()
             self.owner = None
