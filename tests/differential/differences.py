@@ -96,6 +96,8 @@ def writes_are_not_counted(notes: Notes, spec: Spec) -> Notes:
         if note.what == "wrote":
             wrote = note
         else:
+            if note.what in ("closes", "closed", "unmapped"):
+                wrote = None  # it may have been told before in this pass, or not any more
             kept.append(note)
     return kept if wrote is None else [*kept, wrote]
 

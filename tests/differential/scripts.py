@@ -27,14 +27,20 @@ def budget(examples: int) -> settings:
     )
 
 
-specs = st.builds(
-    Spec,
-    st.sampled_from(["plain", "sender", "chat"]),
-    st.sampled_from(["class", "inherited", "instance"]),
-    st.sampled_from(["close", "close", "close", "keep"]),
-    st.sampled_from(["log", "log", "log", "reraise"]),
-)
-indexes = st.integers(0, 3)
+def specs_of(kinds: Any) -> Any:
+    return st.builds(
+        Spec,
+        kinds,
+        st.sampled_from(["class", "inherited", "instance"]),
+        st.sampled_from(["close", "close", "close", "keep"]),
+        st.sampled_from(["log", "log", "log", "reraise"]),
+    )
+
+
+KINDS = ["plain", "sender", "chat"]
+specs = specs_of(st.sampled_from(KINDS))
+CHAT = 2  # every script begins with one channel of each kind
+indexes = st.integers(0, 2) | st.integers(3, 5)
 flags = st.booleans()
 terminators = st.sampled_from([b"\n", b"\r\n", b"abab", "é", 3, 1, 10, 0, None, b""])
 pieces = st.one_of(
@@ -104,14 +110,30 @@ def reactions_with_cause(draw: Any) -> list[Any]:
 
 @st.composite
 def conversations(draw: Any) -> list[Any]:
-    """Several pieces for one channel, with changes of the terminator between them."""
-    index = draw(indexes)
-    found = [
-        ("react", index, "found", False, ("terminator", term))
-        for term in draw(st.lists(terminators, max_size=2))
+    """Lines for a chat, many in one piece, with an action at the end of one of them."""
+    index = draw(st.just(CHAT) | indexes)
+    hook = draw(st.sampled_from(["found", "found", "collect"]))
+    action = draw(actions | verb("terminator", terminators))
+    lines = draw(st.lists(pieces, max_size=2))
+    return [
+        ("react", index, hook, False, action),
+        ("peer_send", index, b"".join([b"a\nbb\nab\n", *lines])),
+        *draw(st.lists(verb("peer_send", st.just(index), pieces), max_size=2)),
     ]
-    return found + [
-        ("peer_send", index, piece) for piece in draw(st.lists(pieces, min_size=1, max_size=4))
+
+
+@st.composite
+def changes_of_mind(draw: Any) -> list[Any]:
+    """A channel that does not want to read when its peer sends, and then does, or is gone."""
+    index = draw(indexes)
+    sending = ("peer_send", index, draw(pieces))
+    after = verb("want", st.just(index), st.just(True), flags)
+    unassign = verb("unassign", st.just(index))
+    return [
+        ("want", index, False, draw(flags)),
+        sending,
+        draw(after | after | unassign | verb("peer_close", st.just(index), flags)),
+        draw(after | peers),
     ]
 
 
@@ -123,14 +145,18 @@ groups = st.one_of(
     reactions_with_cause(),
     reactions_with_cause(),
     conversations(),
+    changes_of_mind(),
     one(arrivals),
     one(peers),
     one(programs),
     one(programs),
     one(reactions),
 )
+beginnings = st.tuples(
+    *[verb("open", specs_of(st.just(kind)), st.sampled_from(["pair", "tcp"])) for kind in KINDS]
+)
 scripts = st.builds(
-    lambda first, rest: first + [step for group in rest for step in group],
-    st.lists(arrivals, min_size=1, max_size=3),
-    st.lists(groups, min_size=2, max_size=10),
+    lambda first, rest: [*first, *(step for group in rest for step in group)],
+    beginnings,
+    st.lists(groups, min_size=6, max_size=12),
 )
