@@ -72,12 +72,15 @@ class async_chat(dispatcher):
     @property
     def producer_fifo(self) -> deque[Any]:
         """What is to be sent: bytes, producers, and `None` for the end; may be changed."""
-        self.touch()  # whoever asks may be about to append
+        # Whoever asks may be about to change it.
+        self._full = False
+        self.touch()
         return self._fifo
 
     @producer_fifo.setter
     def producer_fifo(self, fifo: deque[Any]) -> None:
         self._fifo = fifo
+        self._full = False
         self.touch()
 
     # -- input ----------------------------------------------------------------------------------
@@ -133,7 +136,11 @@ class async_chat(dispatcher):
         self._deliver()
 
     def _deliver(self) -> None:
+        sock = self.socket
         while self._taken < len(self._input) and not self._closed:
+            if self.socket is not sock:
+                self.ac_in_buffer = b""  # of the old connection; a handler made a new one
+                return
             terminator = self.get_terminator()
             if not terminator:
                 self.collect_incoming_data(self._take(len(self._input)))
@@ -227,14 +234,20 @@ class async_chat(dispatcher):
 
     def close_when_done(self) -> None:
         """Close the channel once everything queued so far is sent. Safe from any thread."""
+        if self._engine is None:
+            self._fifo.append(None)
+        else:
+            self._engine.run_on_loop(self._push_end)
+
+    def _push_end(self) -> None:
         self._fifo.append(None)
         self.touch()
 
     def _start_sending(self) -> None:
         if not self._full:
             self.initiate_send()
-            if self._fifo:
-                self.touch()
+        if self._fifo:
+            self.touch()
 
     @reports_changes
     def readable(self) -> Any:
@@ -250,7 +263,7 @@ class async_chat(dispatcher):
         """Send from the queue until the socket is full, or other channels should have a turn."""
         share = SEND_SHARE
         self._full = False
-        while share > 0 and self._fifo and self.connected:
+        while share > 0 and self._fifo and self.connected and not self._closed:
             first = self._fifo[0]
             if not first:
                 self._fifo.popleft()
@@ -291,11 +304,13 @@ class async_chat(dispatcher):
                 fifo.popleft()
                 pieces = [first[at : at + size] for at in range(0, len(first), size)]
                 fifo.extendleft(reversed(pieces))
-            elif len(fifo) > 1 and isinstance(fifo[1], bytes):
+            elif len(fifo) > 1 and type(first) is bytes and type(fifo[1]) is bytes:
                 self._join_small(size)
             return fifo[0]
         if hasattr(first, "more"):
             data = first.more()
+            if self._closed:
+                return None
             if isinstance(data, str) and self.use_encoding:
                 data = data.encode(self.encoding)
             if data:
@@ -324,6 +339,7 @@ class async_chat(dispatcher):
         self.ac_in_buffer = b""
         self.incoming.clear()
         self._fifo.clear()
+        self._full = False
 
 
 class simple_producer:

@@ -101,9 +101,22 @@ class dispatcher_with_send(dispatcher):
     """A dispatcher whose `send` buffers what the socket does not take at once."""
 
     _output: WriteBuffer | _Nothing = _NOTHING
+    _initial_output = b""
+    _sends_directly = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # A rate limit, for example, sits in an `initiate_send` of the program's own.
+        cls._sends_directly = cls.initiate_send is dispatcher_with_send.initiate_send
+        # `out_buffer = b"..."` in a class body is what every channel begins with.
+        initial = cls.__dict__.get("out_buffer")
+        if isinstance(initial, (bytes, bytearray)):
+            del cls.out_buffer
+            cls._initial_output = bytes(initial)
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
-        self._output = _NOTHING
+        initial = self._initial_output
+        self._output = WriteBuffer(initial) if initial else _NOTHING
         super().__init__(sock, map)
 
     @property
@@ -156,7 +169,7 @@ class dispatcher_with_send(dispatcher):
         engine = self._engine
         if engine is not None and engine.owner != get_ident():
             engine.run_on_loop(self._send, data)
-        elif self._output is not _NOTHING or not data:
+        elif self._output is not _NOTHING or not data or not self._sends_directly:
             self._send(data)
         else:
             # The usual case, without a detour through the buffer.
@@ -173,8 +186,9 @@ class dispatcher_with_send(dispatcher):
         if isinstance(self._output, WriteBuffer):
             # The socket is full, or not connected; the engine waits for it.
             self._output.append(data[sent:])
-            return
-        if data:
+            if self._sends_directly:
+                return
+        elif data:
             self._output = WriteBuffer(data, sent)
         self.initiate_send()
         if self._output.size:

@@ -11,7 +11,7 @@ from typing import Any
 from . import logs
 from .channels import ChannelMap, Map, reports_changes
 from .engine import Engine, engine_for
-from .errors import _DISCONNECTED, EXHAUSTED, NOBODY, _strerror
+from .errors import _DISCONNECTED, EXHAUSTED, NOBODY, RERAISED, _strerror
 from .namespace import default_map, legacy_name, package
 from .pollers import EVENTS_PER_PASS
 from .timeouts import Timed
@@ -104,12 +104,24 @@ class dispatcher(Timed):
         fd = self._fileno
         if map is None:
             map = self._map
-        if fd in map and getattr(map[fd], "socket", self.socket) is self.socket:
+        if fd in map and self._entered(map[fd], fd):
             del map[fd]
             if fd is not None and not isinstance(map, ChannelMap):
                 # A plain mapping doesn't tell, and the poller must know before the socket closes.
                 engine_for(map).removed(fd)
         self._fileno = None
+
+    def _entered(self, entry: Any, fd: Any) -> bool:
+        """Whether what a map holds under `fd` is there for this channel: itself, or a wrapper.
+
+        A channel whose socket was closed by others must not take out who has the number now.
+        """
+        sock = self.socket
+        if entry is self or sock is None:
+            return True
+        if getattr(entry, "socket", sock) is not sock:
+            return False
+        return bool(sock.fileno() == fd)
 
     def touch(self) -> None:
         """Tell the engine that the answer of `readable` or `writable` may have changed."""
@@ -134,10 +146,15 @@ class dispatcher(Timed):
         if isinstance(fd, int) and fd < 0:
             raise ValueError(f"can't take over {sock!r}: it is closed")
         old = self._fileno
-        if old is not None and old != fd and self.__dict__.get("socket") is not sock:
-            # The number of a socket that is given up here must not lead to this channel.
+        if old is not None and self.__dict__.get("socket") is not sock:
             owner = self._map if map is None else map
-            if owner.get(old) is self:
+            if owner.get(old) is not self:
+                pass
+            elif old == fd:
+                # The poller may know the number from the old socket, if that is closed.
+                engine_for(owner).removed(fd)
+            else:
+                # The number of a socket that is given up must not lead to this channel.
                 self.del_channel(map)
         self._ended = False
         self._drop_watch()
@@ -339,18 +356,52 @@ class dispatcher(Timed):
             self.handle_accept()
         elif self.connected:
             self.handle_read()
+        elif self.connecting:
+            if self._connected_still():
+                self.handle_read()
         else:
-            if self.connecting and not self._connected_still():
-                return
             self.handle_read()
+            self._end_if_dead()
 
     def handle_write_event(self) -> None:
         """Sort out what readiness for writing means: the end of a connect, or room."""
         if self.accepting:
             return  # a listener has nothing to write
-        if not self.connected and self.connecting and not self._connected_still():
+        if self.connected:
+            self.handle_write()
+        elif self.connecting:
+            if self._connected_still():
+                self.handle_write()
+        else:
+            self.handle_write()
+            self._end_if_dead()
+
+    def _end_if_dead(self) -> None:
+        """Hand over the end of a stream that was over before we had it, or never began.
+
+        Its socket is ready for ever. A handler that has no need to read would never know.
+        """
+        if self._closed or self._ended or self.connected or self.connecting or self.accepting:
             return
-        self.handle_write()
+        if self._is_datagram():
+            return
+        try:
+            self.socket.getpeername()
+        except OSError as why:
+            if why.errno not in (ENOTCONN, EINVAL):
+                return
+        except AttributeError:
+            return  # what stands in for a socket has no peer
+        else:
+            return
+        try:
+            if self.socket.recv(1, _socket.MSG_PEEK):
+                return  # there is something left to read
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._end()
 
     def _connected_still(self) -> bool:
         """End a connect, and tell whether the channel survived its `handle_connect`."""
@@ -433,6 +484,8 @@ class dispatcher(Timed):
             sock, addr = pair
             try:
                 self.handle_accepted(sock, addr)
+            except RERAISED:
+                raise
             except BaseException:
                 _discard(sock, self._map)
                 raise

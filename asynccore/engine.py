@@ -34,6 +34,10 @@ from .pollers import ERROR, HANGUP, INVALID, PRIORITY, READ, WRITE
 from .timers import Timers
 from .turns import Call, Turn
 
+# A wait is at most so long, in seconds, and then begun anew: system calls count in milliseconds
+# or nanoseconds, and fail with numbers that don't fit. A day.
+_LONGEST_WAIT = 86400.0
+
 
 class Engine(Turn):
     """Polls and dispatches for one map."""
@@ -79,7 +83,10 @@ class Engine(Turn):
             self.wake()
         else:
             self.interest.forget(fd)
-            self.nudge()
+            if self.owner is None:
+                self._tidy_up()
+            else:
+                self.nudge()
 
     def touch(self, fd: int | None) -> None:
         """Ask the channel under `fd` again before the next wait."""
@@ -95,7 +102,11 @@ class Engine(Turn):
     def _mute(self, fd: int, seconds: float | None) -> None:
         self.interest.mute(fd)
         if seconds is not None:
-            self.timers.call_later(seconds, self.interest.unmute, fd)
+            self.timers.call_later(seconds, self._unmute, fd, self.map.get(fd))
+
+    def _unmute(self, fd: int, channel: Any) -> None:
+        if self.map.get(fd) is channel:  # else the number is somebody else's by now
+            self.interest.unmute(fd)
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback on the thread of the loop, in its present or next pass."""
@@ -104,9 +115,14 @@ class Engine(Turn):
 
     # -- one pass -------------------------------------------------------------------------------
 
-    def enter(self) -> None:
-        """Note that code outside of handlers ran, which may have assigned anything."""
-        self.interest.entering = True
+    def enter(self, review: bool = False) -> None:
+        """Note that code outside of handlers ran, which may have assigned or closed anything.
+
+        With `review`, look for closed descriptors at once, and else within a second.
+        """
+        self.interest.entering = self.interest.stirred = True
+        if review:
+            self.interest.review_at = self.clock()
 
     def run_pass(self, timeout: float | None) -> None:
         """Wait up to `timeout` seconds for events (`None`: for ever) and dispatch one batch.
@@ -118,12 +134,16 @@ class Engine(Turn):
         try:
             self._pass(timeout)
         finally:
-            if before is None:
-                self._after_pass()
             self.give(before)
 
-    def _after_pass(self) -> None:
-        if not self.map:
+    def give(self, before: int | None) -> None:
+        """Give a turn back, and with the last one what nobody needs any more."""
+        if before is None:
+            self._tidy_up()
+        super().give(before)
+
+    def _tidy_up(self) -> None:
+        if not self.map and self.interest.poller is not None:
             self.drop_wakeup()
             self.interest.release()
         if self in _kept and not (self.calls or len(self.timers)):
@@ -137,12 +157,19 @@ class Engine(Turn):
         now = self.clock()
         deadline = None if timeout is None else now + timeout
         while True:
-            poller = interest.poller or self._attach(pollers.make())
+            if interest.poller is None:
+                # Before new descriptors are made, which could get the numbers of closed ones.
+                interest.bury_closed()
+                self._attach(pollers.make())
+            poller = interest.poller
+            assert poller is not None
             if self.wakeup is None:
                 poller.set(self.make_wakeup(), READ)
             unsettled = interest.settle(poller, now)
             if not self.map:
                 return
+            if interest.poller is not poller:
+                continue  # a predicate forked, and this is the child
             limit = deadline
             due = self.timers.next()
             if due is not None and (limit is None or due < limit):
@@ -154,7 +181,7 @@ class Engine(Turn):
                 if unsettled or self._something_came():
                     events = poller.wait(0)
                 else:
-                    events = poller.wait(None if limit is None else max(0.0, limit - self.clock()))
+                    events = poller.wait(self._until(limit))
             finally:
                 self.waiting = False
             if events:
@@ -173,6 +200,9 @@ class Engine(Turn):
             self._run_calls()
         if len(self.timers):
             self._run_timers()
+
+    def _until(self, limit: float | None) -> float | None:
+        return None if limit is None else min(max(0.0, limit - self.clock()), _LONGEST_WAIT)
 
     def _something_came(self) -> bool:
         """Whether a signal handler or another thread has reported since all was settled."""
@@ -248,13 +278,6 @@ class Engine(Turn):
                 return
         if mask & PRIORITY:
             channel.handle_expt_event()
-            if not self._still(fd, channel, serial):
-                return
-        if mask & HANGUP and not wanted & READ and not getattr(channel, "connected", True):
-            # A peer that was gone before we knew it, on a channel that never reads: it would be
-            # writable for ever.
-            if not getattr(channel, "connecting", False):
-                channel.handle_close()
 
     def _still(self, fd: int, channel: Any, serial: int) -> bool:
         """Look again, after a handler ran, whether the rest of an event is for this channel."""
@@ -283,14 +306,13 @@ class Engine(Turn):
         self.do_errands()
         # Only those that wait now: a callback that calls for itself must not keep events out.
         for _ in range(len(self.calls)):
+            if not self.calls:
+                break  # done by a loop inside of one of them
             self._call(*self.calls.popleft())
 
     def _run_timers(self) -> None:
-        now = self.clock()
-        while (timer := self.timers.pop_due(now)) is not None:
-            callback, args = timer.callback, timer.args
-            timer.callback, timer.args = None, ()
-            if callback is not None:
+        with self.timers.due(self.clock()) as due:
+            for callback, args in due:
                 self.interest.stirred = True
                 self._call(callback, args)
 
@@ -340,7 +362,7 @@ def engine_for(map: Map) -> Engine:
         return engine
     found = _by_id.get(id(map))
     if found is None:
-        found = _by_id[id(map)] = Engine(map)
+        found = _by_id.setdefault(id(map), Engine(map))
     return found
 
 

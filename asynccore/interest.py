@@ -21,8 +21,10 @@ the instance, a descriptor closed with `os.close`) may be noticed a second late.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
-from errno import EBADF
+from errno import EBADF, EINVAL
 from typing import Any
 
 from . import pollers
@@ -129,7 +131,11 @@ class Interest:
                 if self.asked.get(fd) is not channel:
                     self.forget(fd)
                     if channel is not None:
-                        self._adopt(fd, channel)
+                        try:
+                            self._adopt(fd, channel)
+                        except TypeError:
+                            self.moved.add(fd)  # it is no better the next time
+                            raise
             return
         if map == self._seen and not (self._compare_exactly and self._differs()):
             return
@@ -190,7 +196,11 @@ class Interest:
         return fd in self.quiet and not self._sweeps.kinds.get(fd, 0) & OWN_READABLE
 
     def _compare_quiet(self, poller: pollers.Poller) -> None:
-        """Find, on entering, the channels whose answers changed without a report."""
+        """Find, on entering, the channels whose predicates or answers changed without a report."""
+        if any(_own_predicates(cls) != kind for cls, kind in self._kinds.items()):
+            self._kinds.clear()
+            self.dirty.update(self.asked)
+            return
         interest = poller.interest
         own = self._sweeps.kinds
         self.dirty.update(
@@ -198,8 +208,15 @@ class Interest:
                 fd
                 for fd, channel in self.quiet.items()
                 if fd not in own
-                and ((_READS if channel.readable() else 0) | (_WRITES if channel.writable() else 0))
-                != interest.get(fd, 0)
+                and (
+                    "readable" in (assigned := channel.__dict__)
+                    or "writable" in assigned
+                    or (
+                        (_READS if channel.readable() else 0)
+                        | (_WRITES if channel.writable() else 0)
+                    )
+                    != interest.get(fd, 0)
+                )
             ]
         )
         self.dirty.update(own)
@@ -252,10 +269,13 @@ class Interest:
                 f"{channel!r} wants to be watched, but the map holds it under {fd!r}, which is no "
                 "descriptor: answer False in readable() and writable(), or open a socket first"
             )
+        if self.poller is not poller:
+            return  # this is a forked child, which begins anew
         try:
             poller.set(fd, mask)
         except OSError as why:
-            if why.errno == EBADF:
+            # EINVAL: epoll itself has the number now.
+            if why.errno in (EBADF, EINVAL):
                 self.vanished(fd, channel)
             else:
                 channel.handle_error()
@@ -278,12 +298,24 @@ class Interest:
                 else:
                     self.vanished(fd, channel)
 
+    def bury_closed(self) -> None:
+        """Find the channels whose sockets were closed by others, before there is a poller."""
+        for fd, channel in list(self.map.items()):
+            if sys.platform == "win32":
+                return  # a socket is no descriptor there, and a poller has none
+            if getattr(channel, "socket", None) is not None and isinstance(fd, int):
+                try:
+                    os.fstat(fd)
+                except OSError:
+                    self.vanished(fd, channel)
+
     def vanished(self, fd: int, channel: Any) -> None:
         """Tell a channel that its descriptor was closed by somebody else."""
         self.forget(fd)
         if not self._holds(fd, channel):
             return
         self.stirred = True
+        sock = getattr(channel, "socket", None)
         if getattr(channel, "_fileno", fd) != fd:
             # It lives on under another number: only this entry is out of date.
             del self.map[fd]
@@ -294,8 +326,8 @@ class Interest:
             raise
         except BaseException:
             channel.handle_error()
-        if self._holds(fd, channel) and fd not in self.asked and fd not in self.moved:
-            del self.map[fd]
+        if self._holds(fd, channel) and getattr(channel, "socket", None) is sock:
+            del self.map[fd]  # neither closed nor connected anew
 
     def _holds(self, fd: int, channel: object) -> bool:
         return self.map.get(fd) is channel

@@ -132,7 +132,7 @@ def loop(
         return
     engine = engine_for(map)
     engine.use(poller)
-    engine.enter()
+    engine.enter(review=True)
     try:
         while map and not engine.stopping and (count is None or count > 0):
             engine.run_pass(timeout)

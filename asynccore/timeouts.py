@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .errors import RERAISED
 from .timers import Timer, Timers
 
 NAMES = ("connect_timeout", "idle_timeout", "write_timeout")
@@ -22,8 +23,8 @@ NAMES = ("connect_timeout", "idle_timeout", "write_timeout")
 class Timeout:
     """A number of seconds, or `None` for never; on a class, an instance, and at run time.
 
-    Assigning it to an instance counts from the last activity. Raises `ValueError` for a negative
-    number and `TypeError` for what is none.
+    Assigned to an instance it counts from the last activity, or from then on if it is the first.
+    Raises `ValueError` for a negative number and `TypeError` for what is none.
     """
 
     def __init__(self, default: float | None = None) -> None:
@@ -162,9 +163,21 @@ class Watch:
                 self.pending = now
             if which == "idle":
                 self.active = now
-            self.channel.handle_timeout(which)
-        if self.channel._watch is self:
+            try:
+                self._tell(which)
+            finally:
+                if self.channel._watch is self:
+                    self.rearm()
+        else:
             self.rearm()
+
+    def _tell(self, which: str) -> None:
+        try:
+            self.channel.handle_timeout(which)
+        except RERAISED:
+            raise
+        except BaseException:
+            self.channel.handle_error()
 
 
 class Timed:

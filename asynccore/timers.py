@@ -16,7 +16,9 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # Below this number of entries a rebuild isn't worth its overhead; asyncio uses the same value.
@@ -66,9 +68,11 @@ class Timer:
         if self.callback is None:
             raise RuntimeError(f"{self!r} can't be reset: make a new timer")
         if delay is not None:
+            if delay != delay:
+                raise ValueError("a timer's delay can't be NaN")
             self.delay = delay
         self.when = self._timers.clock() + self.delay
-        if self._entry is not None and self.when < self._entry[0]:
+        if self._entry is None or self.when < self._entry[0]:
             self._timers.add(self)
 
     def __repr__(self) -> str:
@@ -115,8 +119,11 @@ class Timers:
 
     def add(self, timer: Timer) -> Timer:
         """Put a timer in the heap by its time; an entry that it had before is dead from now on."""
+        if not timer.active:
+            return timer
         if timer._entry is not None:
             self._dead += 1
+            self._clear_dead()
         timer._entry = (timer.when, next(self._order), timer)
         heapq.heappush(self._heap, timer._entry)
         return timer
@@ -127,6 +134,9 @@ class Timers:
             return
         timer._entry = None
         self._dead += 1
+        self._clear_dead()
+
+    def _clear_dead(self) -> None:
         if self._dead > _FEW and self._dead * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2]._entry is entry]
             heapq.heapify(self._heap)
@@ -149,11 +159,32 @@ class Timers:
                 return when
         return None
 
-    def pop_due(self, now: float) -> Timer | None:
-        """Take out and return the next timer whose time has come, or return `None`."""
-        when = self.next()
-        if when is None or when > now:
-            return None
-        timer = heapq.heappop(self._heap)[2]
-        timer._entry = None
-        return timer
+    @contextmanager
+    def due(self, now: float) -> Iterator[Iterator[tuple[Callable[..., object], tuple[Any, ...]]]]:
+        """Hand out the callbacks whose time has come by `now`, and their arguments, in order.
+
+        Those made meanwhile wait for the next time, however short their delay. Those that were
+        not reached, because an exception came out of a callback, stay.
+        """
+        batch: deque[Timer] = deque()
+        while (when := self.next()) is not None and when <= now:
+            timer = heapq.heappop(self._heap)[2]
+            timer._entry = None
+            batch.append(timer)
+        try:
+            yield self._take_from(batch)
+        finally:
+            for timer in batch:
+                if timer._entry is None:
+                    self.add(timer)
+
+    def _take_from(
+        self, batch: deque[Timer]
+    ) -> Iterator[tuple[Callable[..., object], tuple[Any, ...]]]:
+        while batch:
+            timer = batch.popleft()
+            # Looked at again: another callback may have cancelled it or put it off.
+            if timer.callback is not None and timer._entry is None:
+                callback, args = timer.callback, timer.args
+                timer.callback, timer.args = None, ()
+                yield callback, args

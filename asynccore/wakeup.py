@@ -29,7 +29,9 @@ class Wakeup:
         return self._reader
 
     def set(self) -> None:
-        """Wake whoever waits. Safe from any thread."""
+        """Wake whoever waits. Safe from any thread; does nothing once it is closed."""
+        if self._reader == -1:
+            return
         try:
             if sys.platform == "linux":
                 os.eventfd_write(self._writer, 1)
@@ -37,9 +39,6 @@ class Wakeup:
                 self._sockets[1].send(b"\0")
         except BlockingIOError:
             pass  # the counter or the buffer is full: awake already
-        except OSError:
-            if self._reader != -1:
-                raise  # else closed meanwhile: nobody waits any more
 
     def clear(self) -> None:
         """Take back all wake-ups so far."""
@@ -51,6 +50,10 @@ class Wakeup:
                     pass
         except BlockingIOError:
             pass
+
+    def __del__(self) -> None:
+        # An engine goes with its map, without a word.
+        self.close()
 
     def close(self) -> None:
         """Give the descriptors back; more calls do nothing."""

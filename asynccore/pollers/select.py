@@ -44,10 +44,9 @@ class SelectPoller(Poller):
         try:
             ready = _select(reading, writing, list(self.interest), timeout)
         except OSError:
-            gone = [(fd, INVALID) for fd in self.interest if not _is_open(fd)]
-            if not gone:
-                raise
-            return self.share(gone)
+            # Somebody closed a descriptor. If none is found, it was a signal handler that closed
+            # it in the middle of the call, and took it out as well.
+            return self.share([(fd, INVALID) for fd in self.interest if not _is_open(fd)])
         masks: dict[int, int] = {}
         for bit, fds in zip((READ, WRITE, PRIORITY), ready, strict=True):
             for fd in fds:
