@@ -62,6 +62,45 @@ if sys.platform != "win32":
 
 __version__ = "0.1.0"
 
+# What `from asyncore import *` gives: the classic names alone, for anything more could hide names
+# of the program.
+__all__ = [
+    "EAGAIN",
+    "EALREADY",
+    "EBADF",
+    "ECONNABORTED",
+    "ECONNRESET",
+    "EINPROGRESS",
+    "EINVAL",
+    "EISCONN",
+    "ENOTCONN",
+    "EPIPE",
+    "ESHUTDOWN",
+    "EWOULDBLOCK",
+    "ExitNow",
+    "close_all",
+    "compact_traceback",
+    "dispatcher",
+    "dispatcher_with_send",
+    "errorcode",
+    "loop",
+    "os",
+    "poll",
+    "poll2",
+    "poll3",
+    "read",
+    "readwrite",
+    "select",
+    "socket",
+    "socket_map",
+    "sys",
+    "time",
+    "warnings",
+    "write",
+]
+if sys.platform != "win32":
+    __all__ += ["file_dispatcher", "file_wrapper"]
+
 _reraised_exceptions = RERAISED
 
 # A program may keep it, copy it, change it, or put its own mapping in its place.

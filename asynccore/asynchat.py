@@ -27,7 +27,7 @@ from .removed import _deprecated as _deprecated
 
 asyncore = package()  # the module that classic asynchat has under this name
 
-__all__ = ["async_chat", "fifo", "find_prefix_at_end", "simple_producer"]
+__all__ = ["async_chat", "asyncore", "deque", "fifo", "find_prefix_at_end", "simple_producer"]
 
 Terminator = bytes | bytearray | str | int | None
 

@@ -301,7 +301,11 @@ class dispatcher(Timed):
         if not self._ended:
             self._ended = True
             engine, fd = self._engine, self._fileno
-            self.handle_close()
+            try:
+                self.handle_close()
+            except BaseException:
+                self._ended = False  # it did not take it: it is told again
+                raise
             if engine is not None and fd is not None and self._fileno == fd and self._ended:
                 # Not closed: perhaps it still has output. There is nothing more to read.
                 engine.mute(fd)

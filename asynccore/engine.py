@@ -143,7 +143,7 @@ class Engine(Turn):
         super().give(before)
 
     def _tidy_up(self) -> None:
-        if not self.map and self.interest.poller is not None:
+        if not self.map and self.wakeup is not None:
             self.drop_wakeup()
             self.interest.release()
         if self in _kept and not (self.calls or len(self.timers)):

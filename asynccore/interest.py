@@ -68,6 +68,7 @@ class Interest:
         self.timed: dict[int, Watch] = {}  # the channels with timeouts
         self._sweeps = Sweeps()
         self._muted: set[int] = set()
+        self._refused: set[int] = set()  # the poller can't watch them
         self._kinds: dict[type, int] = {}
 
     # -- reports --------------------------------------------------------------------------------
@@ -83,6 +84,7 @@ class Interest:
                 self._seen = {}  # so that the same object under the same number is adopted anew
         self.dirty.discard(fd)
         self._muted.discard(fd)
+        self._refused.discard(fd)
         if self.poller is not None:
             self.poller.set(fd, 0)
 
@@ -223,7 +225,9 @@ class Interest:
 
     def _ask_dirty(self, poller: pollers.Poller) -> None:
         """Ask the channels to which something happened, for predicates that are not their own."""
-        while self.dirty:
+        for _ in range(len(self.dirty)):
+            if not self.dirty:
+                return
             fd = self.dirty.pop()
             channel = self.asked.get(fd)
             if channel is None:
@@ -278,8 +282,14 @@ class Interest:
             if why.errno in (EBADF, EINVAL):
                 self.vanished(fd, channel)
             else:
-                channel.handle_error()
+                self._refuse(fd, channel)
         except ValueError:
+            self._refuse(fd, channel)
+
+    def _refuse(self, fd: int, channel: Any) -> None:
+        """Tell a channel, once, that the poller can't watch it."""
+        if fd not in self._refused:
+            self._refused.add(fd)
             channel.handle_error()
 
     # -- descriptors closed by others -----------------------------------------------------------
@@ -346,7 +356,7 @@ class Interest:
             self.poller.close()
             self.poller = None
         self._sweeps.clear()
-        for state in (self.asked, self.quiet, self.timed, self.dirty, self._muted):
+        for state in (self.asked, self.quiet, self.timed, self.dirty, self._muted, self._refused):
             state.clear()
         self._seen = {}
 

@@ -7,7 +7,7 @@ import traceback
 from typing import Any
 
 
-def compact_traceback() -> tuple[tuple[str, str, int], Any, Any, str]:
+def compact_traceback() -> tuple[tuple[str, str, str], Any, Any, str]:
     """Return where the current exception was raised, its type, its value, and the way there.
 
     The first item is the file, function and line of the innermost frame; the last one is
@@ -18,7 +18,7 @@ def compact_traceback() -> tuple[tuple[str, str, int], Any, Any, str]:
     if trace is None:
         raise AssertionError("traceback does not exist")
     way = [
-        (frame.f_code.co_filename, frame.f_code.co_name, line)
+        (frame.f_code.co_filename, frame.f_code.co_name, str(line))
         for frame, line in traceback.walk_tb(trace)
     ]
     text = "[" + "] [".join(f"{file}|{function}|{line}" for file, function, line in way) + "]"

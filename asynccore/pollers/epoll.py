@@ -19,7 +19,7 @@ import errno
 import select
 import sys
 
-from .base import ERROR, EVENTS_PER_PASS, HANGUP, Event, Poller
+from .base import ERROR, EVENTS_PER_PASS, HANGUP, PRIORITY, Event, Poller
 
 if sys.platform == "linux":
     # Taken at import: gevent's monkey patching deletes `select.epoll`.
@@ -76,7 +76,8 @@ if sys.platform == "linux":
         def wait(self, timeout: float | None) -> list[Event]:
             if not self._always:
                 return self._epoll.poll(timeout, EVENTS_PER_PASS)
-            events = list(self._always.items()) + self._epoll.poll(0, EVENTS_PER_PASS)
+            events = [(fd, mask & ~PRIORITY) for fd, mask in self._always.items()]
+            events += self._epoll.poll(0, EVENTS_PER_PASS)
             return self.share(events)
 
         def verify(self, fd: int) -> bool:
