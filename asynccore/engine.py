@@ -198,7 +198,8 @@ class Engine(Turn):
                 break
         if self.calls or self.errands:
             self._run_calls()
-        if len(self.timers):
+        due = self.timers.next()
+        if due is not None and due <= self.clock():
             self._run_timers()
 
     def _until(self, limit: float | None) -> float | None:
