@@ -117,6 +117,8 @@ def test_import_star(name: str) -> None:
     """Programs use what it gives, modules included, and count on nothing else being replaced."""
     versions = [table.lines(table.STAR[name], version) for version in ("3.10", "3.11")]
     expected, either = versions[0] & versions[1], versions[0] | versions[1]
+    if name == "asynchat":
+        either.add("fifo")  # from the days of `from asynchat import *`: Python 2.0 to 3.6
     given = star_names(OURS[name])
     assert expected - given == set(), "not given"
     assert given - either == set(), "replaces names of the program"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import errno
 import threading
 from collections import deque
@@ -767,5 +768,7 @@ def test_fifo() -> None:
 
 
 def test_the_modules_names() -> None:
-    assert set(asynchat.__all__) == {"async_chat", "fifo", "find_prefix_at_end", "simple_producer"}
+    own = {"async_chat", "fifo", "find_prefix_at_end", "simple_producer"}
+    assert set(asynchat.__all__) == own | {"asyncore", "deque"}  # imports included, as ever
+    assert asynchat.deque is collections.deque
     assert asynchat.asyncore is asynccore

@@ -48,10 +48,11 @@ class Timed(dispatcher_with_send):
 
 def until(fakes: Fakes, seconds: float) -> None:
     """Run until the clock, which began at 1,000, has moved so far."""
-    fakes.engine.map[999] = Channel(False, False)  # keeps the loop going
+    # It keeps the loop going, and the fakes, which an empty map would give back.
+    fakes.engine.map.setdefault(999, Channel(False, False))
     while fakes.clock() - 1000.0 < seconds:
         fakes.engine.run_pass(seconds - (fakes.clock() - 1000.0))
-    del fakes.engine.map[999]
+    assert fakes.engine.interest.poller is fakes.poller
 
 
 def test_classic_classes_have_none() -> None:
@@ -60,8 +61,8 @@ def test_classic_classes_have_none() -> None:
     map = ChannelMap()
     engine, _, poller = engine_with_fakes(map)
     dispatcher(FakeSocket(1000), map)
-    engine.run_pass(1e6)
-    assert poller.waits == [1e6]
+    engine.run_pass(1e4)
+    assert poller.waits == [1e4]
     map.clear()
     engine.drop_wakeup()
 

@@ -6,6 +6,7 @@ import gc
 import math
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -18,14 +19,17 @@ from asynccore.timers import Timer, Timers
 from tests.core.fakes import PATIENT
 
 
-def nothing() -> None:
+def nothing(*args: object) -> None:
     pass
 
 
-def due(timers: Timers, now: float) -> list[Timer]:
-    found = []
-    while (timer := timers.pop_due(now)) is not None:
-        found.append(timer)
+def due(timers: Timers, now: float) -> list[Any]:
+    """The arguments of what is due; `tag` tells the timers apart."""
+    with timers.due(now) as callbacks:
+        found = []
+        for callback, args in callbacks:
+            assert callback is nothing
+            found += args
     return found
 
 
@@ -57,7 +61,7 @@ class TimersModel(RuleBasedStateMachine):
 
     @rule(delay=DELAYS)
     def call_later(self, delay: float) -> None:
-        timer = self.timers.call_later(delay, nothing)
+        timer = self.timers.call_later(delay, nothing, len(self.made))
         self.model[timer] = self.clock() + delay
         self.made.append(timer)
         self.never_reset.add(timer)
@@ -84,20 +88,50 @@ class TimersModel(RuleBasedStateMachine):
         self.model[timer] = self.clock() + timer.delay
         self.never_reset.discard(timer)
 
-    @rule(seconds=st.integers(0, 10).map(float))
-    def advance(self, seconds: float) -> None:
+    @rule(seconds=st.integers(0, 10).map(float), data=st.data())
+    def advance(self, seconds: float, data: st.DataObject) -> None:
+        """What is due runs in its order, whatever its callbacks do to the others."""
         self.clock.advance(seconds)
         now = self.clock()
         expected = {timer: when for timer, when in self.model.items() if when <= now}
-        found = due(self.timers, now)
-        for timer in found:
-            timer.callback = None  # as the engine does
-        assert set(found) == set(expected) and len(found) == len(expected)
-        assert [expected[timer] for timer in found] == sorted(expected.values())
+        found: list[Timer] = []
+        spared: set[Timer] = set()
+        leave_after = data.draw(st.none() | st.integers(0, 2))
+        with self.timers.due(now) as callbacks:
+            for callback, (number,) in callbacks:
+                assert callback is nothing
+                timer = self.made[number]
+                assert timer in expected.keys() - spared and not timer.active
+                del self.model[timer]
+                found.append(timer)
+                spared |= self.act(data)
+                if len(found) == leave_after:
+                    break  # as an exception does
+            else:
+                assert set(found) == expected.keys() - (spared - set(found))
+        assert len(found) == len(set(found))
+        assert [expected[timer] for timer in found] == sorted(expected[t] for t in found)
         plain = [timer for timer in found if timer in self.never_reset]
         assert plain == sorted(plain, key=lambda t: (expected[t], self.made.index(t)))
-        for timer in found:
-            del self.model[timer]
+        # Those that were not reached are put in again, behind new ones of the same time.
+        self.never_reset -= expected.keys()
+
+    def act(self, data: st.DataObject) -> set[Timer]:
+        """Do what a callback might; return the timer that it took out of the batch."""
+        what = data.draw(st.sampled_from(["nothing", "make", "cancel", "reset"]))
+        if what == "make":
+            self.call_later(0.0)
+        if what not in ("cancel", "reset"):
+            return set()
+        timer = data.draw(st.sampled_from(self.made))
+        if what == "cancel":
+            timer.cancel()
+            self.model.pop(timer, None)
+        elif timer in self.model:
+            timer.reset(1.0)
+            self.model[timer] = self.clock() + 1.0
+            self.never_reset.discard(timer)
+        return {timer}
 
     @invariant()
     def agrees(self) -> None:
@@ -115,10 +149,11 @@ TestTimersModel = TimersModel.TestCase
 
 
 def test_timers_run_by_time_then_in_the_order_they_were_made(timers: Timers) -> None:
-    late, first, second = (timers.call_at(when, nothing) for when in (2.0, 1.0, 1.0))
+    for when, tag in ((2.0, "late"), (1.0, "first"), (1.0, "second")):
+        timers.call_at(when, nothing, tag)
     assert due(timers, 0.999) == []
-    assert due(timers, 1.0) == [first, second]
-    assert due(timers, 5.0) == [late]
+    assert due(timers, 1.0) == ["first", "second"]
+    assert due(timers, 5.0) == ["late"]
     assert timers.next() is None
 
 
@@ -140,11 +175,12 @@ def test_arguments_are_kept_until_the_timer_is_cancelled(timers: Timers) -> None
 
 
 def test_cancelling_twice_counts_once(timers: Timers) -> None:
-    timer, other = timers.call_later(1.0, nothing), timers.call_later(2.0, nothing)
+    timer = timers.call_later(1.0, nothing, "cancelled")
+    timers.call_later(2.0, nothing, "other")
     timer.cancel()
     timer.cancel()
     assert len(timers) == 1
-    assert due(timers, 3.0) == [other]
+    assert due(timers, 3.0) == ["other"]
 
 
 def test_reset_without_a_delay_takes_the_first_one_again(timers: Timers, clock: FakeClock) -> None:
@@ -159,12 +195,15 @@ def test_reset_without_a_delay_takes_the_first_one_again(timers: Timers, clock: 
     assert timers.next() == 5.5
 
 
-def test_a_reset_of_what_waits_to_be_added_counts(timers: Timers) -> None:
-    timer = timers.new(5.0, nothing, ())
+def test_a_reset_of_what_waits_to_be_added_adds_it(timers: Timers) -> None:
+    """`call_later` from another thread leaves adding to the loop; it may be reset before."""
+    timer = timers.new(5.0, nothing, ("once",))
     timer.reset(1.0)
-    assert len(timers) == 0
+    assert (len(timers), timers.next()) == (1, 1.0)
     timers.add(timer)
-    assert timers.next() == 1.0
+    assert (len(timers), timers.next()) == (1, 1.0)
+    assert due(timers, 9.0) == ["once"]
+    assert (len(timers), timers.next()) == (0, None)
 
 
 def test_a_timer_that_was_cancelled_before_it_was_added_is_none(timers: Timers) -> None:
@@ -219,6 +258,63 @@ def test_repr_names_the_callback_and_the_time_left(timers: Timers, clock: FakeCl
     assert repr(timer) == "<Timer, done>"
 
 
+# What is due --------------------------------------------------------------------------------
+
+
+def test_those_made_meanwhile_wait_for_the_next_time(timers: Timers) -> None:
+    for tag in ("a", "b"):
+        timers.call_at(0.0, nothing, tag)
+    found = []
+    with timers.due(0.0) as callbacks:
+        for _, args in callbacks:
+            found += args
+            timers.call_at(-5.0, nothing, f"made by {args[0]}")
+    assert found == ["a", "b"]
+    assert due(timers, 0.0) == ["made by a", "made by b"]
+
+
+@pytest.mark.parametrize("reached", [0, 1, 2])
+def test_those_not_reached_because_of_an_exception_stay(timers: Timers, reached: int) -> None:
+    for number in range(4):
+        timers.call_at(float(number), nothing, number)
+    found: list[int] = []
+    with pytest.raises(ZeroDivisionError), timers.due(3.0) as callbacks:
+        if reached == 0:
+            raise ZeroDivisionError
+        for _, (number,) in callbacks:
+            found.append(number)
+            if len(found) == reached:
+                raise ZeroDivisionError
+    assert found == list(range(reached))
+    assert (len(timers), timers.next()) == (4 - reached, float(reached))
+    assert due(timers, 3.0) == list(range(reached, 4))
+
+
+def test_those_not_reached_may_have_been_cancelled_or_put_off(timers: Timers) -> None:
+    _, cancelled, put_off, _ = [timers.call_at(0.0, nothing, number) for number in range(4)]
+    with pytest.raises(ZeroDivisionError), timers.due(0.0) as callbacks:
+        next(callbacks)
+        cancelled.cancel()
+        put_off.reset(7.0)
+        raise ZeroDivisionError
+    assert len(timers) == 2
+    assert due(timers, 6.0) == [3]
+    assert (len(timers), timers.next()) == (1, 7.0)
+    assert due(timers, 7.0) == [2]
+
+
+def test_what_another_loop_handed_out_is_not_handed_out_again(timers: Timers) -> None:
+    """A callback runs a loop of its own, which looks for timers as well."""
+    for tag in ("outer", "then"):
+        timers.call_at(0.0, nothing, tag)
+    with timers.due(0.0) as callbacks:
+        assert next(callbacks)[1] == ("outer",)
+        timers.call_at(0.0, nothing, "made")
+        assert due(timers, 0.0) == ["made"]
+        assert [args for _, args in callbacks] == [("then",)]
+    assert len(timers) == 0
+
+
 # Memory -------------------------------------------------------------------------------------
 
 
@@ -227,21 +323,22 @@ def entries(timers: Timers) -> int:
 
 
 def test_cancelled_timers_do_not_pile_up(timers: Timers) -> None:
-    kept = [timers.call_later(50.0, nothing) for _ in range(10)]
+    for tag in range(10):
+        timers.call_later(50.0, nothing, tag)
     most = 0
     for _ in range(100_000):
         timers.call_later(60.0, nothing).cancel()
         most = max(most, entries(timers))
     assert most <= 150
-    assert due(timers, 60.0) == kept
+    assert due(timers, 60.0) == list(range(10))
 
 
 def test_cancelling_most_of_many_frees_them(timers: Timers) -> None:
-    many = [timers.call_later(60.0, nothing) for _ in range(10_000)]
+    many = [timers.call_later(60.0, nothing, tag) for tag in range(10_000)]
     for timer in many[100:]:
         timer.cancel()
         assert entries(timers) <= max(2 * len(timers) + 1, 250)
-    assert due(timers, 60.0) == many[:100]
+    assert due(timers, 60.0) == list(range(100))
 
 
 def test_putting_off_keeps_one_entry(timers: Timers, clock: FakeClock) -> None:
@@ -255,7 +352,7 @@ def test_putting_off_keeps_one_entry(timers: Timers, clock: FakeClock) -> None:
 
 
 def test_resetting_to_earlier_and_later_does_not_pile_up(timers: Timers) -> None:
-    timer = timers.call_later(1.0, nothing)
+    timer = timers.call_later(1.0, nothing, "reset")
     timers.call_later(500.0, nothing)
     for _ in range(1_000):
         timer.reset(1000.0)
@@ -264,7 +361,19 @@ def test_resetting_to_earlier_and_later_does_not_pile_up(timers: Timers) -> None
         timers.next()
     assert len(timers) == 2
     assert entries(timers) <= 202
-    assert due(timers, 1.0) == [timer]
+    assert due(timers, 1.0) == ["reset"]
+    assert len(timers) == 1
+
+
+def test_clearing_in_the_middle_of_a_reset_keeps_the_count(timers: Timers) -> None:
+    """The entry that is being replaced is a dead one too."""
+    timer = timers.call_at(1e6, nothing)
+    for number in range(1_000):
+        timer.reset(1e5 - number)
+        assert len(timers) == 1
+    timer.cancel()
+    assert timers.next() is None
+    assert (len(timers), entries(timers)) == (0, 0)
 
 
 @pytest.mark.parametrize("how", [Timer.cancel, lambda timer: None], ids=["cancelled", "ran"])
@@ -277,9 +386,10 @@ def test_a_timer_lets_its_callback_go(timers: Timers, how: Callable[[Timer], obj
     timer = timers.call_later(1.0, callback)
     del callback
     how(timer)
-    for popped in due(timers, 1.0):
-        popped.callback = None
-        del popped
+    with timers.due(1.0) as callbacks:
+        for what, _ in callbacks:
+            what()
+            del what
     gc.collect()
     assert gone() is None
     assert timer.active is False
