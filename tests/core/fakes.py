@@ -108,6 +108,7 @@ class FakeSocket:
         self.sent: list[bytes] = []
         self.closed = 0
         self.error = 0
+        self.kind = int(socket.SOCK_STREAM)
         self.peer: Any = ("192.0.2.1", 25)
         self.connect_result = 0
         self.accepts: deque[Any] = deque()
@@ -121,13 +122,15 @@ class FakeSocket:
     def setblocking(self, flag: bool) -> None:
         self.blocking = flag
 
-    def recv(self, size: int) -> bytes:
+    def recv(self, size: int, flags: int = 0) -> bytes:
         if not self.receives:
             raise BlockingIOError(11, "nothing there")
         item = self.receives.popleft()
+        if flags & socket.MSG_PEEK:
+            self.receives.appendleft(item)
         if isinstance(item, Exception):
             raise item
-        if len(item) > size:
+        if len(item) > size and not flags & socket.MSG_PEEK:
             self.receives.appendleft(item[size:])
         return item[:size]
 
@@ -145,9 +148,7 @@ class FakeSocket:
         return b"".join(self.sent)
 
     def getsockopt(self, level: int, option: int) -> int:
-        if option == socket.SO_ERROR:
-            return self.error
-        return 0
+        return {socket.SO_ERROR: self.error, socket.SO_TYPE: self.kind}.get(option, 0)
 
     def setsockopt(self, level: int, option: int, value: int) -> None:
         self.option = (level, option, value)

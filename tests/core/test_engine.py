@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import gc
 import math
 import os
@@ -21,11 +22,11 @@ from hypothesis import strategies as st
 
 import asynccore
 from asynccore import ChannelMap, dispatcher, loop, pollers
-from asynccore.engine import Engine, engine_for
+from asynccore.engine import _LONGEST_WAIT, Engine, engine_for
 from asynccore.interest import REVIEW_INTERVAL
 from asynccore.pollers import ERROR, EVENTS_PER_PASS, HANGUP, INVALID, PRIORITY, READ, WRITE
 from asynccore.testing import FakeClock, Fakes, RecordingPoller, engine_with_fakes
-from tests.core.fakes import PATIENT, Channel, Quiet
+from tests.core.fakes import PATIENT, Channel, FakeSocket, Quiet
 
 LONG = 30.0
 
@@ -247,24 +248,51 @@ def test_readiness_means_what_select_says(
     assert channel.log == log
 
 
-@pytest.mark.parametrize(
-    ("connected", "connecting", "log"),
-    [
-        (True, False, ["write"]),
-        (False, True, ["write"]),
-        (False, False, ["write", "close"]),
-    ],
-)
+@pytest.mark.parametrize("mask", [HANGUP, ERROR | HANGUP, WRITE | HANGUP])
+@pytest.mark.parametrize("state", ["connected", "connecting", "datagram", "never connected"])
 def test_a_hang_up_ends_a_channel_that_never_reads_and_was_never_connected(
-    any_fakes: Fakes, connected: bool, connecting: bool, log: list[str]
+    any_fakes: Fakes, state: str, mask: int
+) -> None:
+    class WriteOnly(dispatcher):
+        def readable(self) -> bool:
+            return False
+
+        def handle_write(self) -> None:
+            log.append("write")
+
+        def handle_connect(self) -> None:
+            log.append("connect")
+
+        def handle_close(self) -> None:
+            log.append("close")
+            self.close()
+
+    log: list[str] = []
+    sock = FakeSocket(1000, receives=[OSError(errno.ENOTCONN, "not connected")])
+    sock.peer = OSError(errno.ENOTCONN, "not connected")
+    sock.kind = socket.SOCK_DGRAM if state == "datagram" else socket.SOCK_STREAM
+    channel = WriteOnly(sock, any_fakes.engine.map)
+    channel.connected = state == "connected"
+    channel.connecting = state == "connecting"
+    any_fakes.engine.map[1001] = Channel()
+    run(any_fakes)
+    any_fakes.poller.report((1000, mask))
+    run(any_fakes)
+    first = ["connect"] if state == "connecting" else []
+    assert log == [*first, "write"] + ["close"] * (state == "never connected")
+    channel.close()
+
+
+def test_a_hang_up_is_no_more_than_readiness_to_a_channel_of_another_kind(
+    any_fakes: Fakes,
 ) -> None:
     channel: Any = Channel(False, True)
-    channel.connected, channel.connecting = connected, connecting
+    channel.connected = channel.connecting = False
     any_fakes.engine.map[1000] = channel
     run(any_fakes)
     any_fakes.poller.report((1000, HANGUP))
     run(any_fakes)
-    assert channel.log == log
+    assert channel.log == ["write"]
 
 
 @pytest.mark.parametrize("first", ["read", "write"])
@@ -439,6 +467,26 @@ def test_a_nested_loop_in_a_call_or_a_timer(any_fakes: Fakes) -> None:
         engine.timers.call_later(0, nested, f"timer {name}")
     run(any_fakes)
     assert sorted(ran) == ["a", "b", "c", "timer a", "timer b", "timer c"]
+
+
+def test_a_timer_that_runs_a_loop_does_not_hold_the_others_up(any_fakes: Fakes) -> None:
+    """Due at the same time, for which the inner loop may be waiting."""
+    idle(any_fakes)
+    engine = any_fakes.engine
+    done: list[int] = []
+    seen: list[bool] = []
+
+    def nested() -> None:
+        for _ in range(3):
+            if not done:
+                asynccore.poll(1.0, engine.map)
+        seen.append(bool(done))
+
+    engine.timers.call_later(1.0, nested)
+    engine.timers.call_later(1.0, done.append, 1)
+    run(any_fakes, 30.0)
+    assert seen == [True]
+    assert done == [1]
 
 
 def test_at_most_64_events_in_a_pass(any_fakes: Fakes) -> None:
@@ -741,12 +789,8 @@ needs_alarm = pytest.mark.skipif(
 
 
 @needs_alarm
-def test_a_signal_handler_can_stop_a_loop(
-    poller_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_signal_handler_can_stop_a_loop(poller_name: str) -> None:
     """PEP 475: after the handler, the interrupted wait goes on."""
-    # A program without threads, even where those that run the tests have some.
-    monkeypatch.setattr("asynccore.turns._other_threads", lambda: 0, raising=False)
     map = ChannelMap()
     mine, other = socket.socketpair()
     Quiet(mine.fileno(), map)
@@ -808,6 +852,61 @@ def test_an_empty_map_gives_everything_back(poller_name: str) -> None:
     assert map.engine.interest.poller is None and map.engine.wakeup is None
     mine.close()
     other.close()
+
+
+@pytest.mark.parametrize("threads", [False, True], ids=["alone", "beside a thread"])
+def test_a_wakeup_is_made_at_the_first_pass(any_fakes: Fakes, threads: bool) -> None:
+    idle(any_fakes)
+    engine = any_fakes.engine
+    assert engine.wakeup is None
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    if threads:
+        thread.start()
+    run(any_fakes)
+    done.set()
+    if threads:
+        thread.join()
+    assert engine.wakeup is not None
+    fd = engine.wakeup.fileno()
+    assert any_fakes.poller.interest[fd] == READ
+    run(any_fakes)
+    assert engine.wakeup.fileno() == fd
+
+
+@pytest.mark.parametrize("how", ["close", "del_channel", "close_all"])
+def test_what_empties_the_map_outside_of_a_pass_gives_everything_back(
+    any_fakes: Fakes, how: str
+) -> None:
+    engine, _, poller = any_fakes
+    first, second = idle(any_fakes), idle(any_fakes, 1001)
+    run(any_fakes)
+    if how == "close_all":
+        asynccore.close_all(engine.map)
+    else:
+        getattr(first, how)()
+        assert engine.wakeup is not None and not poller.closed
+        getattr(second, how)()
+    assert engine.wakeup is None and poller.closed and engine.interest.poller is None
+
+
+def test_what_empties_the_map_in_a_pass_gives_everything_back_at_its_end(
+    any_fakes: Fakes,
+) -> None:
+    engine, _, poller = any_fakes
+    channel = idle(any_fakes)
+    states: list[bool] = []
+
+    def leave() -> None:
+        channel.close()
+        states.append(poller.closed)
+
+    channel.on_read = leave
+    run(any_fakes)
+    poller.report((1000, READ))
+    run(any_fakes)
+    assert states == [False]
+    assert engine.wakeup is None and poller.closed and engine.interest.poller is None
 
 
 def test_the_poller_may_be_changed(fakes: Fakes) -> None:
@@ -876,12 +975,7 @@ def test_an_engine_that_is_dropped_gives_its_descriptors_back() -> None:
     mine, other = socket.socketpair()
     channel = Quiet(mine.fileno(), map)
     engine = engine_for(map)
-    with_thread = threading.Event()
-    thread = threading.Thread(target=with_thread.wait)
-    thread.start()
     asynccore.poll(0, map)
-    with_thread.set()
-    thread.join()
     assert engine.wakeup is not None
     fd = engine.wakeup.fileno()
     map.clear()
@@ -902,6 +996,34 @@ def test_an_engine_is_not_copied_or_pickled() -> None:
 
 def test_the_default_clock_is_monotonic() -> None:
     assert Engine({}).clock is asynccore.time.monotonic
+
+
+@pytest.mark.parametrize("timeout", [None, math.inf, 1e30])
+def test_a_wait_is_at_most_a_day_and_begun_anew(any_fakes: Fakes, timeout: float | None) -> None:
+    channel = idle(any_fakes)
+    any_fakes.engine.timers.call_later(3 * _LONGEST_WAIT, print)
+    any_fakes.poller.report((1000, READ), after=2.5 * _LONGEST_WAIT)
+    assert run(any_fakes, timeout) == [_LONGEST_WAIT] * 3
+    assert channel.log == ["read"]
+    assert any_fakes.clock() == 1000.0 + 2.5 * _LONGEST_WAIT
+
+
+def test_a_longer_timeout_is_kept_to_the_second(any_fakes: Fakes) -> None:
+    idle(any_fakes)
+    assert run(any_fakes, _LONGEST_WAIT + 5.0) == [_LONGEST_WAIT, 5.0]
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e300])
+def test_a_kernel_takes_any_timeout(poller_name: str, timeout: float) -> None:
+    map = ChannelMap()
+    mine, other = socket.socketpair()
+    channel = Quiet(mine.fileno(), map)
+    other.send(b"x")
+    loop(timeout, map=map, count=1, poller=poller_name)
+    assert channel.log == ["read"]
+    map.clear()
+    mine.close()
+    other.close()
 
 
 def test_infinite_timeouts_and_times_are_no_error(any_fakes: Fakes) -> None:

@@ -490,9 +490,7 @@ def test_select_on_windows_sleeps_without_descriptors(
     assert naps == [slept]
 
 
-def test_select_lets_an_error_out_that_no_descriptor_explains(
-    monkeypatch: pytest.MonkeyPatch, pair: Pair
-) -> None:
+def select_that_raises(monkeypatch: pytest.MonkeyPatch, pair: Pair, code: int) -> Any:
     module = fresh_module("asynccore.pollers.select")
     poller = module.SelectPoller()
     poller.set(pair[0].fileno(), READ)
@@ -500,11 +498,25 @@ def test_select_lets_an_error_out_that_no_descriptor_explains(
     def broken(reading: Any, writing: Any, both: Any, timeout: float | None) -> Any:
         if timeout == 0:
             return [], [], []
-        raise OSError(errno.ENOMEM, "no memory")
+        raise OSError(code, errno.errorcode[code])
 
     monkeypatch.setattr(module, "_select", broken)
-    with pytest.raises(OSError, match="no memory"):
-        poller.wait(1)
+    return poller
+
+
+def test_select_bears_a_closed_descriptor_that_was_taken_out_since(
+    monkeypatch: pytest.MonkeyPatch, pair: Pair
+) -> None:
+    """By a signal handler, in the middle of the call."""
+    assert select_that_raises(monkeypatch, pair, errno.EBADF).wait(1) == []
+
+
+def test_select_lets_an_error_out_that_no_descriptor_explains(
+    monkeypatch: pytest.MonkeyPatch, pair: Pair
+) -> None:
+    """The loop would only look again, at once and for ever."""
+    with pytest.raises(OSError, match="ENOMEM"):
+        select_that_raises(monkeypatch, pair, errno.ENOMEM).wait(1)
 
 
 # The choice ---------------------------------------------------------------------------------

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from asynccore.errors import RERAISED
 from asynccore.turns import Turn
 
 # A bound for what should come at once; nobody waits that long unless a test fails.
@@ -191,6 +193,76 @@ def test_an_errand_that_raises_gives_the_turn_back(turn: Turn) -> None:
     assert done == [1]
 
 
+class Owner:
+    """Has errands of its own, and hears of what they raise."""
+
+    def __init__(self, why: BaseException | type[BaseException]) -> None:
+        self.why = why
+        self.heard: list[object] = []
+
+    def fail(self) -> None:
+        raise self.why
+
+    def handle_error(self) -> None:
+        self.heard.append(sys.exc_info()[1])
+
+
+def left(turn: Turn, *errands: Callable[[], object]) -> int | None:
+    """Take the turn and have another thread leave errands for it."""
+    before = turn.take()
+    in_thread(lambda: [turn.run_on_loop(errand) for errand in errands] and None)
+    assert len(turn.errands) == len(errands)
+    return before
+
+
+def test_what_an_errand_raises_goes_to_its_channel(turn: Turn) -> None:
+    owner = Owner(ZeroDivisionError("oops"))
+    done: list[int] = []
+    before = left(turn, owner.fail, lambda: done.append(1))
+    turn.do_errands()
+    assert owner.heard == [owner.why] and done == [1]
+    turn.give(before)
+
+
+def test_also_where_it_is_done_on_giving_the_turn_back(turn: Turn) -> None:
+    owner = Owner(ZeroDivisionError("oops"))
+    turn.give(left(turn, owner.fail))
+    assert owner.heard == [owner.why]
+    assert turn.owner is None
+
+
+def test_but_one_done_here_and_now_raises_where_it_was_called(turn: Turn) -> None:
+    owner = Owner(ZeroDivisionError("oops"))
+    with pytest.raises(ZeroDivisionError):
+        turn.run_on_loop(owner.fail)
+    assert owner.heard == []
+
+
+@pytest.mark.parametrize("why", RERAISED)
+def test_what_leaves_the_loop_leaves_an_errand(turn: Turn, why: type[BaseException]) -> None:
+    owner = Owner(why)
+    before = left(turn, owner.fail)
+    with pytest.raises(why):
+        turn.do_errands()
+    assert owner.heard == []
+    turn.give(before)
+
+
+def test_an_errand_of_nobody_raises_and_the_others_stay(turn: Turn) -> None:
+    done: list[int] = []
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    before = left(turn, fail, lambda: done.append(1))
+    with pytest.raises(ZeroDivisionError):
+        turn.do_errands()
+    assert done == []
+    turn.do_errands()
+    assert done == [1]
+    turn.give(before)
+
+
 def test_many_threads_leave_nothing_undone(turn: Turn) -> None:
     done: list[int] = []
     inside: list[int] = []
@@ -227,12 +299,12 @@ def test_wake_without_a_wakeup_does_nothing(turn: Turn) -> None:
     assert turn.wakeup is None
 
 
-def test_a_wakeup_is_needed_once_there_are_other_threads(turn: Turn) -> None:
-    with Holder(turn):
-        assert turn.needs_wakeup()
-        fd = turn.make_wakeup()
-        assert turn.wakeup is not None and turn.wakeup.fileno() == fd
-        assert not turn.needs_wakeup()
+def test_a_wakeup_is_found_by_its_descriptor(turn: Turn) -> None:
+    fd = turn.make_wakeup()
+    assert turn.wakeup is not None and turn.wakeup.fileno() == fd
+    assert not woken(turn)
+    turn.wake()
+    assert woken(turn)
 
 
 def test_a_dropped_wakeup_is_closed(turn: Turn) -> None:
