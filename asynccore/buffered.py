@@ -116,7 +116,7 @@ class dispatcher_with_send(dispatcher):
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
         initial = self._initial_output
-        self._output = WriteBuffer(initial) if initial else _NOTHING
+        self._output = WriteBuffer(initial) if initial else self._no_output()
         super().__init__(sock, map)
 
     @property
@@ -126,14 +126,18 @@ class dispatcher_with_send(dispatcher):
 
     @out_buffer.setter
     def out_buffer(self, data: bytes) -> None:
-        self._output = WriteBuffer(bytes(data)) if data else _NOTHING
+        self._output = WriteBuffer(bytes(data)) if data else self._no_output()
         self.touch()
+
+    def _no_output(self) -> WriteBuffer | _Nothing:
+        # Classes that don't send directly never have what `send` takes for the usual case.
+        return _NOTHING if self._sends_directly else WriteBuffer()
 
     def initiate_send(self) -> None:
         """Send from the buffer what the socket takes."""
         output = self._output
         share = SEND_SHARE
-        while isinstance(output, WriteBuffer) and share > 0 and not self._closed:
+        while isinstance(output, WriteBuffer) and output.size and share > 0 and not self._closed:
             data = output.peek(SEND_SIZE)
             if type(data) is not bytes and type(self.socket) is not socket:
                 data = bytes(data)  # whatever stands in for a socket may know bytes alone
@@ -142,7 +146,7 @@ class dispatcher_with_send(dispatcher):
                 return  # the socket is full, or a handler assigned another buffer
             output.consume(count)
             if not output.size:
-                self._output = _NOTHING
+                self._output = self._no_output()
                 return
             share -= count
             if count < len(data):
@@ -169,7 +173,7 @@ class dispatcher_with_send(dispatcher):
         engine = self._engine
         if engine is not None and engine.owner != get_ident():
             engine.run_on_loop(self._send, data)
-        elif self._output is not _NOTHING or not data or not self._sends_directly:
+        elif self._output is not _NOTHING or not data:
             self._send(data)
         else:
             # The usual case, without a detour through the buffer.
@@ -177,7 +181,7 @@ class dispatcher_with_send(dispatcher):
                 count = self.socket.send(data)
             except OSError as why:
                 count = self._not_sent(why)
-            if count and self._watch is not None:
+            if self._watch is not None and count:
                 self._watch.sent_now()
             if count != len(data):
                 self._send(data, count)

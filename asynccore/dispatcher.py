@@ -59,6 +59,8 @@ class dispatcher(Timed):
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
         self._map = default_map() if map is None else map
         self._fileno = None
+        # On the instance, for it is read at every send: Python 3.11 is slow to find it in a class.
+        self._watch = None
         if sock:
             # A socket accepted by somebody else may well be blocking.
             sock.setblocking(False)
@@ -146,7 +148,7 @@ class dispatcher(Timed):
         if isinstance(fd, int) and fd < 0:
             raise ValueError(f"can't take over {sock!r}: it is closed")
         old = self._fileno
-        if old is not None and self.__dict__.get("socket") is not sock:
+        if old is not None and self.socket is not sock:
             owner = self._map if map is None else map
             if owner.get(old) is not self:
                 pass
@@ -161,7 +163,8 @@ class dispatcher(Timed):
         self.socket = sock
         self._fileno = fd
         self.add_channel(map)
-        self.touch()
+        if old == fd:
+            self.touch()
         if self._has_timeouts:
             self._timeouts_changed()
 
@@ -190,6 +193,7 @@ class dispatcher(Timed):
     def listen(self, num: int) -> None:
         """Become a listener with a backlog of `num` connections (listen(2))."""
         self.accepting = True
+        self.connected = False
         self.socket.listen(num)
         self.touch()
 
@@ -356,10 +360,10 @@ class dispatcher(Timed):
     def handle_read_event(self) -> None:
         """Sort out what readiness for reading means: a connection to accept, the end of a
         connect, or data."""
-        if self.accepting:
-            self.handle_accept()
-        elif self.connected:
+        if self.connected:
             self.handle_read()
+        elif self.accepting:
+            self.handle_accept()
         elif self.connecting:
             if self._connected_still():
                 self.handle_read()

@@ -29,7 +29,7 @@ from typing import Any
 from . import logs, pollers
 from .channels import ChannelMap, Map
 from .errors import RERAISED
-from .interest import Interest
+from .interest import READS, WRITES, Interest
 from .pollers import ERROR, HANGUP, INVALID, PRIORITY, READ, WRITE
 from .timers import Timers
 from .turns import Call, Turn
@@ -226,12 +226,20 @@ class Engine(Turn):
         interest.stirred = True
         self.events += len(events)
         timed = interest.timed
+        moved = interest.moved
+        reports = interest.reports_moves
+        assert interest.poller is not None
+        wanted = interest.poller.interest
         now = self.clock() if timed else 0.0
         for fd, mask in events:
             if timed and fd in timed:
                 timed[fd].note(bool(mask & WRITE), now)
             channel: Any = asked.get(fd)
-            if mask == READ and channel is not None and holder(fd) is channel:
+            if (
+                mask == READ
+                and channel is not None
+                and ((reports and not moved) or holder(fd) is channel)
+            ):
                 # Nearly all events are of this kind, so they take the shortest way.
                 try:
                     channel.handle_read_event()
@@ -241,10 +249,11 @@ class Engine(Turn):
                     channel.handle_error()
                 if self.passes != serial:
                     break
-                if fd in quiet:
-                    assigned = channel.__dict__
-                    if "readable" in assigned or "writable" in assigned:
-                        dirty.add(fd)
+                # Its handler may have assigned a predicate, or state that one looks at.
+                if fd in quiet and (
+                    (READS if channel.readable() else 0) | (WRITES if channel.writable() else 0)
+                ) != wanted.get(fd):
+                    dirty.add(fd)
             elif channel is None:
                 self._unknown(fd)
             elif holder(fd) is channel:

@@ -8,7 +8,7 @@ objects in them that are no dispatchers, and close descriptors behind the loop's
 Consequence. The poller is told only of differences.
 
 - A channel with the predicates of this package is asked again when it reported a change (`touch`)
-  or had an event that was more than plain readiness for reading.
+  and when it had an event.
 - A channel with a predicate of its own is asked before every wait, unless the predicate does
   nothing but return a constant, as so many do.
 - What ran between two calls of `loop()` or `poll()` may have assigned anything, so on entering,
@@ -40,11 +40,10 @@ REVIEW_INTERVAL = 1.0
 
 # What the poller is told for a channel that reads, and for one that writes: select() watches
 # both for exceptional conditions too.
-_READS = READ | PRIORITY
-_WRITES = WRITE | PRIORITY
+READS = READ | PRIORITY
+WRITES = WRITE | PRIORITY
 
-_PREDICATES = ("readable", "writable")
-_REQUIRED = (*_PREDICATES, "accepting", "handle_read_event", "handle_write_event")
+_REQUIRED = ("readable", "writable", "accepting", "handle_read_event", "handle_write_event")
 
 
 class Interest:
@@ -54,7 +53,7 @@ class Interest:
         self.map = map
         self.poller: pollers.Poller | None = None
         self.asked: dict[int, Any] = {}
-        self.quiet: dict[int, Any] = {}  # those of `asked` that report changes of some predicate
+        self.quiet: dict[int, Any] = {}  # those of `asked` with no predicate of their own
         self.dirty: set[int] = set()  # to be asked before the next wait
         # What a map that reports holds anew, or no more.
         self.moved: set[int] = set(map) if isinstance(map, ChannelMap) else set()
@@ -62,7 +61,7 @@ class Interest:
         self.entering = True  # code outside of handlers ran
         self.stirred = False  # anything ran since the last review
         self.review_at = now + REVIEW_INTERVAL
-        self._reports = isinstance(map, ChannelMap)  # else it is compared with `_seen`
+        self.reports_moves = isinstance(map, ChannelMap)  # else it is compared with `_seen`
         self._seen: Mapping[int, Any] = {}
         self._compare_exactly = False
         self.timed: dict[int, Watch] = {}  # the channels with timeouts
@@ -126,12 +125,14 @@ class Interest:
     def _sync(self) -> None:
         """Compare what was asked with what the map holds."""
         map = self.map
-        if self._reports:
+        if self.reports_moves:
             while self.moved:
                 fd = self.moved.pop()
                 channel = map.get(fd)
-                if self.asked.get(fd) is not channel:
-                    self.forget(fd)
+                known = self.asked.get(fd)
+                if known is not channel:
+                    if known is not None:
+                        self.forget(fd)
                     if channel is not None:
                         try:
                             self._adopt(fd, channel)
@@ -165,11 +166,10 @@ class Interest:
             if cls.__eq__ is not object.__eq__:  # type: ignore[comparison-overlap]
                 self._compare_exactly = True
         self.asked[fd] = channel
+        self.dirty.add(fd)  # to be classified and asked
         watch = getattr(channel, "_watch", None)
         if watch is not None:
             self.timed[fd] = watch
-        self.dirty.add(fd)
-        self._classify(fd, channel)
 
     def _classify(self, fd: int, channel: Any) -> int:
         """Find out which predicates of a channel are its own."""
@@ -177,17 +177,16 @@ class Interest:
         kind = self._kinds.get(cls)
         if kind is None:
             kind = self._kinds[cls] = _own_predicates(cls)
-        # Without a dict, an instance can't be looked at cheaply for what is assigned to it.
-        assigned = getattr(channel, "__dict__", _PREDICATES)
-        if "readable" in assigned:
-            kind |= OWN_READABLE
-        if "writable" in assigned:
-            kind |= OWN_WRITABLE
+        if kind != OWN_BOTH:
+            if _is_assigned(channel, cls, "readable"):
+                kind |= OWN_READABLE
+            if _is_assigned(channel, cls, "writable"):
+                kind |= OWN_WRITABLE
         if kind:
             self._sweeps.set(fd, kind, channel)
         else:
             self._sweeps.remove(fd)
-        if kind == OWN_BOTH:
+        if kind:
             self.quiet.pop(fd, None)
         else:
             self.quiet[fd] = channel
@@ -195,7 +194,7 @@ class Interest:
 
     def reports(self, fd: int) -> bool:
         """Whether the channel under `fd` need not be asked before it is read from again."""
-        return fd in self.quiet and not self._sweeps.kinds.get(fd, 0) & OWN_READABLE
+        return fd in self.asked and not self._sweeps.kinds.get(fd, 0) & OWN_READABLE
 
     def _compare_quiet(self, poller: pollers.Poller) -> None:
         """Find, on entering, the channels whose predicates or answers changed without a report."""
@@ -204,24 +203,21 @@ class Interest:
             self.dirty.update(self.asked)
             return
         interest = poller.interest
-        own = self._sweeps.kinds
         self.dirty.update(
             [
                 fd
                 for fd, channel in self.quiet.items()
-                if fd not in own
-                and (
-                    "readable" in (assigned := channel.__dict__)
-                    or "writable" in assigned
+                if (
+                    _is_assigned(channel, type(channel), "readable")
+                    or _is_assigned(channel, type(channel), "writable")
                     or (
-                        (_READS if channel.readable() else 0)
-                        | (_WRITES if channel.writable() else 0)
+                        (READS if channel.readable() else 0) | (WRITES if channel.writable() else 0)
                     )
                     != interest.get(fd, 0)
                 )
             ]
         )
-        self.dirty.update(own)
+        self.dirty.update(self._sweeps.kinds)
 
     def _ask_dirty(self, poller: pollers.Poller) -> None:
         """Ask the channels to which something happened, for predicates that are not their own."""
@@ -359,6 +355,15 @@ class Interest:
         for state in (self.asked, self.quiet, self.timed, self.dirty, self._muted, self._refused):
             state.clear()
         self._seen = {}
+
+
+def _is_assigned(channel: Any, cls: type, name: str) -> bool:
+    """Whether an instance has a predicate of its own, in front of its class's.
+
+    Not by `__dict__`: up to Python 3.12, looking at that makes every attribute slower for good.
+    """
+    found = getattr(channel, name, None)
+    return getattr(found, "__func__", found) is not getattr(cls, name, None)
 
 
 def _own_predicates(cls: type) -> int:

@@ -29,21 +29,22 @@ class Timeout:
 
     def __init__(self, default: float | None = None) -> None:
         self.default = default
-        self.name = ""
+        self.name = self._place = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
+        self._place = f"_{name}"  # not under its own name in `__dict__`, whose use is slow
         check(name, self.default)
 
     def __get__(self, channel: Any, owner: type | None = None) -> float | None:
         if channel is None:
             return self.default
-        seconds: float | None = channel.__dict__.get(self.name, self.default)
+        seconds: float | None = getattr(channel, self._place, self.default)
         return seconds
 
     def __set__(self, channel: Any, seconds: float | None) -> None:
         check(self.name, seconds)
-        channel.__dict__[self.name] = seconds
+        setattr(channel, self._place, seconds)
         channel._has_timeouts = True
         channel._timeouts_changed()
 

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from asynccore import dispatcher_with_send
+from asynccore import dispatcher, dispatcher_with_send
 from asynccore.buffered import SEND_SHARE, SEND_SIZE, WriteBuffer
 from asynccore.pollers import READ, WRITE
 from asynccore.testing import Fakes
@@ -338,3 +338,135 @@ def poll_rest(map: dict[int, Any], channel: Any) -> None:
     """Let the engine of an emptied map give its descriptors back."""
     channel._engine.run_pass(0)
     assert not map
+
+
+# What programs override ----------------------------------------------------------------------
+
+
+class ByHand:
+    """Keeps everything until it is told how much may go."""
+
+    allowed = 0
+
+    def initiate_send(self: Any) -> None:
+        self.log.append("initiate_send")
+        count, self.allowed = self.allowed, 0
+        if count:
+            sent = dispatcher.send(self, self.out_buffer[:count])
+            self.out_buffer = self.out_buffer[sent:]
+
+
+class Limited(ByHand, Sender):
+    """A rate limit, mixed in."""
+
+
+class Derived(Limited):
+    """The same, inherited."""
+
+
+@pytest.mark.parametrize("cls", [Limited, Derived])
+def test_every_send_goes_through_an_initiate_send_of_the_programs_own(
+    fakes: Fakes, cls: type[Any]
+) -> None:
+    channel = cls(map=fakes.engine.map)
+    channel.send(b"hello")
+    assert channel.log == ["initiate_send"]
+    assert channel.socket.sent == [] and channel.out_buffer == b"hello"
+    channel.allowed = 7
+    channel.send(b" world")
+    assert channel.log == ["initiate_send"] * 2
+    assert channel.socket.sent == [b"hello w"] and channel.out_buffer == b"orld"
+    fakes.engine.run_pass(0)
+    assert fakes.poller.interest[1000] & WRITE
+    channel.allowed = 100
+    fakes.poller.report((1000, WRITE))
+    fakes.engine.run_pass(0)
+    assert channel.socket.output == b"hello world" and not channel.writable()
+
+
+def test_sending_nothing_calls_it_too() -> None:
+    channel = Limited()
+    channel.send(b"")
+    assert channel.log == ["initiate_send"]
+    assert channel.out_buffer == b""
+
+
+def test_an_initiate_send_that_calls_ours_loses_nothing() -> None:
+    class Logging(Sender):
+        def initiate_send(self) -> None:
+            self.log.append("initiate_send")
+            super().initiate_send()
+
+    channel = Logging(2, 0)
+    for piece in (b"hello", b" ", b"world"):
+        channel.send(piece)
+    assert channel.log == ["initiate_send"] * 3
+    assert drain(channel) == b"hello world"
+
+
+# `out_buffer` in a class body ---------------------------------------------------------------
+
+
+class Greeting(Sender):
+    out_buffer = b"220 ready\r\n"  # type: ignore[assignment]
+
+
+class Inherits(Greeting):
+    pass
+
+
+class Other(Greeting):
+    out_buffer = bytearray(b"421 busy\r\n")  # type: ignore[assignment]
+
+
+class Silent(Greeting):
+    out_buffer = b""  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("cls", "output"),
+    [
+        (Greeting, b"220 ready\r\n"),
+        (Inherits, b"220 ready\r\n"),
+        (Other, b"421 busy\r\n"),
+        (Silent, b""),
+        (Sender, b""),
+    ],
+)
+def test_every_channel_begins_with_the_classs_out_buffer(cls: type[Sender], output: bytes) -> None:
+    first, second = cls(0), cls()
+    assert first.out_buffer == second.out_buffer == output
+    assert bool(first.writable()) == bool(output)
+    first.send(b"more")
+    first.send(b"!")
+    assert drain(first) == output + b"more!"
+    assert second.out_buffer == output  # each has its own
+    assert drain(second) == output
+
+
+def test_it_may_be_assigned_as_ever() -> None:
+    channel = Greeting()
+    channel.out_buffer = channel.out_buffer + b"more"
+    assert drain(channel) == b"220 ready\r\nmore"
+    channel.out_buffer = b""
+    assert not channel.writable()
+
+
+def test_the_loop_sends_it(fakes: Fakes) -> None:
+    channel = Greeting(map=fakes.engine.map)
+    fakes.engine.run_pass(0)
+    fakes.poller.report((1000, WRITE))
+    fakes.engine.run_pass(0)
+    assert channel.socket.output == b"220 ready\r\n"
+    fakes.engine.run_pass(0)
+    assert not fakes.poller.interest[1000] & WRITE
+
+
+def test_a_property_of_the_programs_own_is_left_alone() -> None:
+    class Own(Sender):
+        @property
+        def out_buffer(self) -> bytes:  # type: ignore[override]
+            return b"mine"
+
+    assert Own().out_buffer == b"mine"
+    assert isinstance(Own.__dict__["out_buffer"], property)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 import sys
 import threading
 from collections.abc import Callable
@@ -396,6 +397,62 @@ def test_a_listener_that_wants_to_be_asked_accepts_one(fakes: Fakes) -> None:
     assert channel.log == [("accepted", 0)]
 
 
+def test_a_listener_that_got_a_readable_of_its_own_is_asked(fakes: Fakes) -> None:
+    """Assigned to the instance, for example to pause."""
+
+    class Pausing(Recorder):
+        def handle_accepted(self, sock: Any, addr: Any) -> None:
+            super().handle_accepted(sock, addr)
+            self.readable = lambda: False  # type: ignore[method-assign]
+
+    channel = Pausing(map=fakes.engine.map)
+    channel.set_socket(FakeSocket(1000))
+    channel.listen(5)
+    channel.socket.accepts.extend((FakeSocket(2000 + n), n) for n in range(3))
+    fakes.engine.run_pass(0)
+    fakes.poller.report((1000, READ))
+    fakes.engine.run_pass(0)
+    assert channel.log == [("accepted", 0)]
+    fakes.engine.run_pass(0)
+    assert 1000 not in fakes.poller.interest
+
+
+@pytest.mark.parametrize("own", ["class", "instance"])
+def test_a_listener_with_a_writable_of_its_own_accepts_a_batch(fakes: Fakes, own: str) -> None:
+    cls = type("Odd", (Recorder,), {"writable": lambda self: bool(self.log)})
+    channel = (cls if own == "class" else Recorder)(map=fakes.engine.map)
+    if own == "instance":
+        channel.writable = lambda: bool(channel.log)
+    channel.set_socket(FakeSocket(1000))
+    channel.listen(5)
+    channel.socket.accepts.extend((FakeSocket(2000 + n), n) for n in range(3))
+    channel.socket.accepts.append(with_error(errno.EAGAIN))
+    fakes.engine.run_pass(0)
+    fakes.poller.report((1000, READ))
+    fakes.engine.run_pass(0)
+    assert channel.log == [("accepted", n) for n in range(3)]
+
+
+@pytest.mark.parametrize("how", ["accepting", "del_channel"])
+def test_a_listener_that_stops_listening_accepts_no_more(fakes: Fakes, how: str) -> None:
+    class Once(Recorder):
+        def handle_accepted(self, sock: Any, addr: Any) -> None:
+            super().handle_accepted(sock, addr)
+            if how == "accepting":
+                self.accepting = False
+            else:
+                self.del_channel()
+
+    channel = Once(map=fakes.engine.map)
+    channel.set_socket(FakeSocket(1000))
+    channel.listen(5)
+    channel.socket.accepts.extend((FakeSocket(2000 + n), n) for n in range(3))
+    fakes.engine.run_pass(0)
+    channel.handle_accept()
+    assert channel.log == [("accepted", 0)]
+    channel.close()
+
+
 def test_a_listener_that_closes_accepts_no_more(fakes: Fakes) -> None:
     class Once(Recorder):
         def handle_accepted(self, sock: Any, addr: Any) -> None:
@@ -546,6 +603,129 @@ def test_the_end_comes_once_and_is_not_read_again(fakes: Fakes) -> None:
     assert channel.log == ["close"]
     fakes.engine.run_pass(0)
     assert fakes.poller.interest[1000] & (READ | WRITE) == WRITE
+
+
+@pytest.mark.parametrize("how", ["recv", "send"])
+def test_an_end_that_handle_close_did_not_take_is_told_again(how: str) -> None:
+    class Fails(Recorder):
+        def handle_close(self) -> None:
+            self.log.append("close")
+            if len(self.log) < 3:
+                raise ZeroDivisionError
+
+    gone = with_error(errno.EPIPE)
+    channel = Fails(FakeSocket(1000, [b""] * 4, [gone] * 4))
+    for attempt in range(4):
+        if attempt < 2:
+            with pytest.raises(ZeroDivisionError):
+                channel.recv(10) if how == "recv" else channel.send(b"x")
+        else:
+            channel.recv(10) if how == "recv" else channel.send(b"x")
+    assert channel.log == ["close"] * 3
+
+
+def test_an_end_that_was_not_taken_is_still_read_for(fakes: Fakes) -> None:
+    class Fails(Recorder):
+        def handle_read(self) -> None:
+            self.recv(10)
+
+        def handle_close(self) -> None:
+            self.log.append("close")
+            if len(self.log) < 3:  # twice, with what handle_error notes
+                raise ZeroDivisionError("oops")
+            self.close()
+
+    channel = Fails(FakeSocket(1000, [b"", b""]), fakes.engine.map)
+    fakes.engine.map[999] = Channel(False, False)
+    for _ in range(2):
+        fakes.engine.run_pass(0)
+        assert fakes.poller.interest[1000] & READ
+        fakes.poller.report((1000, READ))
+        fakes.engine.run_pass(0)
+    assert channel.log == ["close", "ZeroDivisionError('oops')", "close"]
+    assert list(fakes.engine.map) == [999]
+
+
+# Sockets that were over before we had them ---------------------------------------------------
+
+NOT_CONNECTED = with_error(errno.ENOTCONN)
+
+
+@pytest.mark.parametrize("event", ["read", "write"])
+@pytest.mark.parametrize(
+    ("peer", "receives", "ends"),
+    [
+        (NOT_CONNECTED, [b""], True),
+        (NOT_CONNECTED, [with_error(errno.ENOTCONN)], True),
+        (with_error(errno.EINVAL), [with_error(errno.ECONNRESET)], True),
+        (NOT_CONNECTED, [b"left to read"], False),
+        (NOT_CONNECTED, [], False),  # would block
+        (with_error(errno.ENOBUFS), [b""], False),
+        (AttributeError("no such method"), [b""], False),
+        ("peer", [b""], False),
+    ],
+)
+def test_a_dead_socket_ends_its_channel(
+    event: str, peer: Any, receives: list[Any], ends: bool
+) -> None:
+    sock = FakeSocket(1000, receives)
+    channel = Recorder(map={})
+    channel.set_socket(sock)
+    sock.peer = peer
+    getattr(channel, f"handle_{event}_event")()
+    assert channel.log == [event] + ["close"] * ends
+    assert list(sock.receives) == receives  # it only looked
+
+
+@pytest.mark.parametrize("state", ["connected", "connecting", "accepting", "closed", "ended"])
+def test_the_handler_may_have_changed_what_it_is(state: str) -> None:
+    sock = FakeSocket(1000, [b""])
+    sock.peer = NOT_CONNECTED
+    channel = Recorder(map={})
+    channel.set_socket(sock)
+
+    def handle_read() -> None:
+        if state == "closed":
+            channel.close()
+        elif state == "ended":
+            channel.recv(10)
+        else:
+            setattr(channel, state, True)
+
+    channel.handle_read = handle_read  # type: ignore[method-assign]
+    channel.handle_read_event()
+    assert channel.log == ["close"] * (state == "ended")
+
+
+def test_a_datagram_socket_needs_no_peer() -> None:
+    sock = FakeSocket(1000, [b""])
+    sock.peer, sock.kind = NOT_CONNECTED, int(socket.SOCK_DGRAM)
+    channel = Recorder(map={})
+    channel.set_socket(sock)
+    channel.handle_read_event()
+    assert channel.log == ["read"]
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_a_connection_that_was_reset_before_it_was_taken_over_ends(
+    poller_name: str, reads: bool, tcp_pair: Any
+) -> None:
+    mine, other = tcp_pair()
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    other.close()  # RST
+    with pytest.raises(ConnectionResetError):
+        mine.recv(1)
+    map: dict[int, Any] = {}
+
+    class Taken(Recorder):
+        def readable(self) -> bool:
+            return reads
+
+    channel = Taken(mine, map)
+    assert not channel.connected
+    loop(30, map=map, poller=poller_name, count=10)
+    assert channel.log[-1] == "close" and channel.log.count("close") == 1
+    assert map == {}
 
 
 # Closing ------------------------------------------------------------------------------------

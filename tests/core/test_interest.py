@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
+import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import asynccore
-from asynccore import ChannelMap, dispatcher, dispatcher_with_send
+from asynccore import ChannelMap, dispatcher, dispatcher_with_send, loop
 from asynccore.interest import REVIEW_INTERVAL
 from asynccore.pollers import INVALID, PRIORITY, READ, WRITE
 from asynccore.testing import Fakes, RecordingPoller
@@ -399,6 +402,103 @@ def test_what_a_poller_refuses_is_an_error_of_the_channel(any_fakes: Fakes, why:
     channel = engine.map[1000] = Channel()
     engine.run_pass(0)
     assert channel.log[0] == f"error {why!r}"
+
+
+@pytest.mark.parametrize("kind", [Quiet, Channel])
+def test_what_a_poller_refuses_is_told_once(any_fakes: Fakes, kind: Any) -> None:
+    """Not before every wait, to a channel that stays."""
+    engine, clock, poller = any_fakes
+    why = OSError(errno.ENOSPC, "too many")
+    poller.refuse(1000, why)
+    channel = Quiet(1000, engine.map) if kind is Quiet else Channel()
+    engine.map[1000] = channel
+    other = engine.map[1001] = Channel()
+    for number in range(4):
+        stir(any_fakes)
+        if kind is Quiet:
+            channel.touch()
+        else:
+            channel.wants_write = bool(number % 2)
+        clock.advance(REVIEW_INTERVAL)
+        asynccore.poll(0, engine.map)
+    assert channel.log == [f"error {why!r}"]
+    assert 1000 not in poller.interest
+    poller.report((1001, READ))
+    engine.run_pass(0)
+    assert other.log == ["read"]
+
+
+def test_a_refusal_is_not_inherited_with_the_number(any_fakes: Fakes) -> None:
+    engine, _, poller = any_fakes
+    keep(any_fakes)
+    poller.refuse(1000, OSError(errno.ENOSPC, "too many"))
+    first, second = Channel(), Channel()
+    for channel in (first, second):
+        engine.map[1000] = channel
+        engine.run_pass(0)
+        engine.run_pass(0)
+        assert len(channel.log) == 1
+        del engine.map[1000]
+        engine.run_pass(0)
+
+
+def test_what_cannot_be_watched_may_be_tried_again(any_fakes: Fakes) -> None:
+    engine, _, poller = any_fakes
+    poller.refuse(1000, OSError(errno.ENOSPC, "too many"))
+    channel = Quiet(1000, engine.map)
+    engine.run_pass(0)
+    poller._refused.clear()
+    channel.touch()
+    engine.run_pass(0)
+    assert poller.interest[1000] == READS
+    assert len(channel.log) == 1
+
+
+# Before there is a poller, whose own descriptors could get the numbers of closed ones --------
+
+
+class Holder(Channel):
+    """A foreign channel with a socket."""
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__()
+        self.socket = sock
+
+
+def test_channels_with_closed_sockets_are_buried(any_fakes: Fakes) -> None:
+    engine = any_fakes.engine
+    with socket.socket() as alive:
+        dead, open_one = Quiet(1000, engine.map), Holder(alive)
+        foreign, bare, empty = Holder(FakeSocket(1001)), Channel(), Holder(None)
+        named = Holder(FakeSocket(1005))
+        engine.map.update({alive.fileno(): open_one, 1001: foreign, 1002: bare, 1003: empty})
+        engine.map["name"] = named
+        engine.interest.bury_closed()
+        assert set(engine.map) == {alive.fileno(), 1002, 1003, "name"}
+    assert dead.log == foreign.log == ["close"]
+    assert [c.log for c in (open_one, bare, empty, named)] == [[], [], [], []]
+
+
+def test_on_windows_a_socket_is_no_descriptor(
+    any_fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = Quiet(1000, any_fakes.engine.map)
+    monkeypatch.setattr(sys, "platform", "win32")
+    any_fakes.engine.interest.bury_closed()
+    assert channel.log == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a socket is no descriptor on Windows")
+@pytest.mark.parametrize("kind", [ChannelMap, dict])
+def test_a_number_that_the_poller_would_get_is_given_up_first(poller_name: str, kind: Any) -> None:
+    map = kind()
+    ends = [end for _ in range(2) for end in socket.socketpair()]
+    channels = [Quiet(end.fileno(), map) for end in ends]
+    for end in ends:
+        os.close(end.detach())
+    loop(0, map=map, poller=poller_name)
+    assert [channel.log for channel in channels] == [["close"]] * 4
+    assert not map
 
 
 def test_an_event_may_tell_of_a_closed_descriptor(any_fakes: Fakes) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import asynccore
 from asynccore import ChannelMap, namespace, removed
+from tests.core.fakes import fresh_module
 
 
 def test_package_is_what_is_imported_under_the_name_now(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,10 +62,28 @@ def test_the_classic_names_are_there(name: str) -> None:
     assert hasattr(asynccore, name)
 
 
-def test_a_star_import_brings_the_classic_names() -> None:
+def test_a_star_import_brings_the_classic_names_alone() -> None:
     brought: dict[str, Any] = {}
     exec("from asynccore import *", brought)
-    assert {"dispatcher", "loop", "socket_map", "ECONNRESET", "select", "ExitNow"} <= set(brought)
+    public = {name for name in CLASSIC_NAMES if not name.startswith("_")}
+    if sys.platform == "win32":
+        public -= {"file_dispatcher", "file_wrapper"}
+    assert brought.keys() - {"__builtins__"} == public
+    assert len(asynccore.__all__) == len(public)
+    assert brought["socket_map"] is asynccore.socket_map
+
+
+def test_what_is_new_is_there_by_its_name() -> None:
+    new = {"ChannelMap", "Timer", "call_at", "call_later", "call_soon_threadsafe", "stop"}
+    assert (new | {"use_logging"}) <= set(dir(asynccore))
+    assert not new & set(asynccore.__all__)
+
+
+def test_on_windows_there_are_no_files() -> None:
+    elsewhere = fresh_module("asynccore", "win32")
+    assert not hasattr(elsewhere, "file_dispatcher") and not hasattr(elsewhere, "file_wrapper")
+    assert set(asynccore.__all__) - set(elsewhere.__all__) <= {"file_dispatcher", "file_wrapper"}
+    assert all(hasattr(elsewhere, name) for name in elsewhere.__all__)
 
 
 def test_reloading_keeps_the_channels() -> None:

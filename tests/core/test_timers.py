@@ -310,8 +310,9 @@ def test_what_another_loop_handed_out_is_not_handed_out_again(timers: Timers) ->
     with timers.due(0.0) as callbacks:
         assert next(callbacks)[1] == ("outer",)
         timers.call_at(0.0, nothing, "made")
-        assert due(timers, 0.0) == ["made"]
-        assert [args for _, args in callbacks] == [("then",)]
+        inner = due(timers, 0.0)
+        assert "made" in inner and "outer" not in inner
+        assert sorted(inner + [tag for _, (tag,) in callbacks]) == ["made", "then"]
     assert len(timers) == 0
 
 

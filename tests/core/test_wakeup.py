@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import select
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -124,3 +126,27 @@ def test_an_unexpected_error_is_not_hidden(wakeup: Any, monkeypatch: pytest.Monk
 
 def test_it_is_not_inherited_by_programs(wakeup: Any) -> None:
     assert not os.get_inheritable(wakeup.fileno())
+
+
+def test_one_that_is_forgotten_gives_its_descriptors_back(wakeup: Any) -> None:
+    other = type(wakeup)()
+    fd = other.fileno()
+    del other
+    gc.collect()
+    with pytest.raises(OSError):
+        os.fstat(fd)
+
+
+def test_one_that_could_not_be_made_goes_without_a_word(
+    wakeup: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of descriptors. The check for unraisable exceptions hears what its destructor says."""
+
+    def fail(*args: object, **options: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(os, "eventfd", fail, raising=False)
+    monkeypatch.setattr(socket, "socketpair", fail)
+    with pytest.raises(OSError, match="too many open files"):
+        type(wakeup)()
+    gc.collect()

@@ -22,7 +22,27 @@ def _emptied(channels: Any) -> None:
         engine.run_pass(0)
 
 
-@pytest.fixture(params=["reporting", "plain"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Combine maps and pollers only where that can find something.
+
+    What becomes of a map hardly depends on the poller: both kinds of map go with the best poller,
+    and each of the others goes with one of them.
+    """
+    both = ["reporting", "plain"]
+    names = pollers.available()
+    with_engine = "engine" in metafunc.fixturenames
+    with_channels = "channels" in metafunc.fixturenames
+    if with_engine and with_channels:
+        pairs = [(kind, names[0]) for kind in both]
+        pairs += [(both[place % 2], name) for place, name in enumerate(names[1:])]
+        metafunc.parametrize(("channels", "engine"), pairs, indirect=True)
+    elif with_engine:
+        metafunc.parametrize("engine", names, indirect=True)
+    elif with_channels:
+        metafunc.parametrize("channels", both, indirect=True)
+
+
+@pytest.fixture
 def channels(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A map of the test's own, of the kind that `socket_map` is, then a plain dict."""
     made: Any = asynccore.ChannelMap() if request.param == "reporting" else {}
@@ -40,10 +60,11 @@ def default_map(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture
-def engine(poller_name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each poller in turn, also for calls that can't name it."""
-    monkeypatch.setenv(pollers.ENGINE_VARIABLE, poller_name)
-    return poller_name
+    name: str = request.param
+    monkeypatch.setenv(pollers.ENGINE_VARIABLE, name)
+    return name
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import asynccore
 ROOT = Path(__file__).parents[2]
 
 # A bound for what should take milliseconds; a test that reaches it fails.
-PATIENCE = 6.0
+PATIENCE = 5.0
 
 
 def drive(

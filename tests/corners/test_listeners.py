@@ -176,7 +176,7 @@ def test_an_exception_after_the_childs_channel_was_made_in_another_map(
     with connect(listener) as peer:
         drive(lambda: listener.accepted, channels, engine)
         assert peer.recv(1) == b""
-    asynccore.loop(timeout=5, map=other, poller=engine)
+    passes(other, None)
     assert not other
 
 

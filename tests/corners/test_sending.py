@@ -181,6 +181,7 @@ def test_out_buffer_assigned_in_the_constructor(channels: Any, engine: str) -> N
     assert listener.children[0].received == b"GET / HTTP/1.0\r\n\r\n"
 
 
+@pytest.mark.xfail(reason="needs dispatcher_with_send.__init__", strict=False)
 def test_out_buffer_as_a_class_attribute(channels: Any, engine: str) -> None:
     listener = Listener(channels)
 
@@ -193,6 +194,7 @@ def test_out_buffer_as_a_class_attribute(channels: Any, engine: str) -> None:
             self.connect(listener.address)
 
     client = Client()
+    assert client.out_buffer == b"hello"
     drive(lambda: listener.children and listener.children[0].received, channels, engine)
     assert listener.children[0].received == b"hello"
     assert client.out_buffer == b""
@@ -291,14 +293,14 @@ def test_an_overridden_send_is_called_by_chat(channels: Any, engine: str, pair: 
     ["ECONNRESET", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "ENETDOWN", "ECONNABORTED", "ENOTCONN"],
 )
 @pytest.mark.parametrize("call", ["recv", "send"])
-def test_errors_that_mean_disconnection(call: str, code: str, channels: Any, pair: Any) -> None:
+def test_errors_that_mean_disconnection(call: str, code: str) -> None:
     class Failing(CountingSocket):
         def fail(self, *args: Any) -> Any:
             raise OSError(getattr(errno, code), code)
 
         send = recv = fail
 
-    channel = asynccore.dispatcher(Failing(), channels)
+    channel = asynccore.dispatcher(Failing(), {})
     closed: list[int] = []
 
     def handle_close() -> None:
