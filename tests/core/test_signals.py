@@ -143,7 +143,9 @@ def test_a_handler_may_empty_the_map(interrupted: Fakes, on_signal: list[Any]) -
     assert interrupted.engine.wakeup is None
 
 
-@pytest.mark.parametrize("why", [asynccore.ExitNow, KeyboardInterrupt, SystemExit, ZeroDivisionError])
+@pytest.mark.parametrize(
+    "why", [asynccore.ExitNow, KeyboardInterrupt, SystemExit, ZeroDivisionError]
+)
 def test_what_a_handler_raises_leaves_the_wait(
     interrupted: Fakes, on_signal: list[Any], why: Any
 ) -> None:
