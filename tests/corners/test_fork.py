@@ -154,6 +154,9 @@ FORK_IN_A_PREDICATE = """
         def readable(self):
             if self.pid is None:
                 self.pid = os.fork()
+                if self.pid:
+                    # They share the sockets: one after the other.
+                    assert os.waitpid(self.pid, 0)[1] == 0, "the child failed"
             return True
 
     end, peer = socket.socketpair()
@@ -161,8 +164,6 @@ FORK_IN_A_PREDICATE = """
     forking = Forks(end, channels)
     asynccore.loop(timeout=0, count=1, map=channels)
     assert len(channels) == 5, channels
-    if forking.pid:
-        assert os.waitpid(forking.pid, 0)[1] == 0, "the child failed"
     peers[0].send(b"x")
     until(lambda: made[0].received == b"x")
     peer.send(b"y")

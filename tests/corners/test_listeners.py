@@ -312,6 +312,36 @@ def test_many_at_once(kind: Any, channels: Any, engine: str) -> None:
     passes(channels, engine)
 
 
+@pytest.mark.parametrize("own_readable", [False, True])
+def test_a_batch_of_connections(own_readable: bool, channels: Any, engine: str) -> None:
+    """A listener takes what has come at one event; one with a limit of its own is asked again."""
+
+    class Bare(asynccore.dispatcher):
+        taken = 0
+
+        def handle_accepted(self, sock: Any, addr: Any) -> None:
+            self.taken += 1
+            sock.close()
+
+    class Limited(Bare):
+        def readable(self) -> bool:
+            return self.taken < 2
+
+    listener = (Limited if own_readable else Bare)(map=channels)
+    listener.create_socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(10)
+    peers = [connect(listener) for _ in range(5)]
+    try:
+        asynccore.loop(timeout=5, map=channels, count=1, poller=engine)
+        assert listener.taken == (1 if own_readable else 5)
+        passes(channels, engine, 8)
+        assert listener.taken == (2 if own_readable else 5)
+    finally:
+        for peer in peers:
+            peer.close()
+
+
 def test_default_handle_accepted_closes_and_says_so(channels: Any, engine: str) -> None:
     class Bare(asynccore.dispatcher):
         said: list[Any] = []

@@ -34,7 +34,7 @@ def same(script: list[Any], poller: str, plain_map: bool, inside: bool) -> None:
 
 
 def test_between_passes(poller_name: str) -> None:
-    @budget(200)
+    @budget(140)
     @given(scripts, st.booleans())
     def run(script: list[Any], plain_map: bool) -> None:
         same(script, poller_name, plain_map, inside=False)
@@ -43,7 +43,7 @@ def test_between_passes(poller_name: str) -> None:
 
 
 def test_in_handlers(poller_name: str) -> None:
-    @budget(200)
+    @budget(140)
     @given(scripts, st.booleans())
     def run(script: list[Any], plain_map: bool) -> None:
         same(script, poller_name, plain_map, inside=True)
