@@ -239,6 +239,18 @@ def test_discard_buffers_in_a_handler_ends_the_input_at_hand(where: str) -> None
     assert chat.log == [b"a", "end", b"d", "end"]
 
 
+def test_input_of_the_old_connection_is_not_for_the_new_one() -> None:
+    chat = Chat()
+    old = chat.socket
+    chat.on_terminator = lambda: chat.set_socket(FakeSocket(1001))
+    chat.feed(b"one\ntwo\nthr")
+    assert chat.log == [b"one", "end"]
+    assert chat.ac_in_buffer == b"" and chat.socket is not old
+    chat.on_terminator = lambda: None
+    chat.feed(b"new\n")
+    assert chat.log == [b"one", "end", b"new", "end"]
+
+
 def test_handlers_may_look_at_the_rest_and_replace_it() -> None:
     chat = Chat(b"\n")
     seen: list[bytes] = []

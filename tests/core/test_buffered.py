@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from asynccore import dispatcher, dispatcher_with_send
 from asynccore.buffered import SEND_SHARE, SEND_SIZE, WriteBuffer
 from asynccore.pollers import READ, WRITE
 from asynccore.testing import Fakes
-from tests.core.fakes import PATIENT, FakeSocket
+from tests.core.fakes import PATIENT, Channel, FakeSocket
 
 # The buffer ---------------------------------------------------------------------------------
 
@@ -338,6 +339,68 @@ def poll_rest(map: dict[int, Any], channel: Any) -> None:
     """Let the engine of an emptied map give its descriptors back."""
     channel._engine.run_pass(0)
     assert not map
+
+
+def in_handler(fakes: Fakes, channel: Sender, act: Callable[[], object]) -> None:
+    """Do something where nearly all sending is done."""
+    channel.handle_read = act  # type: ignore[method-assign]
+    fakes.engine.map[999] = Channel(False, False)
+    fakes.engine.run_pass(0)
+    fakes.poller.report((1000, READ))
+    fakes.engine.run_pass(0)
+
+
+FULL = BlockingIOError(errno.EWOULDBLOCK, "full")
+
+
+@pytest.mark.parametrize("takes", [(), (2, 0), (0, 0), (FULL, FULL)])
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_handler_sends(fakes: Fakes, takes: Any, empty: bool) -> None:
+    channel = Sender(*takes, map=fakes.engine.map)
+    in_handler(fakes, channel, lambda: channel.send(b"" if empty else bytearray(b"hello")))
+    sent = b"" if empty else b"hello"
+    assert channel.socket.output + channel.out_buffer == sent
+    fakes.engine.run_pass(0)
+    assert bool(fakes.poller.interest[1000] & WRITE) == bool(channel.out_buffer)
+    assert bool(channel.out_buffer) == (bool(takes) and not empty)
+    assert drain(channel) == sent
+
+
+def test_a_handler_sends_to_a_connection_that_is_gone(fakes: Fakes) -> None:
+    channel = Sender(OSError(errno.EPIPE, "gone"), map=fakes.engine.map)
+    in_handler(fakes, channel, lambda: [channel.send(b"hello"), channel.send(b"again")])
+    assert channel.log == ["close"]
+    assert channel.socket.sent == []
+
+
+def test_what_sending_raises_in_a_handler_is_the_handlers(fakes: Fakes) -> None:
+    channel = Sender(OSError(errno.EMSGSIZE, "too long"), map=fakes.engine.map)
+
+    def act() -> None:
+        with pytest.raises(OSError, match="too long"):
+            channel.send(b"hello")
+
+    in_handler(fakes, channel, act)
+    assert channel.log == [] and channel.out_buffer == b""
+
+
+def test_sending_in_a_handler_puts_the_timeouts_off(fakes: Fakes) -> None:
+    channel = Sender(map=fakes.engine.map)
+    channel.idle_timeout = 10
+    expired: list[float] = []
+    channel.handle_timeout = lambda which: expired.append(  # type: ignore[method-assign]
+        fakes.clock() - 1000.0
+    )
+
+    def act() -> None:
+        fakes.clock.advance(4.0)
+        channel.send(b"hello")
+
+    in_handler(fakes, channel, act)
+    while not expired:
+        fakes.engine.run_pass(60.0)
+    assert expired == [14.0]
+    channel.close()
 
 
 # What programs override ----------------------------------------------------------------------

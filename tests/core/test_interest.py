@@ -125,6 +125,25 @@ def test_an_assignment_to_another_channel_is_noticed_by_the_review(any_fakes: Fa
     assert told(poller, 1001) == [0]
 
 
+def test_a_predicate_that_a_class_got_between_two_loops_is_noticed(any_fakes: Fakes) -> None:
+    engine, _, poller = any_fakes
+    cls = type("Patched", (Quiet,), {})
+    cls(1000, engine.map)
+    asynccore.poll(0, engine.map)
+    assert told(poller, 1000) == [READS]
+    answers = [False]
+    cls.readable = lambda self: answers[0]  # type: ignore[attr-defined]
+    asynccore.poll(0, engine.map)
+    assert told(poller, 1000) == [0]
+    answers[0] = True
+    engine.run_pass(0)  # and from now on it is asked before every wait
+    assert told(poller, 1000) == [READS]
+    del cls.readable  # type: ignore[attr-defined]
+    answers[0] = False
+    asynccore.poll(0, engine.map)
+    assert poller.interest[1000] == READS
+
+
 # Own predicates -----------------------------------------------------------------------------
 
 
