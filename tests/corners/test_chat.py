@@ -239,7 +239,7 @@ class TestProducers:
 
         channel.push_with_producer(Closes())
         passes(channels, engine)
-        assert not channels and drain(peer) == b""
+        assert not channels and drain(peer) == b"" and channel.events == []
 
     def test_none_ends_what_was_queued(self, channels: Any, engine: str, pair: Any) -> None:
         end, peer = pair()
@@ -256,13 +256,19 @@ class TestProducers:
         channel = Lines(end, channels)
         passes(channels, engine)
         assert type(channel.producer_fifo) is deque
-        channel.producer_fifo = deque([b"a", b"b"])
-        passes(channels, engine)
-        assert drain(peer) == b"ab"
-        channel.producer_fifo.appendleft(b"c")
-        channel.producer_fifo.extend([b"d"])
-        passes(channels, engine)
-        assert drain(peer) == b"cd"
+
+        def assign() -> None:
+            channel.producer_fifo = deque([b"a", b"b"])
+
+        def append() -> None:
+            channel.producer_fifo.appendleft(b"c")
+            channel.producer_fifo.extend([b"d"])
+
+        # In the middle of a loop: when one begins, everybody is asked anyway.
+        for change, expected in ((assign, b"ab"), (append, b"cd")):
+            asynccore.call_later(0, change, map=channels)
+            passes(channels, engine, 4)
+            assert drain(peer) == expected
 
 
 def test_what_handlers_must_define_is_said(channels: Any, pair: Any) -> None:

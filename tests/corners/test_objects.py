@@ -29,6 +29,20 @@ def test_without_a_socket(kind: Any, how: str) -> None:
     assert made.name == "saved" and made.socket is None and not made.connected
 
 
+@pytest.mark.parametrize("how", [pickle.dumps, copy.deepcopy])
+def test_after_it_had_a_socket(how: Any, channels: Any, pair: Any) -> None:
+    channel = asynccore.dispatcher_with_send(pair()[0], channels)
+    passes(channels, None)
+    channel.close()
+    channel.socket = None
+    channel.out_buffer = b"unsent"
+    made = how(channel)
+    if isinstance(made, bytes):
+        made = pickle.loads(made)
+    assert made.out_buffer == b"unsent" and made.socket is None
+    assert made._map == {} and made._map is not channels
+
+
 @pytest.mark.parametrize("kind", UNCONNECTED)
 def test_a_copy_without_a_socket_can_be_used(kind: Any, engine: str, pair: Any) -> None:
     made = copy.deepcopy(kind(map={}))

@@ -336,6 +336,14 @@ def test_recv_on_nothing_raises_blocking_io_error(channels: Any, pair: Any) -> N
         channel.recv(1)
 
 
+def test_asking_for_no_bytes_is_no_end(channels: Any, pair: Any) -> None:
+    end, peer = pair()
+    channel = QuietReader(end, channels)
+    peer.send(b"x")
+    assert channel.recv(0) == b"" and channel.events == []
+    assert channel.recv(10) == b"x"
+
+
 def test_text_is_refused_with_a_clear_error(channels: Any, pair: Any) -> None:
     channel = Sender(pair()[0], channels)
     with pytest.raises(TypeError, match="bytes"):

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import asynccore
-from asynccore import testing
-from tests.corners.support import QuietReader, run_script
+from asynccore import pollers, testing
+from tests.corners.support import run_script
 
 
 class Still:
@@ -55,28 +55,20 @@ def test_a_timer_due_in_less_than_a_millisecond_does_not_spin(fakes: Any) -> Non
 
 
 @pytest.mark.skipif(not hasattr(select, "poll"), reason="no poll() on this platform")
-def test_poll_is_given_whole_milliseconds_rounded_up(
-    monkeypatch: pytest.MonkeyPatch, pair: Any
-) -> None:
-    module = sys.modules["asynccore.pollers.poll"]
+def test_poll_is_given_whole_milliseconds_rounded_up(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
     class Recording:
-        def register(self, fd: int, mask: int) -> None:
-            pass
-
-        unregister = register
-
         def poll(self, timeout: Any) -> list[Any]:
             asked.append(timeout)
             return []
 
-    monkeypatch.setattr(module, "_poll", Recording)
-    channels = {1: QuietReader(pair()[0], {})}
-    asynccore.loop(timeout=0.0001, map=channels, count=1, poller="poll")
-    assert asked[0] == 1
-    for channel in channels.values():
-        channel.close()
+    monkeypatch.setattr(sys.modules["asynccore.pollers.poll"], "_poll", Recording)
+    poller = pollers.make("poll")
+    for timeout in (0, 0.0001, 0.001, 0.0011, 1.5, None):
+        poller.wait(timeout)
+    assert asked == [0, 1, 1, 2, 1500, None]
+    poller.close()
 
 
 def test_no_timer_and_no_timeout_waits_for_ever(fakes: Any) -> None:
