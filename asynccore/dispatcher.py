@@ -163,8 +163,7 @@ class dispatcher(Timed):
         self.socket = sock
         self._fileno = fd
         self.add_channel(map)
-        if old == fd:
-            self.touch()
+        self.touch()
         if self._has_timeouts:
             self._timeouts_changed()
 
@@ -507,7 +506,10 @@ class dispatcher(Timed):
         """
         engine, fd = self._engine, self._fileno
         return (
-            self.accepting and engine is not None and fd is not None and engine.interest.reports(fd)
+            self.accepting
+            and engine is not None
+            and fd is not None
+            and engine.interest.reports(fd, self)
         )
 
     def handle_accepted(self, sock: Any, addr: Any) -> None:

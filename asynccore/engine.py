@@ -52,6 +52,7 @@ class Engine(Turn):
         self.passes = 0
         self.events = 0
         self.stopping = False
+        self._chosen: str | None = None  # the name of the poller to be made, None for the default
         _engines.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -66,7 +67,12 @@ class Engine(Turn):
     def use(self, name: str | None) -> None:
         """Use the named poller from the next wait on; `None` keeps the present one."""
         present = self.interest.poller
-        if name is not None and (present is None or present.name != name):
+        if name is None:
+            return
+        if present is None:
+            pollers.check(name)
+            self._chosen = name
+        elif present.name != name:
             self._attach(pollers.make(name))
 
     # -- what channels and maps report, from any thread -----------------------------------------
@@ -144,6 +150,7 @@ class Engine(Turn):
 
     def _tidy_up(self) -> None:
         if not self.map and self.wakeup is not None:
+            self._chosen = None
             self.drop_wakeup()
             self.interest.release()
         if self in _kept and not (self.calls or len(self.timers)):
@@ -160,11 +167,11 @@ class Engine(Turn):
             if interest.poller is None:
                 # Before new descriptors are made, which could get the numbers of closed ones.
                 interest.bury_closed()
-                self._attach(pollers.make())
+                self._attach(pollers.make(self._chosen))
             poller = interest.poller
             assert poller is not None
             if self.wakeup is None:
-                poller.set(self.make_wakeup(), READ)
+                poller.set(self.make_wakeup(self.map), READ)
             unsettled = interest.settle(poller, now)
             if not self.map:
                 return

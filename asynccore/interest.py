@@ -192,9 +192,13 @@ class Interest:
             self.quiet[fd] = channel
         return kind
 
-    def reports(self, fd: int) -> bool:
+    def reports(self, fd: int, channel: Any) -> bool:
         """Whether the channel under `fd` need not be asked before it is read from again."""
-        return fd in self.asked and not self._sweeps.kinds.get(fd, 0) & OWN_READABLE
+        return (
+            self.asked.get(fd) is channel
+            and not self._sweeps.kinds.get(fd, 0) & OWN_READABLE
+            and not _is_assigned(channel, type(channel), "readable")
+        )
 
     def _compare_quiet(self, poller: pollers.Poller) -> None:
         """Find, on entering, the channels whose predicates or answers changed without a report."""
@@ -309,7 +313,7 @@ class Interest:
         for fd, channel in list(self.map.items()):
             if sys.platform == "win32":
                 return  # a socket is no descriptor there, and a poller has none
-            if getattr(channel, "socket", None) is not None and isinstance(fd, int):
+            if getattr(channel, "socket", None) is not None and isinstance(fd, int) and fd >= 0:
                 try:
                     os.fstat(fd)
                 except OSError:

@@ -94,6 +94,7 @@ class Timers:
         self._heap: list[_Entry] = []
         self._order = itertools.count()  # timers of the same time run in the order they were made
         self._dead = 0
+        self._batch: deque[Timer] = deque()  # those that are due and being handed out
 
     def __len__(self) -> int:
         return len(self._heap) - self._dead
@@ -122,6 +123,7 @@ class Timers:
         if not timer.active:
             return timer
         if timer._entry is not None:
+            timer._entry = None
             self._dead += 1
             self._clear_dead()
         timer._entry = (timer.when, next(self._order), timer)
@@ -144,6 +146,11 @@ class Timers:
 
     def next(self) -> float | None:
         """Return the time of the next timer, or `None` if there is none."""
+        while self._batch:
+            # A loop inside of a callback: the others of its batch are not to wait for it to end.
+            timer = self._batch.popleft()
+            if timer._entry is None:
+                self.add(timer)
         heap = self._heap
         while heap:
             entry = heap[0]
@@ -171,9 +178,11 @@ class Timers:
             timer = heapq.heappop(self._heap)[2]
             timer._entry = None
             batch.append(timer)
+        before, self._batch = self._batch, batch
         try:
             yield self._take_from(batch)
         finally:
+            self._batch = before
             for timer in batch:
                 if timer._entry is None:
                     self.add(timer)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from threading import get_ident
 from typing import Any
 
@@ -108,11 +108,22 @@ class Turn:
             if self.wakeup is not None:
                 self.wakeup.set()
 
-    def make_wakeup(self) -> int:
-        """Make what the holder will be woken by, and return its descriptor."""
+    def make_wakeup(self, taken: Container[int] = ()) -> int:
+        """Make what the holder will be woken by, and return its descriptor.
+
+        It is not one of `taken`: the map may hold a number that somebody closed, and whoever
+        closes that channel must not close this one.
+        """
+        refused = []
+        wakeup = Wakeup()
+        while wakeup.fileno() in taken:
+            refused.append(wakeup)
+            wakeup = Wakeup()
+        for other in refused:
+            other.close()
         with self._wake_lock:
-            self.wakeup = Wakeup()
-            return self.wakeup.fileno()
+            self.wakeup = wakeup
+        return wakeup.fileno()
 
     def drop_wakeup(self) -> None:
         """Give the wake-up's descriptor back."""

@@ -15,6 +15,7 @@ class Wakeup:
     """A descriptor that `set()` makes readable and `clear()` makes unreadable."""
 
     def __init__(self) -> None:
+        self._reader = self._writer = -1  # in case there are no descriptors left
         self._sockets: tuple[socket.socket, ...] = ()
         if sys.platform == "linux":
             self._reader = self._writer = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)

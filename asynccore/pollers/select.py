@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import sys
@@ -11,6 +12,9 @@ from .base import INVALID, PRIORITY, READ, WRITE, Event, Poller
 
 # FD_SETSIZE of glibc, musl and Apple's libc. On Windows it counts sockets, of any number.
 _FD_SETSIZE = 1024
+
+# What select says of a closed descriptor; Winsock has a number of its own, WSAENOTSOCK.
+_NOT_OPEN = frozenset({errno.EBADF, 10038})
 
 # Taken at import: gevent's monkey patching replaces it.
 _select = select.select
@@ -43,7 +47,9 @@ class SelectPoller(Poller):
             return []
         try:
             ready = _select(reading, writing, list(self.interest), timeout)
-        except OSError:
+        except OSError as why:
+            if why.errno not in _NOT_OPEN:
+                raise
             # Somebody closed a descriptor. If none is found, it was a signal handler that closed
             # it in the middle of the call, and took it out as well.
             return self.share([(fd, INVALID) for fd in self.interest if not _is_open(fd)])
