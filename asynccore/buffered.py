@@ -89,9 +89,11 @@ class WriteBuffer:
 class _Nothing:
     """What a channel without output has for a buffer."""
 
-    __slots__ = ()
-    size = 0
-    joined = b""
+    __slots__ = ("joined", "size")
+
+    def __init__(self, joined: bytes = b"") -> None:
+        self.joined = joined  # not empty only for `out_buffer = b"..."` in a class body
+        self.size = len(joined)
 
 
 _NOTHING = _Nothing()
@@ -101,7 +103,6 @@ class dispatcher_with_send(dispatcher):
     """A dispatcher whose `send` buffers what the socket does not take at once."""
 
     _output: WriteBuffer | _Nothing = _NOTHING
-    _initial_output = b""
     _sends_directly = True
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -112,11 +113,10 @@ class dispatcher_with_send(dispatcher):
         initial = cls.__dict__.get("out_buffer")
         if isinstance(initial, (bytes, bytearray)):
             del cls.out_buffer
-            cls._initial_output = bytes(initial)
+            cls._output = _Nothing(bytes(initial))
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
-        initial = self._initial_output
-        self._output = WriteBuffer(initial) if initial else self._no_output()
+        self._output = WriteBuffer(self._output.joined) if self._output.size else self._no_output()
         super().__init__(sock, map)
 
     @property
@@ -136,6 +136,8 @@ class dispatcher_with_send(dispatcher):
     def initiate_send(self) -> None:
         """Send from the buffer what the socket takes."""
         output = self._output
+        if output.size and not isinstance(output, WriteBuffer):
+            output = self._output = WriteBuffer(output.joined)
         share = SEND_SHARE
         while isinstance(output, WriteBuffer) and output.size and share > 0 and not self._closed:
             data = output.peek(SEND_SIZE)
@@ -187,6 +189,8 @@ class dispatcher_with_send(dispatcher):
                 self._send(data, count)
 
     def _send(self, data: bytes, sent: int = 0) -> None:
+        if self._output.size and not isinstance(self._output, WriteBuffer):
+            self._output = WriteBuffer(self._output.joined)
         if isinstance(self._output, WriteBuffer):
             # The socket is full, or not connected; the engine waits for it.
             self._output.append(data[sent:])

@@ -181,7 +181,6 @@ def test_out_buffer_assigned_in_the_constructor(channels: Any, engine: str) -> N
     assert listener.children[0].received == b"GET / HTTP/1.0\r\n\r\n"
 
 
-@pytest.mark.xfail(reason="needs dispatcher_with_send.__init__", strict=False)
 def test_out_buffer_as_a_class_attribute(channels: Any, engine: str) -> None:
     listener = Listener(channels)
 

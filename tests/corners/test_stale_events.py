@@ -230,7 +230,6 @@ class TestClosedBehindTheLoopsBack:
         assert channel.events == ["close"] and other.events == ["read"]
         assert list(channels.values()) == [other]
 
-    @pytest.mark.xfail(reason="the wake-up may get the closed number", strict=False)
     @pytest.mark.parametrize("close", ["os", "socket"])
     def test_before_the_first_pass_of_a_named_poller(
         self, close: str, channels: Any, engine: str, pair: Any
@@ -288,7 +287,6 @@ class TestClosedBehindTheLoopsBack:
         asynccore.loop(timeout=0, map=channels, poller=engine, count=3)
         assert channel.events == ["close"] and not channels
 
-    @pytest.mark.xfail(reason="the wake-up may get the closed number", strict=False)
     def test_a_foreign_object(self, channels: Any, engine: str, pair: Any) -> None:
         class Foreign(Noting):
             accepting = False
