@@ -300,6 +300,7 @@ def test_the_module_runs_the_command_line_beside_it(
     monkeypatch.setattr(sys, "argv", ["asynccore", "--help"])
     (tmp_path / "compat.py").write_text("raise ZeroDivisionError")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "asynccore.__main__", raising=False)  # of another test
     saved = {name: m for name, m in sys.modules.items() if name.partition(".")[0] == "compat"}
     for name in saved:
         del sys.modules[name]
