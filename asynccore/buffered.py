@@ -133,11 +133,15 @@ class dispatcher_with_send(dispatcher):
         # Classes that don't send directly never have what `send` takes for the usual case.
         return _NOTHING if self._sends_directly else WriteBuffer()
 
+    def _buffered(self) -> WriteBuffer | _Nothing:
+        """Return the output; what a class body gave becomes the channel's own first."""
+        if self._output.size and not isinstance(self._output, WriteBuffer):
+            self._output = WriteBuffer(self._output.joined)
+        return self._output
+
     def initiate_send(self) -> None:
         """Send from the buffer what the socket takes."""
-        output = self._output
-        if output.size and not isinstance(output, WriteBuffer):
-            output = self._output = WriteBuffer(output.joined)
+        output = self._buffered()
         share = SEND_SHARE
         while isinstance(output, WriteBuffer) and output.size and share > 0 and not self._closed:
             data = output.peek(SEND_SIZE)
@@ -189,11 +193,10 @@ class dispatcher_with_send(dispatcher):
                 self._send(data, count)
 
     def _send(self, data: bytes, sent: int = 0) -> None:
-        if self._output.size and not isinstance(self._output, WriteBuffer):
-            self._output = WriteBuffer(self._output.joined)
-        if isinstance(self._output, WriteBuffer):
+        output = self._buffered()
+        if isinstance(output, WriteBuffer):
             # The socket is full, or not connected; the engine waits for it.
-            self._output.append(data[sent:])
+            output.append(data[sent:])
             if self._sends_directly:
                 return
         elif data:

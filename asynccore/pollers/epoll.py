@@ -16,6 +16,7 @@ little as it likes, as classic handlers do, and is told again.
 from __future__ import annotations
 
 import errno
+import os
 import select
 import sys
 
@@ -115,8 +116,6 @@ if sys.platform == "linux":
 
 
 def _is_open(fd: int) -> bool:
-    import os
-
     try:
         os.fstat(fd)
     except OSError:
