@@ -111,11 +111,12 @@ def _measure(options: argparse.Namespace, arguments: Sequence[str]) -> Results:
         date=datetime.date.today().isoformat(),
     )
     cores = machine.pick_cores()
-    limit = machine.raise_descriptor_limit()
-    needed = results.idle + workloads.ACTIVE + 50  # 50: listener, poller, libraries, modules
+    cases = _cases(options, results)
+    held = max(workload.held(results.idle) for workload, _ in cases) if cases else 0
+    needed = held + workloads.ACTIVE + 50  # 50: listener, poller, libraries, modules
+    limit = machine.raise_descriptor_limit(needed)
     if limit < needed:
         raise machine.UnfitMachine(f"{needed} descriptors are needed, the hard limit is {limit}")
-    cases = _cases(options, results)
     process = psutil.Process()
     before = process.cpu_affinity()
     with native.tools() as tools:

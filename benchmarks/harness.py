@@ -68,10 +68,10 @@ class Process:
             raise CannotMeasure(event["message"])
         return event
 
-    def proceed(self) -> None:
-        """Send the empty line that a waiting load asks for."""
+    def proceed(self, text: str = "") -> None:
+        """Send the line that a waiting process asks for."""
         assert self._popen.stdin is not None
-        self._popen.stdin.write(b"\n")
+        self._popen.stdin.write(text.encode() + b"\n")
         self._popen.stdin.flush()
 
     def ended(self, within: float) -> bool:

@@ -9,7 +9,9 @@
  *
  *   load ping   PORT ACTIVE IDLE SIZE WARMUP SECONDS
  *   load stream PORT TOTAL CHUNK WAIT REPEAT TIMEOUT
+ *   load flood  PORT ACTIVE RATE HELD SIZE WARMUP SECONDS
  *   load accept PORT PARALLEL WARMUP SECONDS
+ *   load churn  PORT PARALLEL SIZE WARMUP SECONDS
  *   load hold   PORT BASE MORE SIZE
  *
  * Each line of output is one JSON object with an "event": begin, end or error.
@@ -58,6 +60,15 @@ static size_t size = 64;
 static char message[MAX_SIZE];
 static uint64_t opened;
 static uint32_t buckets[BUCKETS];
+
+/* Connections that are opened while others talk, and never finish anything. */
+static struct {
+    int *fds;              /* the newest ones, in turn */
+    int held, next;
+    int64_t interval_ns;   /* between two, 0: none are opened */
+    int64_t due;
+    uint64_t made;
+} flood;
 
 static int64_t now_ns(void)
 {
@@ -171,11 +182,31 @@ static double percentile(uint64_t total, double share)
     return BUCKETS;
 }
 
+/* Open what is due, at most a few at a time so that the answers are not kept waiting; reset the
+ * oldest ones, as a peer does that gives up. */
+static void flood_on(int64_t now)
+{
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+    if (flood.due < now - 100000000)
+        flood.due = now - 100000000; /* a server that keeps us from connecting is not flooded more */
+    for (int i = 0; i < 8 && flood.due <= now; i++, flood.due += flood.interval_ns) {
+        int *place = &flood.fds[flood.next];
+        flood.next = (flood.next + 1) % flood.held;
+        if (*place >= 0) {
+            setsockopt(*place, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+            close(*place);
+        }
+        *place = open_socket();
+        flood.made++;
+    }
+}
+
 static void ping_phase(struct conn *conns, int active, double warmup, double seconds)
 {
     struct epoll_event events[BATCH];
     int outstanding = active, measuring = 0, stopping = 0;
-    uint64_t requests = 0, counted = 0;
+    uint64_t requests = 0, counted = 0, flooded = 0;
     int64_t begin = 0, end = 0, start = now_ns();
 
     memset(buckets, 0, sizeof buckets);
@@ -201,21 +232,25 @@ static void ping_phase(struct conn *conns, int active, double warmup, double sec
                 ask(c);
         }
         int64_t now = now_ns();
+        if (flood.interval_ns)
+            flood_on(now);
         if (!measuring && now - start >= (int64_t)(warmup * 1e9)) {
             printf("{\"event\": \"begin\"}\n");
             fflush(stdout);
             measuring = 1;
             counted = requests;
+            flooded = flood.made;
             begin = now_ns();
         } else if (measuring && !stopping && now - begin >= (int64_t)(seconds * 1e9)) {
             stopping = 1;
             end = now;
             counted = requests - counted;
+            flooded = flood.made - flooded;
         }
     }
-    printf("{\"event\": \"end\", \"requests\": %llu, \"seconds\": %.6f,"
+    printf("{\"event\": \"end\", \"requests\": %llu, \"flood\": %llu, \"seconds\": %.6f,"
            " \"p50_us\": %.0f, \"p99_us\": %.0f}\n",
-           (unsigned long long)counted, (double)(end - begin) / 1e9,
+           (unsigned long long)counted, (unsigned long long)flooded, (double)(end - begin) / 1e9,
            percentile(counted, 0.5), percentile(counted, 0.99));
     fflush(stdout);
 }
@@ -236,6 +271,30 @@ static int ping(char **a)
         open_all(conns + active, idle, 0);
         ping_phase(conns, active, warmup, seconds);
     }
+    return 0;
+}
+
+/* First undisturbed, then beside RATE new connections a second that say nothing; the HELD newest
+ * stay open. */
+static int flooded_ping(char **a)
+{
+    int active = atoi(a[0]), rate = atoi(a[1]);
+    double warmup = atof(a[4]), seconds = atof(a[5]);
+    struct conn *conns = calloc((size_t)active, sizeof *conns);
+
+    flood.held = atoi(a[2]);
+    size = (size_t)atoi(a[3]);
+    if (!conns || active < 1 || rate < 1 || flood.held < 1 || size < 1 || size > MAX_SIZE)
+        fail("flood: bad arguments");
+    if (!(flood.fds = malloc((size_t)flood.held * sizeof *flood.fds)))
+        fail("flood: no memory");
+    for (int i = 0; i < flood.held; i++)
+        flood.fds[i] = -1;
+    open_all(conns, active, 1);
+    ping_phase(conns, active, warmup, seconds);
+    flood.interval_ns = 1000000000 / rate;
+    flood.due = now_ns();
+    ping_phase(conns, active, warmup, seconds);
     return 0;
 }
 
@@ -290,39 +349,52 @@ static int stream(char **a)
     return 0;
 }
 
-static void start_visit(struct conn *c)
+static void start_visit(struct conn *c, int asks)
 {
     c->fd = open_socket();
-    shutdown(c->fd, SHUT_WR);
     watch(c);
+    if (asks)
+        ask(c);
+    else
+        shutdown(c->fd, SHUT_WR);
 }
 
-/* Connect, say that nothing will come, wait for the server to close, close. */
-static int accept_load(char **a)
+/* True when a visit that asks has its answer, or the server has closed one that does not. */
+static int visited(struct conn *c, uint32_t events, int asks)
 {
-    int parallel = atoi(a[0]), measuring = 0;
-    double warmup = atof(a[1]), seconds = atof(a[2]);
+    char byte;
+
+    if (asks)
+        return answered(c);
+    if (!(events & EPOLLHUP) && recv(c->fd, &byte, 1, MSG_DONTWAIT) != 0)
+        fail("accept: the server sent something or broke off");
+    return 1;
+}
+
+/* Connect, be served once, close: over and over. */
+static int visits_of(int parallel, int asks, double warmup, double seconds)
+{
+    int measuring = 0;
     struct conn *conns = calloc((size_t)parallel, sizeof *conns);
     struct epoll_event events[BATCH];
     uint64_t visits = 0;
     int64_t begin = 0, start = now_ns();
 
     if (!conns)
-        fail("accept: bad arguments");
+        fail("bad arguments");
     for (int i = 0; i < parallel; i++)
-        start_visit(&conns[i]);
+        start_visit(&conns[i], asks);
     for (;;) {
         int ready = epoll_wait(poller, events, BATCH, 20000);
         if (ready == 0)
-            fail("no connection was closed for 20 s");
+            fail("no connection was served for 20 s");
         for (int i = 0; i < ready; i++) {
             struct conn *c = events[i].data.ptr;
-            char byte;
-            if (!(events[i].events & EPOLLHUP) && recv(c->fd, &byte, 1, MSG_DONTWAIT) != 0)
-                fail("accept: the server sent something or broke off");
+            if (!visited(c, events[i].events, asks))
+                continue;
             close(c->fd);
             visits++;
-            start_visit(c);
+            start_visit(c, asks);
         }
         int64_t now = now_ns();
         if (!measuring && now - start >= (int64_t)(warmup * 1e9)) {
@@ -338,6 +410,21 @@ static int accept_load(char **a)
             return 0;
         }
     }
+}
+
+/* Say that nothing will come, and wait for the server to close. */
+static int accept_load(char **a)
+{
+    return visits_of(atoi(a[0]), 0, atof(a[1]), atof(a[2]));
+}
+
+/* Do one round trip. */
+static int churn(char **a)
+{
+    size = (size_t)atoi(a[1]);
+    if (size < 1 || size > MAX_SIZE)
+        fail("churn: bad arguments");
+    return visits_of(atoi(a[0]), 1, atof(a[2]), atof(a[3]));
 }
 
 /* Open BASE connections, wait for a line, open MORE, wait for a line. */
@@ -365,6 +452,7 @@ int main(int count, char **a)
 {
     static const struct { const char *name; int count; int (*run)(char **); } modes[] = {
         {"ping", 5, ping}, {"stream", 5, stream}, {"accept", 3, accept_load}, {"hold", 3, hold},
+        {"churn", 4, churn}, {"flood", 6, flooded_ping},
     };
     struct rlimit limit;
 
@@ -381,6 +469,6 @@ int main(int count, char **a)
             port = (uint16_t)atoi(a[2]);
             return modes[i].run(a + 3);
         }
-    fprintf(stderr, "usage: load ping|stream|accept|hold PORT ... (see load.c)\n");
+    fprintf(stderr, "usage: load ping|flood|stream|accept|churn|hold PORT ... (see load.c)\n");
     return 2;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
@@ -37,9 +38,16 @@ def pick_cores() -> Cores:
     return Cores(server=allowed[-1], load=allowed[0])
 
 
-def raise_descriptor_limit() -> int:
-    """Soft RLIMIT_NOFILE up to the hard one (getrlimit(2)); returns the new soft limit."""
+def raise_descriptor_limit(wanted: int) -> int:
+    """Soft RLIMIT_NOFILE up to the hard one, and that to `wanted` if the system lets us.
+
+    See getrlimit(2). Returns the new soft limit, which the processes of the run inherit.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < wanted:
+        with contextlib.suppress(ValueError, PermissionError):  # CAP_SYS_RESOURCE, fs.nr_open
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+            return wanted
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 

@@ -40,6 +40,12 @@ PANELS = (
           "throughput ÷ asyncio's", "asyncio", "asyncio"),
     Panel("accept", "per_core", "Accepting and closing",
           "connections per second of server CPU ÷ uvloop's", "uvloop", "uvloop"),
+    Panel("churn", "per_core", "Connect, one round trip, close",
+          "connections per second of server CPU ÷ uvloop's", "uvloop", "uvloop"),
+    Panel("flood", "kept", "Echo beside 5,000 unfinished connections a second",
+          "rate beside the flood ÷ rate without", None, "nothing lost"),
+    Panel("timers", "total", "A million timers made, cancelled, run (less is better)",
+          "seconds ÷ asyncio's", "asyncio", "asyncio"),
     Panel("memory", "bytes", "Memory of an idle connection (less is better)",
           "bytes ÷ asyncio's", "asyncio", "asyncio"),
 )  # fmt: skip

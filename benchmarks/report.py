@@ -74,6 +74,14 @@ _LATENCY: tuple[tuple[str, Cell], ...] = (
     ("99 %, µs", _plain("p99_us")),
     ("server's core", _PERCENT),
 )
+_VISITS: tuple[tuple[str, Cell], ...] = (
+    ("connections/s", _plain("rate")),
+    ("server's core", _PERCENT),
+    ("for each second of CPU", _plain("per_core")),
+    ("lowest – highest", _spread("per_core")),
+    ("÷ asynccore's", _ratio("per_core", BASIS)),
+    ("÷ uvloop's", _ratio("per_core", "uvloop")),
+)
 _C = servers.C_SERVER
 
 COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
@@ -103,13 +111,30 @@ COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
         *_transfers("many", "many"),
         *_transfers("wait", "many, peer waits"),
     ),
-    "accept": (
-        ("connections/s", _plain("rate")),
-        ("server's core", _PERCENT),
-        ("for each second of CPU", _plain("per_core")),
-        ("lowest – highest", _spread("per_core")),
-        ("÷ asynccore's", _ratio("per_core", BASIS)),
-        ("÷ uvloop's", _ratio("per_core", "uvloop")),
+    "accept": _VISITS,
+    "churn": _VISITS,
+    "flood": (
+        ("requests/s", _plain("rate")),
+        ("without the flood", _plain("without")),
+        ("kept", _plain("kept")),
+        ("÷ asynccore", _ratio("rate", BASIS)),
+        *_LATENCY,
+    ),
+    "timeouts": (
+        ("requests/s", _plain("rate")),
+        ("without idle ones", _plain("without")),
+        ("kept", _plain("kept")),
+        ("÷ asynccore", _ratio("rate", BASIS)),
+        *_LATENCY,
+    ),
+    "timers": (
+        ("made, s", _plain("add")),
+        ("cancelled, s", _plain("cancel")),
+        ("run, s", _plain("expire")),
+        ("all, s", _plain("total")),
+        ("all ÷ asynccore", _ratio("total", BASIS)),
+        ("all ÷ asyncio", _ratio("total", "asyncio")),
+        ("all ÷ uvloop", _ratio("total", "uvloop")),
     ),
     "memory": (
         ("bytes", _plain("bytes")),

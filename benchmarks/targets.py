@@ -70,6 +70,8 @@ ALL = (
     Target("accept", "connections accepted and closed ÷ uvloop's", "rate", 1.0, other="uvloop"),
     Target("accept", "the same for each second of server CPU ÷ uvloop's", "per_core", 1.0,
            other="uvloop"),
+    Target("timeouts", "rate with 4 × the idle connections, all with timeouts ÷ rate without "
+           "timeouts", "rate", 0.95, "asynccore-timeouts", "asynccore"),
     Target("memory", "bytes for each idle connection ÷ asyncio's", "bytes", 1.0,
            other="asyncio", at_least=False),
 )  # fmt: skip

@@ -19,6 +19,10 @@ MESSAGE = 64  # bytes of a ping
 ACTIVE = 50  # connections that talk
 MIB = 2**20
 SMALL = 4096  # bytes of a small write
+TIMERS = 1_000_000  # pending at a time
+TIMED_FACTOR = 4  # times the idle connections: 20,000 of them with timeouts
+FLOOD_RATE = 5000  # connections a second that never say anything
+FLOOD_HELD = 2000  # of these, those that stay open; the older ones are reset
 # One write; many small ones; many small ones to a peer that reads when all are made.
 STREAM_SHAPES = ("one", "many", "wait")
 STREAM_TIMEOUT = 10.0  # seconds for one transfer; the slowest linear server needs 0.3
@@ -57,6 +61,8 @@ class Workload:
     measure: Callable[[Bench, Running], Figures]
     servers: tuple[str, ...] = PEERS
     quick: tuple[str, ...] = QUICK
+    held: Callable[[int], int] = lambda idle: idle
+    """Connections that are open at a time, from the number of idle ones."""
 
 
 def _window(running: Running, load: Process, count: str) -> Figures:
@@ -77,6 +83,10 @@ def _ping(bench: Bench, running: Running, idle: int) -> list[Figures]:
         return [_window(running, load, "requests") for _ in range(2 if idle else 1)]
 
 
+def _kept(without: Figures, figures: Figures) -> Figures:
+    return {**figures, "without": without["rate"], "kept": figures["rate"] / without["rate"]}
+
+
 def echo(bench: Bench, running: Running) -> Figures:
     """Ping-pong on the active connections alone."""
     return _ping(bench, running, 0)[0]
@@ -84,8 +94,28 @@ def echo(bench: Bench, running: Running) -> Figures:
 
 def idle(bench: Bench, running: Running) -> Figures:
     """Ping-pong without and then with idle connections, in one server process."""
-    without, figures = _ping(bench, running, bench.idle)
-    return {**figures, "without": without["rate"], "kept": figures["rate"] / without["rate"]}
+    return _kept(*_ping(bench, running, bench.idle))
+
+
+def timeouts(bench: Bench, running: Running) -> Figures:
+    """The same with so many idle connections that their timeouts would weigh."""
+    return _kept(*_ping(bench, running, bench.idle * TIMED_FACTOR))
+
+
+def flood(bench: Bench, running: Running) -> Figures:
+    """Ping-pong without and then with connections that are opened and left alone."""
+    warmup = bench.seconds * WARMUP_SHARE
+    words = (ACTIVE, FLOOD_RATE, FLOOD_HELD, MESSAGE, warmup, bench.seconds)
+    with running.load("flood", *words) as load:
+        without, figures = (_window(running, load, "requests") for _ in range(2))
+    return _kept(without, figures)
+
+
+def timers(bench: Bench, running: Running) -> Figures:
+    """Seconds of processor time for making, cancelling and running so many timers."""
+    running.process.proceed(str(TIMERS))
+    end = running.process.event(PATIENCE)
+    return {key: float(value) for key, value in end.items() if key != "event"}
 
 
 def _transfer(running: Running, mebibytes: int, shape: str) -> float:
@@ -122,9 +152,19 @@ def stream(bench: Bench, running: Running) -> Figures:
 def accept(bench: Bench, running: Running) -> Figures:
     """Connections that are opened, half-closed by the peer and closed by the server."""
     with running.load("accept", ACTIVE, bench.seconds * WARMUP_SHARE, bench.seconds) as load:
-        figures = _window(running, load, "connections")
+        return _per_core(_window(running, load, "connections"))
+
+
+def _per_core(figures: Figures) -> Figures:
     # The load has to open and close, too, and can be the slower side.
     return {**figures, "per_core": figures["rate"] / max(figures["cpu"], 0.01)}
+
+
+def churn(bench: Bench, running: Running) -> Figures:
+    """Connections that are opened, do one round trip and are closed by the peer."""
+    warmup = bench.seconds * WARMUP_SHARE
+    with running.load("churn", ACTIVE, MESSAGE, warmup, bench.seconds) as load:
+        return _per_core(_window(running, load, "connections"))
 
 
 def memory(bench: Bench, running: Running) -> Figures:
@@ -140,6 +180,8 @@ def memory(bench: Bench, running: Running) -> Figures:
     return {"bytes": grown / bench.idle}
 
 
+_TIMED = ("asynccore", "asynccore-timeouts")
+_TIMERS = ("asynccore", "asyncio", "uvloop")
 _PREDICATES = ("asynccore", "asynccore-one", "asynccore-both", "pyasyncore-poll", "pyasyncore-both")
 
 ALL = (
@@ -210,6 +252,57 @@ ALL = (
         True,
         "echo",
         accept,
+    ),
+    Workload(
+        "churn",
+        "Connection churn",
+        f"{ACTIVE} peers at a time connect, send {MESSAGE} bytes, get them back and close.",
+        "per_core",
+        "connections/s of server CPU",
+        True,
+        "echo",
+        churn,
+    ),
+    Workload(
+        "flood",
+        "Echo beside a flood of unfinished connections",
+        f"{ACTIVE} connections play ping-pong, first alone, then beside {FLOOD_RATE:,} new "
+        f"connections a second that send nothing; when {FLOOD_HELD:,} are open, the oldest is "
+        "reset. “Kept” is the second rate divided by the first.",
+        "rate",
+        "requests/s",
+        True,
+        "echo",
+        flood,
+        held=lambda idle: FLOOD_HELD,
+    ),
+    Workload(
+        "timeouts",
+        "Idle timeouts",
+        f"Echo on {ACTIVE} connections, with {TIMED_FACTOR} times {{idle}} idle ones beside them; "
+        "all channels have an `idle_timeout` of an hour, or none.",
+        "rate",
+        "requests/s",
+        True,
+        "echo",
+        timeouts,
+        _TIMED,
+        _TIMED,
+        held=lambda idle: idle * TIMED_FACTOR,
+    ),
+    Workload(
+        "timers",
+        "Timers",
+        f"{TIMERS:,} timers are made for some time in the next five minutes, and all cancelled; "
+        "then as many that are due at once are run. Seconds of processor time.",
+        "total",
+        "s",
+        False,
+        "timers",
+        timers,
+        _TIMERS,
+        _TIMERS,
+        held=lambda idle: 0,
     ),
     Workload(
         "memory",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 
-from benchmarks.servers import common
+from benchmarks.servers import common, timers
 
 
 class _Base(asyncio.Protocol):
@@ -52,4 +52,8 @@ async def serve(options: common.Options, version: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(common.parse(), f"Python {platform.python_version()}"))
+    chosen, python = common.parse(), f"Python {platform.python_version()}"
+    if chosen.role == "timers":
+        timers.on_asyncio(asyncio.new_event_loop(), python)
+    else:
+        asyncio.run(serve(chosen, python))

@@ -10,7 +10,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from benchmarks.servers import common
+from benchmarks.servers import common, timers
 
 
 def _load(name: str, distribution: str) -> ModuleType:
@@ -113,8 +113,13 @@ def main() -> None:
     options = common.parse()
     loaded, asynchat, version = modules(options)
     asyncore: Any = loaded
+    if options.role == "timers":
+        timers.on_asynccore(asyncore, version)
+        return
     if options.role == "echo":
         channel = echo_class(asyncore, options.predicates)
+        if options.idle_timeout is not None:
+            channel = type("Timed", (channel,), {"idle_timeout": options.idle_timeout})
     else:
         channel = chat_class(asynchat) if asynchat is not None else stream_class(asyncore)
 

@@ -33,6 +33,7 @@ class Options:
     poller: str | None
     predicates: str
     chat: bool
+    idle_timeout: float | None
     module: str
 
 
@@ -40,11 +41,12 @@ def parse() -> Options:
     """Options of this server process; also ties its life to the harness."""
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
-    parser.add_argument("--role", choices=["echo", "stream"], default="echo")
+    parser.add_argument("--role", choices=["echo", "stream", "timers"], default="echo")
     parser.add_argument("--receive-size", type=int, help="bytes for each receive (asyncio)")
     parser.add_argument("--poller", choices=["select", "poll", "epoll"], help="classic servers")
     parser.add_argument("--predicates", choices=["none", "one", "both"], default="none")
     parser.add_argument("--chat", action="store_true", help="async_chat.push for streams")
+    parser.add_argument("--idle-timeout", type=float, help="seconds, of each channel (asynccore)")
     parser.add_argument("--module", choices=["asynccore", "pyasyncore"], default="asynccore")
     options = Options(**vars(parser.parse_args()))
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

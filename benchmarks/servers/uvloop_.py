@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import uvloop
 
-from benchmarks.servers import asyncio_, common
+from benchmarks.servers import asyncio_, common, timers
 
 if __name__ == "__main__":
+    options, version = common.parse(), common.version_of("uvloop")
     loop = uvloop.new_event_loop()
-    loop.run_until_complete(asyncio_.serve(common.parse(), common.version_of("uvloop")))
+    if options.role == "timers":
+        timers.on_asyncio(loop, version)
+    else:
+        loop.run_until_complete(asyncio_.serve(options, version))

@@ -41,7 +41,10 @@ SERVERS = [
 FIGURES = {
     "echo": {"rate", "cpu", "p50_us", "p99_us"},
     "idle": {"rate", "cpu", "kept", "without"},
+    "timeouts": {"rate", "cpu", "kept", "without"},
+    "flood": {"rate", "cpu", "kept", "without", "p99_us"},
     "accept": {"rate", "cpu", "per_core"},
+    "churn": {"rate", "cpu", "per_core"},
     "memory": {"bytes"},
 }
 
@@ -76,6 +79,30 @@ def test_every_server_streams(
     with bench.server(server, "stream", {}) as running:
         measured = workloads.stream(bench, running)
     assert set(measured) == {s + e for s in workloads.STREAM_SHAPES for e in ("", "_growth")}
+
+
+@pytest.mark.parametrize("name", workloads.BY_NAME["timers"].servers)
+def test_every_loop_with_timers_makes_cancels_and_runs_them(
+    bench: Bench, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = servers.BY_NAME[name]
+    if server.missing() is not None:
+        return  # as in a run
+    monkeypatch.setattr(workloads, "TIMERS", 1000)
+    with bench.server(server, "timers", {}) as running:
+        measured = workloads.timers(bench, running)
+    parts = [measured[part] for part in ("add", "cancel", "expire")]
+    assert min(parts) > 0
+    assert measured["total"] == pytest.approx(sum(parts))
+
+
+def test_the_flood_connects(bench: Bench) -> None:
+    with bench.server(servers.BY_NAME["c"], "echo", {}) as running:
+        with running.load("flood", 1, 1_000_000, 5, 64, 0.01, 0.05) as load:
+            windows = [(load.event(10), load.event(10))[1] for _ in range(2)]
+        assert running.process.ended(within=0.0) is False
+    assert windows[0]["flood"] == 0
+    assert windows[1]["flood"] > 5  # so that some were reset
 
 
 def test_a_server_that_dies_says_why(bench: Bench) -> None:
