@@ -1,6 +1,37 @@
 """TLS for dispatchers, by OpenSSL: the one floor of the house that imports OpenSSL.
 
-Nothing of it is loaded by `import asynccore`, nor by `import ssl_ext` alone.
+Nothing of it is loaded by `import asynccore`, and OpenSSL not by `import ssl_ext` alone: the names
+below are fetched from their modules when they are first used (PEP 562).
 """
 
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .errors import CertificateError as CertificateError
+from .errors import HandshakeError as HandshakeError
+from .errors import PeerRefused as PeerRefused
+from .errors import TLSError as TLSError
+from .errors import TruncationError as TruncationError
+
+if TYPE_CHECKING:
+    pass
+
+# Which module a name comes from; the same as above for type checkers, one line per module.
+_HOMES: dict[str, tuple[str, ...]] = {}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOME[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = getattr(importlib.import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
