@@ -16,10 +16,23 @@ from .errors import TLSError as TLSError
 from .errors import TruncationError as TruncationError
 
 if TYPE_CHECKING:
-    pass
+    from .certificates import load_certificates as load_certificates
+    from .certificates import load_identity as load_identity
+    from .contexts import Context as Context
+    from .contexts import client_context as client_context
+    from .contexts import insecure_context as insecure_context
+    from .contexts import server_context as server_context
+    from .peer import Cipher as Cipher
+    from .peer import user_name as user_name
+    from .pins import pin as pin
 
 # Which module a name comes from; the same as above for type checkers, one line per module.
-_HOMES: dict[str, tuple[str, ...]] = {}
+_HOMES: dict[str, tuple[str, ...]] = {
+    "certificates": ("load_certificates", "load_identity"),
+    "contexts": ("Context", "client_context", "insecure_context", "server_context"),
+    "peer": ("Cipher", "user_name"),
+    "pins": ("pin",),
+}
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 

@@ -1,0 +1,119 @@
+"""Who is at the other end of a TLS connection, and how the two sides talk.
+
+Everything is asked of the `OpenSSL.SSL.Connection` at the time of the call. Before the handshake
+has ended there is nothing to tell: `None`, or an empty list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from OpenSSL import SSL
+
+from ._openssl import session_reused as session_reused
+
+UserMapping = str | Callable[[x509.Certificate], "str | None"]
+
+
+class Cipher(NamedTuple):
+    """A cipher suite: its name, the protocol that defines it, and the secret's length in bits."""
+
+    name: str
+    protocol: str
+    bits: int
+
+
+def peer_certificate(connection: SSL.Connection) -> x509.Certificate | None:
+    """Return the peer's own certificate, or `None` if it showed none."""
+    return connection.get_peer_certificate(as_cryptography=True)
+
+
+def peer_chain(connection: SSL.Connection) -> list[x509.Certificate]:
+    """Return the peer's certificate and what leads from it to an authority, as it was verified.
+
+    Unverified (`insecure_context`), or in a resumed session, it is what the peer sent: perhaps its
+    own certificate alone.
+    """
+    chain = connection.get_verified_chain(as_cryptography=True)
+    if not chain:
+        chain = connection.get_peer_cert_chain(as_cryptography=True)
+    if not chain:
+        own = peer_certificate(connection)
+        chain = [] if own is None else [own]
+    return list(chain)
+
+
+def names_in(certificate: x509.Certificate) -> list[str]:
+    """Return the DNS names, IP addresses, e-mail addresses and URIs that a certificate is for.
+
+    They are from its subjectAltName (RFC 5280 section 4.2.1.6); a common name is no such name.
+    """
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    kinds = (x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.UniformResourceIdentifier)
+    return [str(name.value) for name in names if isinstance(name, kinds)]
+
+
+def peer_names(connection: SSL.Connection) -> list[str]:
+    """Return the names in the peer's certificate (`names_in`)."""
+    certificate = peer_certificate(connection)
+    return [] if certificate is None else names_in(certificate)
+
+
+def tls_version(connection: SSL.Connection) -> str | None:
+    """Return "TLSv1.2", "TLSv1.3" or "DTLSv1.2"."""
+    return connection.get_protocol_version_name() if cipher(connection) else None
+
+
+def cipher(connection: SSL.Connection) -> Cipher | None:
+    """Return the cipher suite in use."""
+    name = connection.get_cipher_name()
+    if name is None:
+        return None
+    return Cipher(name, connection.get_cipher_version() or "", connection.get_cipher_bits() or 0)
+
+
+def alpn_protocol(connection: SSL.Connection) -> str | None:
+    """Return the application protocol that both sides want (RFC 7301), or `None`."""
+    return connection.get_alpn_proto_negotiated().decode("utf-8", "backslashreplace") or None
+
+
+def server_name(connection: SSL.Connection) -> str | None:
+    """Return the host name that the client asked for (SNI, RFC 6066 section 3), or `None`."""
+    name = connection.get_servername()
+    return None if name is None else name.decode("ascii", "backslashreplace")
+
+
+def user_name(certificate: x509.Certificate | None, mapping: UserMapping) -> str | None:
+    """Return the user that a client certificate stands for, or `None`.
+
+    `mapping` is "common_name" (of the subject), "email" or "dns" (the first such name in the
+    subjectAltName), or a function of the certificate. The certificate must have been verified:
+    with `client_auth="required"` or `"optional"`, every one that is there has been.
+
+    Raises `ValueError` for another mapping.
+    """
+    if not callable(mapping) and mapping not in ("common_name", "email", "dns"):
+        raise ValueError(
+            f"a user name is taken from 'common_name', 'email', 'dns' or by a function, "
+            f"not from {mapping!r}"
+        )
+    if certificate is None:
+        return None
+    if callable(mapping):
+        return mapping(certificate)
+    if mapping == "common_name":
+        found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        # Two of them are as good as none: which one would the user be?
+        return str(found[0].value) if len(found) == 1 else None
+    kind = x509.RFC822Name if mapping == "email" else x509.DNSName
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+    return next((str(name.value) for name in names if isinstance(name, kind)), None)
