@@ -1,4 +1,4 @@
-"""The SMTP dialogue: commands, state and replies, without any I/O.
+"""The SMTP dialogue: what becomes of the input, and when it ends; without any I/O.
 
 Facts. Programs subclass `SMTPChannel`, override single commands and read or assign its state, so
 the state lives in attributes of one object, under the classic names. The classic dialogue has
@@ -25,63 +25,34 @@ from __future__ import annotations
 
 import codecs
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ._smtp_syntax import (
-    UNKNOWN_RCPT_OPTION,
-    EsmtpOptions,
-    parse_address,
-    parse_options,
-    refuse_mail_options,
-    split_command,
-    strip_keyword,
-)
-from ._smtp_text import unstuff
+from ._smtp_commands import OK, SMTPCommands
+from ._smtp_limits import TOO_MANY_COMMANDS, TOO_MANY_ERRORS, Limited
+from ._smtp_syntax import split_command
+from ._smtp_text import SMALL_PIECE, SMALL_PIECES, has_only_crlf, unstuff
 
 COMMAND_SIZE = 512  # bytes: RFC 5321 section 4.5.3.1.4, less the CRLF, which is not counted here
-SIZE_OPTION = 26  # bytes that the SIZE option adds to the longest MAIL: RFC 1870 section 3
-SMTPUTF8_OPTION = 10  # bytes that the SMTPUTF8 option adds to it: RFC 6531 section 3.1
-
-SYNTAX = {
-    "EHLO": "EHLO hostname",
-    "HELO": "HELO hostname",
-    "MAIL": "MAIL FROM: <address>",
-    "RCPT": "RCPT TO: <address>",
-    "DATA": "DATA",
-    "RSET": "RSET",
-    "NOOP": "NOOP",
-    "QUIT": "QUIT",
-    "VRFY": "VRFY <address>",
-}
-TAKES_OPTIONS = ("MAIL", "RCPT")
-SUPPORTED = "Supported commands: " + " ".join(SYNTAX)
-
 BAD_SYNTAX = "500 Error: bad syntax"
-GREET_FIRST = "503 Error: send HELO first"
 LINE_TOO_LONG = "500 Error: line too long"
-OK = "250 OK"
+BARE = "554 Error: bare CR, bare LF or NUL in the message"
+CLOSING = "Service closing transmission channel"  # RFC 5321 section 4.2.3
 
 
-class SMTPSession:
+class SMTPSession(Limited, SMTPCommands):
     """The server's side of one SMTP connection (RFC 5321), less the connection."""
 
-    COMMAND = 0
-    DATA = 1
+    strict_line_ends = False
+    """Whether CRLF alone may end a line, and NUL is refused (RFC 2045 section 2.8)."""
 
     command_size_limit: int = COMMAND_SIZE
     command_size_limits: dict[str, int] = defaultdict(lambda: COMMAND_SIZE)
 
     smtp_server: Any
     peer: Any
-    fqdn: str
-    data_size_limit: int | None
-    _over = False  # QUIT was answered
-
-    if TYPE_CHECKING:
-
-        def push(self, msg: str) -> None: ...
-        def set_terminator(self, term: Any) -> None: ...
-        def close_when_done(self) -> None: ...
+    _busy = False  # a command or a message is being handled
+    _shutting_down = False
+    _small_pieces = 0  # at the end of `received_lines`
 
     def _begin_session(
         self,
@@ -101,9 +72,10 @@ class SMTPSession:
         self.command_size_limits = type(self).command_size_limits.copy()
         self.extended_smtp = False
         self.seen_greeting = ""
-        self.mail_options: list[str] = []
-        self.rcpt_options: list[str] = []
-        self._over = False
+        self.mail_options = []
+        self.rcpt_options = []
+        self._over = self._busy = self._shutting_down = False
+        self._begin_counting()
         self._choose_text(decode_data)
         self._set_rset_state()
 
@@ -118,27 +90,45 @@ class SMTPSession:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._undecodable = False
 
-    def _set_post_data_state(self) -> None:
-        """Forget the mail transaction: the session expects a command."""
-        self.smtp_state = self.COMMAND
-        self.mailfrom: str | None = None
-        self.rcpttos: list[str] = []
-        self.require_SMTPUTF8 = False
-        self.num_bytes = 0
-        self.set_terminator(b"\r\n")
-
-    def _set_rset_state(self) -> None:
-        """Forget the mail transaction and what was received of it."""
-        self._set_post_data_state()
-        self.received_data: Any = ""
-        self.received_lines: list[Any] = []
-
-    def _debug(self, text: str, *values: Any) -> None:
-        """Tell the programmer what happens (`text % values`); the session itself is silent."""
-
     def _is_over(self) -> bool:
-        """Whether nothing more may be carried out: after QUIT or `close()`."""
+        """Whether nothing more may be carried out: after QUIT, 421 or `close()`."""
         return self._over
+
+    # --- the end, if it is ours -----------------------------------------------------------------
+
+    def handle_shutdown(self) -> None:
+        """Say 421 and close, as soon as no message is under way (RFC 5321 section 3.8).
+
+        While a message is received it comes after the reply to that; and after the reply to the
+        command from whose handler it is called.
+        """
+        if not self._is_over():
+            self._shutting_down = True
+            self._may_go_on()
+
+    def _may_go_on(self) -> bool:
+        """Whether the session waits for more; if it should not, it is ended."""
+        if self._is_over():
+            return False
+        if self._busy or self.smtp_state == self.DATA:
+            return True
+        if self._shutting_down:
+            self._say_goodbye(CLOSING)
+        elif self._too_many_errors():
+            self._say_goodbye(TOO_MANY_ERRORS)
+        return not self._over
+
+    def _say_goodbye(self, why: str) -> None:
+        """Send the reply 421, which may come at any time, and close when it is sent."""
+        self.push(f"421 {self.fqdn} {why}")
+        self.close_when_done()
+        self._over = True
+
+    def _waits_for(self) -> tuple[str, float | None]:
+        """Return what the peer is to complete, and how many seconds it has for that."""
+        if self.smtp_state == self.DATA:
+            return "data", self.data_timeout
+        return "command", self.command_timeout
 
     # --- input ----------------------------------------------------------------------------------
 
@@ -160,7 +150,19 @@ class SMTPSession:
             if self.num_bytes > limit:
                 return
             self.num_bytes += len(data)
-        self.received_lines.append(self._decoded(data) if self._decode_data else data)
+        self._keep(self._decoded(data) if self._decode_data else data)
+
+    def _keep(self, piece: Any) -> None:
+        lines = self.received_lines
+        lines.append(piece)
+        if len(piece) >= SMALL_PIECE:
+            self._small_pieces = 0
+            return
+        self._small_pieces += 1
+        if self._small_pieces == SMALL_PIECES:
+            # A peer that sends byte by byte would have us keep an object for each of them.
+            self._small_pieces = 0
+            lines[-SMALL_PIECES:] = [self._emptystring.join(lines[-SMALL_PIECES:])]
 
     def _decoded(self, data: bytes, final: bool = False) -> str:
         try:
@@ -180,22 +182,33 @@ class SMTPSession:
             undecodable, self._undecodable = self._undecodable, False
         received = self._emptystring.join(self.received_lines)
         self.received_lines = []
+        self._small_pieces = 0
+        self._data_begins = False
         size, self.num_bytes = self.num_bytes, 0
         self._debug("Data: %r", received)
-        if self.smtp_state == self.COMMAND:
-            self._command_received(received, size, undecodable)
-        elif self.smtp_state == self.DATA:
-            self._message_received(received, size, undecodable)
-        else:
-            self.push("451 Internal confusion")
+        self._busy = True
+        try:
+            if self.smtp_state == self.COMMAND:
+                self._command_received(received, size, undecodable)
+            elif self.smtp_state == self.DATA:
+                self._message_received(received, size, undecodable)
+            else:
+                self.push("451 Internal confusion")
+        finally:
+            self._busy = False
+        self._may_go_on()
 
     def _command_received(self, line: Any, size: int, undecodable: bool) -> None:
+        if self._count_command():
+            self._say_goodbye(TOO_MANY_COMMANDS)
+            return
         if isinstance(line, bytes):
             try:
                 line = line.decode("utf-8")
             except UnicodeDecodeError:
                 undecodable = True
-        if undecodable or not line:
+        bare = self.strict_line_ends and not has_only_crlf(line)
+        if undecodable or bare or not line:
             self.push(BAD_SYNTAX)
             return
         verb, argument = split_command(line)
@@ -221,6 +234,10 @@ class SMTPSession:
             self._set_post_data_state()
             self.push("554 Error: message is not UTF-8")
             return
+        if self.strict_line_ends and not has_only_crlf(raw):
+            self._set_post_data_state()
+            self.push(BARE)
+            return
         self.received_data = unstuff(raw)
         options: dict[str, Any] = {}
         if not self._decode_data:
@@ -231,169 +248,7 @@ class SMTPSession:
         if self._is_over():
             return
         self._set_post_data_state()
-        self.push(status or OK)
-
-    # --- the grammar, where subclasses look for it ----------------------------------------------
-
-    def _strip_command_keyword(self, keyword: str, arg: str) -> str:
-        return strip_keyword(keyword, arg)
-
-    def _getaddr(self, arg: str | None) -> tuple[str, str]:
-        return parse_address(arg)
-
-    def _getparams(self, params: list[str]) -> EsmtpOptions | None:
-        return parse_options(params)
-
-    def _syntax(self, verb: str) -> str:
-        options = " [SP <mail-parameters>]" if self._has_options(verb) else ""
-        return f"Syntax: {SYNTAX[verb]}{options}"
-
-    def _has_options(self, verb: str) -> bool:
-        return self.extended_smtp and verb in TAKES_OPTIONS
-
-    def _mailbox(self, verb: str, keyword: str, arg: str | None) -> tuple[str, str]:
-        """Return the address and the options in `arg`; ("", "") if they are not well formed."""
-        address, options = self._getaddr(self._strip_command_keyword(keyword, arg or ""))
-        return ("", "") if options and not self._has_options(verb) else (address, options)
-
-    # --- commands: `arg` is what followed the verb, None if nothing did -------------------------
-
-    def smtp_HELO(self, arg: str | None) -> None:
-        """RFC 5321 section 4.1.1.1."""
-        if self._greet("HELO", arg):
-            self.push(f"250 {self.fqdn}")
-
-    def smtp_EHLO(self, arg: str | None) -> None:
-        """RFC 5321 section 4.1.1.1: the answer lists the extensions."""
-        if not self._greet("EHLO", arg):
-            return
-        self.extended_smtp = True
-        self.push(f"250-{self.fqdn}")
-        if self.data_size_limit:
-            self.push(f"250-SIZE {self.data_size_limit}")
-            self.command_size_limits["MAIL"] += SIZE_OPTION
-        if not self._decode_data:
-            self.push("250-8BITMIME")
-        if self.enable_SMTPUTF8:
-            self.push("250-SMTPUTF8")
-            self.command_size_limits["MAIL"] += SMTPUTF8_OPTION
-        self.push("250 HELP")
-
-    def _greet(self, verb: str, arg: str | None) -> bool:
-        if not arg:
-            self.push(f"501 {self._syntax(verb)}")
-            return False
-        if self.seen_greeting:
-            self.push("503 Duplicate HELO/EHLO")
-            return False
-        self._set_rset_state()
-        self.seen_greeting = arg
-        return True
-
-    def smtp_NOOP(self, arg: str | None) -> None:
-        """RFC 5321 section 4.1.1.9."""
-        self.push(f"501 {self._syntax('NOOP')}" if arg else OK)
-
-    def smtp_QUIT(self, arg: str | None) -> None:
-        """RFC 5321 section 4.1.1.10. What the peer has sent after it is ignored."""
-        self.push("221 Bye")
-        self.close_when_done()
-        self._over = True
-
-    def smtp_HELP(self, arg: str | None) -> None:
-        """RFC 5321 section 4.1.1.8."""
-        if not arg:
-            self.push(f"250 {SUPPORTED}")
-        elif arg.upper() in SYNTAX:
-            self.push(f"250 {self._syntax(arg.upper())}")
-        else:
-            self.push(f"501 {SUPPORTED}")
-
-    def smtp_VRFY(self, arg: str | None) -> None:
-        """RFC 5321 section 4.1.1.6: tells nobody whether a mailbox exists (section 7.3)."""
-        if not arg:
-            self.push(f"501 {self._syntax('VRFY')}")
-        elif self._getaddr(arg)[0]:
-            self.push("252 Cannot VRFY user, but will accept message and attempt delivery")
-        else:
-            self.push(f"502 Could not VRFY {arg}")
-
-    def smtp_MAIL(self, arg: str | None) -> None:
-        """RFC 5321 section 4.1.1.2."""
-        if not self.seen_greeting:
-            self.push(GREET_FIRST)
-            return
-        self._debug("===> MAIL %s", arg)
-        syntax = f"501 {self._syntax('MAIL')}"
-        address, words = self._mailbox("MAIL", "FROM:", arg)
-        if not address:
-            self.push(syntax)
-            return
-        if self.mailfrom:
-            self.push("503 Error: nested MAIL command")
-            return
-        self.mail_options = words.upper().split()
-        refusal = refuse_mail_options(
-            self._getparams(self.mail_options),
-            syntax,
-            eight_bit=not self._decode_data,
-            utf8=self.enable_SMTPUTF8,
-            size_limit=self.data_size_limit,
-        )
-        if refusal:
-            self.push(refusal)
-            return
-        self.require_SMTPUTF8 = "SMTPUTF8" in self.mail_options
-        self.mailfrom = address
-        self._debug("sender: %s", address)
-        self.push(OK)
-
-    def smtp_RCPT(self, arg: str | None) -> None:
-        """RFC 5321 section 4.1.1.3. No option is known."""
-        if not self.seen_greeting:
-            self.push(GREET_FIRST)
-            return
-        self._debug("===> RCPT %s", arg)
-        if not self.mailfrom:
-            self.push("503 Error: need MAIL command")
-            return
-        syntax = f"501 {self._syntax('RCPT')}"
-        address, words = self._mailbox("RCPT", "TO:", arg)
-        if not address:
-            self.push(syntax)
-            return
-        self.rcpt_options = words.upper().split()
-        options = self._getparams(self.rcpt_options)
-        if options is None:
-            self.push(syntax)
-        elif options:
-            self.push(UNKNOWN_RCPT_OPTION)
-        else:
-            self.rcpttos.append(address)
-            self._debug("recips: %s", self.rcpttos)
-            self.push(OK)
-
-    def smtp_RSET(self, arg: str | None) -> None:
-        """RFC 5321 section 4.1.1.5."""
-        if arg:
-            self.push(f"501 {self._syntax('RSET')}")
-        else:
-            self._set_rset_state()
-            self.push(OK)
-
-    def smtp_DATA(self, arg: str | None) -> None:
-        """RFC 5321 section 4.1.1.4."""
-        if not self.seen_greeting:
-            self.push(GREET_FIRST)
-        elif not self.rcpttos:
-            self.push("503 Error: need RCPT command")
-        elif arg:
-            self.push(f"501 {self._syntax('DATA')}")
-        else:
-            self.smtp_state = self.DATA
-            self.set_terminator(b"\r\n.\r\n")
-            self.push("354 End data with <CR><LF>.<CR><LF>")
-
-    def smtp_EXPN(self, arg: str | None) -> None:
-        """RFC 5321 section 4.1.1.7."""
-        self.push("502 EXPN not implemented")
+        reply = status or OK
+        if reply[:1] == "2":
+            self._errors = 0
+        self.push(reply)

@@ -9,7 +9,25 @@ from __future__ import annotations
 import re
 from typing import AnyStr
 
+# So many pieces in a row, each of fewer characters than that, are kept as one: an object of its
+# own costs 33 bytes and more (CPython on 64 bits), so they cost about a tenth of what they hold.
+SMALL_PIECE = 512
+SMALL_PIECES = 512
+
 ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+def has_only_crlf(raw: str | bytes) -> bool:
+    """Whether CR and LF occur in `raw` only as CRLF, and NUL not at all.
+
+    RFC 5321 section 2.3.8 and, as for NUL, RFC 2045 section 2.8.
+    """
+    # Counting is done at the speed of memchr(3); a regular expression takes seconds for 32 MiB.
+    if isinstance(raw, bytes):
+        pairs = raw.count(b"\r\n")
+        return pairs == raw.count(b"\r") == raw.count(b"\n") and b"\0" not in raw
+    pairs = raw.count("\r\n")
+    return pairs == raw.count("\r") == raw.count("\n") and "\0" not in raw
 
 
 def unstuff(raw: AnyStr) -> AnyStr:

@@ -29,10 +29,14 @@ from . import _smtp_command_line as command_line
 from . import _smtp_mailman as mailman
 from . import asynchat as asynchat
 from ._smtp_command_line import Options as Options
+from ._smtp_delivery import deliver, refusal
+from ._smtp_limits import Patience
+from ._smtp_limits import check_keyword as check_limit
+from ._smtp_renamed import RenamedAttributes
 from ._smtp_session import SMTPSession
 from ._smtp_syntax import get_addr_spec as get_addr_spec
 from ._smtp_syntax import get_angle_addr as get_angle_addr
-from ._smtp_text import add_header, for_smtplib
+from ._smtp_text import add_header
 from .channels import Map
 from .dispatcher import dispatcher
 from .namespace import package
@@ -49,6 +53,8 @@ __version__ = "Python SMTP proxy version 0.3"  # sent in the greeting
 NEWLINE = "\n"
 COMMASPACE = ", "
 DATA_SIZE_DEFAULT = 33554432  # bytes, 32 MiB: classic smtpd since 3.3
+
+_DOT_LINE = b".\r\n"
 
 # Connections that wait for accept(): asyncio's default; the classic 5 drops bursts.
 _BACKLOG = 100
@@ -73,34 +79,12 @@ def _debug(text: str, *values: Any) -> None:
         print(text % values, file=DEBUGSTREAM)
 
 
-def _renamed(old: str, new: str) -> property:
-    """Return a property that leads from a name of Python 2's channel to that of today."""
-
-    def get(self: Any) -> Any:
-        warn(
-            f"Access to {old} attribute on SMTPChannel is deprecated, use {new!r} instead",
-            DeprecationWarning,
-            2,
-        )
-        return getattr(self, new)
-
-    def set(self: Any, value: Any) -> None:
-        warn(
-            f"Setting {old} attribute on SMTPChannel is deprecated, set {new!r} instead",
-            DeprecationWarning,
-            2,
-        )
-        setattr(self, new, value)
-
-    return property(get, set)
-
-
 def _check_text(decode_data: bool, enable_SMTPUTF8: bool) -> None:
     if decode_data and enable_SMTPUTF8:
         raise ValueError("decode_data and enable_SMTPUTF8 cannot be set to True at the same time")
 
 
-class SMTPChannel(SMTPSession, asynchat.async_chat):
+class SMTPChannel(RenamedAttributes, SMTPSession, asynchat.async_chat):
     """The connection with one SMTP client.
 
     `server` is an `SMTPServer`, or anything with its `process_message`; `conn` the connected
@@ -108,7 +92,13 @@ class SMTPChannel(SMTPSession, asynchat.async_chat):
     message in bytes, 0 or `None` for any length. With `decode_data`, messages are given to
     `process_message` as str, and without its options. Raises `ValueError` for `decode_data` with
     `enable_SMTPUTF8`.
+
+    The limits (`command_timeout`, `data_timeout`, `max_commands`, `max_errors`, `max_recipients`;
+    those of a dispatcher, `idle_timeout` and `write_timeout`) are off, and lone CR and LF are
+    taken in messages, as by the classic channel; `HardenedSMTPChannel` has them on.
     """
+
+    _patience: Patience | None = None
 
     def __init__(
         self,
@@ -126,7 +116,7 @@ class SMTPChannel(SMTPSession, asynchat.async_chat):
         except OSError as why:  # reset before it was accepted: ENOTCONN, on macOS EINVAL
             peer, dead = addr, why
         # What follows must not fail between entering the map and being complete.
-        fqdn = "" if dead else socket.getfqdn()
+        fqdn = "" if dead else _host_name(server)
         asynchat.async_chat.__init__(self, conn, map=map)
         self.conn = conn
         self.addr = addr
@@ -144,31 +134,79 @@ class SMTPChannel(SMTPSession, asynchat.async_chat):
             return
         self._debug("Peer: %r", peer)
         self.push(f"220 {self.fqdn} {__version__}")
+        self._begin_waiting()
 
     def push(self, msg: str) -> None:
         """Send `msg` and a line end; what the client's encoding has not got is escaped."""
         encoding = "utf-8" if self.require_SMTPUTF8 else "ascii"
         line = msg + "\r\n"
+        self._count_reply(msg)
         asynchat.async_chat.push(self, line.encode(encoding, "backslashreplace"))
+
+    # The base class says what these two do.
+
+    def found_terminator(self) -> None:
+        """Carry out the command, or deliver the message, that has arrived whole."""
+        SMTPSession.found_terminator(self)
+        self._begin_waiting()
+
+    def _deliver_delimited(self, terminator: Any) -> bool:
+        # RFC 5321 section 4.1.1.4: the CRLF of DATA begins the end of an empty message.
+        if self._data_begins:
+            head = self.ac_in_buffer[: len(_DOT_LINE)]
+            if head == _DOT_LINE:
+                self.ac_in_buffer = self.ac_in_buffer[len(_DOT_LINE) :]
+                self.found_terminator()
+                return True
+            if _DOT_LINE.startswith(head):
+                return False
+            self._data_begins = False
+        return asynchat.async_chat._deliver_delimited(self, terminator)
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def handle_timeout(self, which: str) -> None:
+        """Say 421, if the client still takes it, and close.
+
+        `which` is "command" or "data", or one of those of a dispatcher: "idle", "write",
+        "deadline".
+        """
+        self.log_info(f"{which} timeout, closing channel {self!r}", "warning")
+        if not self._is_over():
+            self.push(f"421 {self.fqdn} Error: timeout exceeded")
+        self.handle_close()
+
+    def _begin_waiting(self) -> None:
+        """The client's time for its next line, or for its message, begins now."""
+        if self._patience is None and self._waits_for()[1] is None:
+            return
+        if self._engine is None or self._is_over():
+            return
+        if self._patience is None:
+            self._patience = Patience(self, self._engine.timers)
+        self._patience.begin()
+
+    def _times_changed(self) -> None:
+        if self._engine is not None:
+            self._engine.run_on_loop(self._look_at_times)
+
+    def _look_at_times(self) -> None:
+        if self._patience is None:
+            self._begin_waiting()
+        else:
+            self._patience.rearm()
+
+    def _close(self) -> None:
+        if self._patience is not None:
+            self._patience.stop()
+            self._patience = None
+        asynchat.async_chat._close(self)
 
     def _is_over(self) -> bool:
         return self._over or self._closed
 
     def _debug(self, text: str, *values: Any) -> None:
         _debug(text, *values)
-
-    # Programs subclass this class under its own name, so that `self.__rcpttos` finds these.
-    _SMTPChannel__server = _renamed("__server", "smtp_server")
-    _SMTPChannel__line = _renamed("__line", "received_lines")
-    _SMTPChannel__state = _renamed("__state", "smtp_state")
-    _SMTPChannel__greeting = _renamed("__greeting", "seen_greeting")
-    _SMTPChannel__mailfrom = _renamed("__mailfrom", "mailfrom")
-    _SMTPChannel__rcpttos = _renamed("__rcpttos", "rcpttos")
-    _SMTPChannel__data = _renamed("__data", "received_data")
-    _SMTPChannel__fqdn = _renamed("__fqdn", "fqdn")
-    _SMTPChannel__peer = _renamed("__peer", "peer")
-    _SMTPChannel__conn = _renamed("__conn", "conn")
-    _SMTPChannel__addr = _renamed("__addr", "addr")
 
 
 class SMTPServer(dispatcher):
@@ -180,6 +218,8 @@ class SMTPServer(dispatcher):
     """
 
     channel_class: Any = SMTPChannel
+
+    _fqdn: str | None = None
 
     def __init__(
         self,
@@ -218,8 +258,11 @@ class SMTPServer(dispatcher):
 
     def handle_accepted(self, conn: Any, addr: Any) -> None:
         """Start a channel on the connection."""
+        self._start_channel(conn, addr)
+
+    def _start_channel(self, conn: Any, addr: Any) -> Any:
         _debug("Incoming connection from %r", addr)
-        self.channel_class(
+        return self.channel_class(
             self,
             conn,
             addr,
@@ -239,6 +282,51 @@ class SMTPServer(dispatcher):
         `rcpt_options`, lists of the options as the client wrote them, in upper case.
         """
         raise NotImplementedError
+
+
+class HardenedSMTPChannel(SMTPChannel):
+    """An `SMTPChannel` for clients that nobody knows: every limit is on, CRLF alone ends a line."""
+
+    strict_line_ends = True
+    # Each has its reasons where it is defined; the numbers are what they are said to be.
+    idle_timeout = 300  # RFC 5321 section 4.5.3.2.7 asks for 5 minutes at least
+    command_timeout = 300  # the same
+    write_timeout = 300  # Postfix's smtpd_timeout, for reading and writing
+    data_timeout = 3600  # 32 MiB (DATA_SIZE_DEFAULT) at 75 kbit/s
+    max_commands = 10_000  # ten for each of 1,000 messages, Exim's smtp_accept_max_per_connection
+    max_errors = 20  # Postfix's smtpd_hard_error_limit
+    max_recipients = 1000  # Postfix's smtpd_recipient_limit
+
+
+class HardenedSMTPServer(SMTPServer):
+    """An `SMTPServer` whose channels are `HardenedSMTPChannel`s.
+
+    Each limit can be given as a keyword, for all channels: `max_recipients=100`, `None` for no
+    limit; so can `strict_line_ends`. Raises `TypeError` or `ValueError` for what can't be one.
+    """
+
+    channel_class: Any = HardenedSMTPChannel
+
+    def __init__(
+        self,
+        localaddr: Any,
+        remoteaddr: Any = None,
+        data_size_limit: int | None = DATA_SIZE_DEFAULT,
+        map: Map | None = None,
+        enable_SMTPUTF8: bool = False,
+        decode_data: bool = False,
+        **limits: Any,
+    ) -> None:
+        for name, value in limits.items():
+            check_limit(name, value)
+        self._limits = limits
+        super().__init__(localaddr, remoteaddr, data_size_limit, map, enable_SMTPUTF8, decode_data)
+
+    def handle_accepted(self, conn: Any, addr: Any) -> None:
+        """Start a channel on the connection, with the server's limits."""
+        channel = self._start_channel(conn, addr)
+        for name, value in self._limits.items():
+            setattr(channel, name, value)
 
 
 class DebuggingServer(SMTPServer):
@@ -270,10 +358,12 @@ class DebuggingServer(SMTPServer):
 class PureProxy(SMTPServer):
     """Passes on the messages it receives to the server at `remoteaddr`, while its client waits.
 
-    The client is told "250 OK" whatever the server says, as by the classic class; override
-    `process_message` to do better with what `_deliver` returns. Raises `ValueError` for
-    `enable_SMTPUTF8`.
+    The client is told "250 OK" whatever the server says, as by the classic class, unless
+    `report_refusals` is true. Raises `ValueError` for `enable_SMTPUTF8`.
     """
+
+    report_refusals = False
+    """Whether a client is told that the server has refused a recipient, or the message."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if kwargs.get("enable_SMTPUTF8"):
@@ -285,32 +375,17 @@ class PureProxy(SMTPServer):
 
     def process_message(
         self, peer: Any, mailfrom: str, rcpttos: list[str], data: Any, **kwargs: Any
-    ) -> None:
+    ) -> str | None:
         """Pass on the message, with the address of the client in a header X-Peer."""
         header = f"X-Peer: {_host(peer)}"
         data = add_header(data, header.encode() if isinstance(data, bytes) else header)
         refused = self._deliver(mailfrom, rcpttos, data)
         _debug("we got some refusals: %s", refused)
+        return refusal(refused, rcpttos) if self.report_refusals and refused else None
 
     def _deliver(self, mailfrom: str, rcpttos: list[str], data: str | bytes) -> dict[str, Any]:
         """Send a message to `remoteaddr`; return the recipients it refused, with its replies."""
-        import smtplib
-
-        try:
-            remote = smtplib.SMTP()
-            remote.connect(self._remoteaddr[0], self._remoteaddr[1])
-            try:
-                return remote.sendmail(mailfrom, rcpttos, for_smtplib(data))
-            finally:
-                remote.quit()
-        except smtplib.SMTPRecipientsRefused as error:
-            _debug("got SMTPRecipientsRefused")
-            return error.recipients
-        except (OSError, smtplib.SMTPException) as error:
-            _debug("got %s", error.__class__)
-            # A connection that was lost has no reply to hand on.
-            reply = getattr(error, "smtp_code", -1), getattr(error, "smtp_error", "ignore")
-            return dict.fromkeys(rcpttos, reply)
+        return deliver(self._remoteaddr, mailfrom, rcpttos, data, _debug)
 
 
 class MailmanProxy(PureProxy):
@@ -324,7 +399,7 @@ class MailmanProxy(PureProxy):
 
     def process_message(
         self, peer: Any, mailfrom: str, rcpttos: list[str], data: Any, **kwargs: Any
-    ) -> None:
+    ) -> str | None:
         """Hand the message to the lists among the recipients and pass it on to the others.
 
         Raises `ImportError` without Mailman 2. `rcpttos` keeps the other recipients.
@@ -332,11 +407,24 @@ class MailmanProxy(PureProxy):
         utils, message, mail_list = mailman.modules()
         lists, rcpttos[:] = mailman.split_recipients(utils, rcpttos)
         _debug("forwarding recips: %s", " ".join(rcpttos))
+        reply = None
         if rcpttos:
             refused = self._deliver(mailfrom, rcpttos, data)
             _debug("we got refusals: %s", refused)
+            if self.report_refusals and refused:
+                reply = refusal(refused, rcpttos if not lists else [*rcpttos, lists[0].recipient])
         text = data.decode("utf-8", "surrogateescape") if isinstance(data, bytes) else data
         mailman.enqueue(message, mail_list, mailfrom, text, lists, _debug)
+        return reply
+
+
+def _host_name(server: Any) -> str:
+    """Return the name of this host; a server looks it up once, for that may ask the DNS."""
+    if not isinstance(server, SMTPServer):
+        return socket.getfqdn()
+    if server._fqdn is None:
+        server._fqdn = socket.getfqdn()
+    return server._fqdn
 
 
 def _host(peer: Any) -> str:

@@ -82,22 +82,22 @@ STATE = """
 
 @dataclass
 class Talk:
-    """One conversation with a channel of the module `module`."""
+    """One conversation with a channel of the module `module`, or of the class given."""
 
     module: ModuleType = smtpd
     options: dict[str, Any] = field(default_factory=dict)
     status: Any = None
+    map: dict[int, Any] = field(default_factory=dict)
+    channel_class: Any = None
 
     def __post_init__(self) -> None:
         self.mailbox = Mailbox(self.status)
         self.socket = FakeSocket()
-        self.map: dict[int, Any] = {}
         if getattr(self.module, "__name__", "") in CLASSIC:
             # The classic limits are one dictionary for all connections.
             self.module.SMTPChannel.command_size_limits.clear()
-        self.channel = self.module.SMTPChannel(
-            self.mailbox, self.socket, ("addr", 1), map=self.map, **self.options
-        )
+        make = self.channel_class or self.module.SMTPChannel
+        self.channel = make(self.mailbox, self.socket, ("addr", 1), map=self.map, **self.options)
         self.greeting = self.socket.take()
 
     def send(self, *pieces: bytes) -> bytes:

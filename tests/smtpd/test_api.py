@@ -103,7 +103,7 @@ def test_modules_of_the_classic_names() -> None:
     assert smtpd.asyncore is asynccore
     assert smtpd.asynchat is asynchat
     assert smtpd.socket is socket
-    assert smtpd.SMTPChannel.__mro__[2] is asynchat.async_chat
+    assert asynchat.async_chat in smtpd.SMTPChannel.__bases__
     assert issubclass(smtpd.SMTPServer, asynccore.dispatcher)
 
 

@@ -1,8 +1,8 @@
 """The same input for the classic channel and for ours: the same replies, messages and state.
 
 Where the classic channel raises (and so closes the connection without a word), ours answers with
-an SMTP error and goes on; where it stays in the DATA state for ever, or carries out what follows
-QUIT, there is nothing to compare any more.
+an SMTP error and goes on; where it stays in the DATA state for ever, as after a dot that follows
+DATA at once, or carries out what follows QUIT, there is nothing to compare any more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import itertools
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from asynccore import smtpd
@@ -61,6 +61,7 @@ bodies = st.lists(
     ),
     max_size=8,
 ).map(lambda lines: "".join(f"{line}\r\n" for line in lines) + "\r\n.")
+bodies = bodies.filter(lambda body: not body.startswith(".\r\n"))
 mails = st.builds(
     lambda greeting, address, words, body: [
         greeting,
@@ -138,6 +139,7 @@ def test_mail_and_rcpt(address: str, words: str, extended: bool) -> None:
 )
 def test_pieces(data: bytes, prefix: bytes, cuts: list[int]) -> None:
     assert original is not None
+    assume(not (prefix and data.startswith(b".\r\n")))
     whole = prefix + data + b"\r\n.\r\nNOOP\r\n"
     bounds = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
     pieces = [whole[a:b] for a, b in itertools.pairwise(bounds) if a < b]

@@ -1,0 +1,184 @@
+"""What an SMTP session grants its peer: so many commands, errors and recipients, so much time.
+
+Facts. A peer that sends a byte a minute is never idle. One that sends commands and reads no
+replies makes the server keep the replies. Most peers meet no limit, ever.
+
+Consequence. A line has to be *complete* in time, and so has a message; single bytes put nothing
+off. The session notes when it began to wait, and one timer looks later. Counting the commands
+bounds the replies.
+
+Trade-off. All limits are off unless somebody sets them: an unchanged program sees no difference.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import RERAISED
+from .timeouts import check as check_seconds
+from .timers import Timer, Timers
+
+TIMES = ("command_timeout", "data_timeout")
+COUNTS = ("max_commands", "max_errors", "max_recipients")
+NAMES = (*TIMES, *COUNTS)
+
+TOO_MANY_COMMANDS = "Error: too many commands"
+TOO_MANY_ERRORS = "Error: too many errors"
+
+
+def check(name: str, value: object) -> None:
+    """Raise `TypeError` or `ValueError` for what can't be the limit `name`."""
+    if name in TIMES:
+        check_seconds(name, value)  # type: ignore[arg-type]
+    elif value is not None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} is None or a number, not {value!r}")
+        if value < 1:
+            raise ValueError(f"{name} is None or at least 1, not {value!r}")
+
+
+def check_keyword(name: str, value: Any) -> None:
+    """Raise `TypeError` or `ValueError` for what can't be set on every channel of a server."""
+    if name in NAMES:
+        check(name, value)
+    elif name in ("idle_timeout", "write_timeout"):
+        check_seconds(name, value)
+    elif name != "strict_line_ends":
+        raise TypeError(f"there is no limit {name!r}: the limits are {', '.join(NAMES)}")
+
+
+class Limit:
+    """A limit that is checked where it is assigned: on a class, on an instance, at run time."""
+
+    def __init__(self, default: float | None = None) -> None:
+        self.default = default
+        self.name = self._place = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        check(name, self.default)
+        self.name = name
+        self._place = f"_{name}"
+
+    def __get__(self, session: Any, owner: type | None = None) -> Any:
+        return self.default if session is None else getattr(session, self._place, self.default)
+
+    def __set__(self, session: Any, value: float | None) -> None:
+        check(self.name, value)
+        setattr(session, self._place, value)
+        if self.name in TIMES:
+            session._times_changed()
+
+
+class Limited:
+    """The limits of an SMTP session, each `None` for none, and what was used of them."""
+
+    if TYPE_CHECKING:
+        command_timeout: float | None
+        data_timeout: float | None
+        max_commands: int | None
+        max_errors: int | None
+        max_recipients: int | None
+    else:
+        command_timeout = Limit()
+        """Seconds from a reply until the next command line is complete.
+
+        RFC 5321 section 4.5.3.2.7 asks for at least 300."""
+        data_timeout = Limit()
+        """Seconds from the reply to DATA until the message is complete."""
+        max_commands = Limit()
+        """Commands of one connection, of whatever kind."""
+        max_errors = Limit()
+        """Replies 5xx of one connection since a message was last accepted."""
+        max_recipients = Limit()
+        """Recipients of one message. RFC 5321 section 4.5.3.1.8 asks for at least 100."""
+
+    _commands = 0
+    _errors = 0
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # `max_errors = 20` in a class body becomes what it is here.
+        for name in NAMES:
+            value = cls.__dict__.get(name, ...)
+            if value is not ... and not isinstance(value, Limit):
+                limit = Limit(value)
+                limit.__set_name__(cls, name)
+                setattr(cls, name, limit)
+
+    def _begin_counting(self) -> None:
+        self._commands = self._errors = 0
+
+    def _count_command(self) -> bool:
+        """Count a command; return whether it is one too many."""
+        self._commands += 1
+        return self.max_commands is not None and self._commands > self.max_commands
+
+    def _count_reply(self, reply: str) -> None:
+        if reply[:1] == "5":
+            self._errors += 1
+
+    def _too_many_errors(self) -> bool:
+        return self.max_errors is not None and self._errors >= self.max_errors
+
+    def _times_changed(self) -> None:
+        """A timeout was assigned (the transport has the clock)."""
+
+
+class Patience:
+    """Since when a channel waits for its peer, and the timer that looks whether it was too long.
+
+    `channel` has `_waits_for()`, which returns the name of what it waits for and the seconds that
+    this may take or `None`; `handle_timeout(name)` is called when they have passed.
+    """
+
+    __slots__ = ("_timer", "_timers", "channel", "since")
+
+    def __init__(self, channel: Any, timers: Timers) -> None:
+        self.channel = channel
+        self._timers = timers
+        self._timer: Timer | None = None
+        self.since = timers.clock()
+
+    def begin(self) -> None:
+        """Count from now."""
+        self.since = self._timers.clock()
+        self.rearm()
+
+    def rearm(self) -> None:
+        """Look when the time could be up, if that is sooner than planned."""
+        _, seconds = self.channel._waits_for()
+        if seconds is None:
+            return
+        when = self.since + seconds
+        if self._timer is None:
+            self._timer = self._timers.call_at(when, self._look)
+        elif when < self._timer.when:
+            self._timer.cancel()
+            self._timer = self._timers.call_at(when, self._look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        channel = self.channel
+        if channel._map.get(channel._fileno) is not channel:
+            return  # somebody has taken it out: it is not ours to close
+        name, seconds = channel._waits_for()
+        if seconds is None:
+            return
+        if self.since + seconds > self._timers.clock():
+            self.rearm()
+            return
+        self.since = self._timers.clock()  # counts anew if the channel stays
+        try:
+            channel.handle_timeout(name)
+        except RERAISED:
+            raise
+        except BaseException:
+            channel.handle_error()
+        if channel._patience is self:
+            self.rearm()
