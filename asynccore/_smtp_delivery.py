@@ -7,6 +7,8 @@ from typing import Any
 
 from ._smtp_text import for_smtplib
 
+REPLY_SIZE = 510  # bytes, less CRLF: RFC 5321 section 4.5.3.1.5
+
 # Recipient -> code and text of the reply that refused it. The code is -1 if there was no reply.
 Refused = dict[str, tuple[int, Any]]
 
@@ -48,9 +50,10 @@ def refusal(refused: Refused, rcpttos: list[str]) -> str:
     code, text = min(refused.values(), key=lambda reply: (reply[0] // 100 == 5, reply[0]))
     if not 400 <= code <= 599:  # no reply, or one that is no refusal
         code, text = 451, "the next server can't be reached"
+    said = f"{code} {_one_line(text)}"
     if len(refused) < len(rcpttos):
-        return f"554 Error: refused for {' '.join(refused)} only: {code} {_one_line(text)}"
-    return f"{code} {_one_line(text)}"
+        said = f"554 Error: not delivered to {' '.join(refused)}: {said}"
+    return said[:REPLY_SIZE]
 
 
 def _one_line(text: Any) -> str:

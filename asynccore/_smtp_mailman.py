@@ -9,39 +9,43 @@ It is served as the classic class served it, and its absence is explained.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from io import StringIO
 from typing import Any, NamedTuple
 
-# The suffix of a list's address -> where `Message.Enqueue` is to take the message.
-QUEUES = {
-    "": "tolist",
-    "admin": "toadmin",
-    "owner": "toowner",
-    "request": "torequest",
-    "join": "torequest",
-    "leave": "torequest",
+# What may follow a list's name in an address -> the flag of Mailman's `Message.Enqueue` for it,
+# and the subject by which Mailman's command parser knows what is wanted.
+SERVICES = {
+    None: ("tolist", None),
+    "": ("tolist", None),
+    "admin": ("toadmin", None),
+    "owner": ("toowner", None),
+    "request": ("torequest", None),
+    "join": ("torequest", "subscribe"),
+    "leave": ("torequest", "unsubscribe"),
 }
-
-# What the suffix asks for is written into the subject, where Mailman's command parser finds it.
-SUBJECTS = {"join": "subscribe", "leave": "unsubscribe"}
+ADDRESS = re.compile(r"(?P<list>[^-@]*)(?:-(?P<service>[^-@]*))?(?:@|$)")
 
 
-class ListAddress(NamedTuple):
-    """A recipient that is one of a mailing list's addresses."""
+class Posting(NamedTuple):
+    """What is to be handed to Mailman because of one recipient."""
 
     recipient: str
-    listname: str
-    command: str
+    list_name: str
+    flag: str
+    subject: str | None
 
 
-def list_address(recipient: str) -> ListAddress | None:
-    """Return the list and command that `recipient` names (list or list-command), if it may."""
-    local = recipient.lower().partition("@")[0]
-    listname, _, command = local.partition("-")
-    return ListAddress(recipient, listname, command) if command in QUEUES else None
+def posting_for(recipient: str) -> Posting | None:
+    """Return what "list@host" or "list-service@host" asks for; None for any other address."""
+    address = ADDRESS.match(recipient.lower())
+    if address is None or address["service"] not in SERVICES:
+        return None
+    return Posting(recipient, address["list"], *SERVICES[address["service"]])
 
 
 def modules() -> tuple[Any, Any, Any]:
@@ -60,17 +64,17 @@ def modules() -> tuple[Any, Any, Any]:
     return utils, message, mail_list
 
 
-def split_recipients(utils: Any, recipients: list[str]) -> tuple[list[ListAddress], list[str]]:
-    """Return the addresses of existing lists among `recipients`, and the rest."""
-    lists: list[ListAddress] = []
-    rest: list[str] = []
+def split_recipients(utils: Any, recipients: list[str]) -> tuple[list[Posting], list[str]]:
+    """Return what existing lists are to get because of `recipients`, and the recipients left."""
+    postings: list[Posting] = []
+    others: list[str] = []
     for recipient in recipients:
-        found = list_address(recipient)
-        if found and utils.list_exists(found.listname):
-            lists.append(found)
+        posting = posting_for(recipient)
+        if posting is not None and utils.list_exists(posting.list_name):
+            postings.append(posting)
         else:
-            rest.append(recipient)
-    return lists, rest
+            others.append(recipient)
+    return postings, others
 
 
 def enqueue(
@@ -78,20 +82,22 @@ def enqueue(
     mail_list_module: Any,
     mailfrom: str,
     data: str,
-    lists: list[ListAddress],
+    postings: list[Posting],
     debug: Callable[..., None],
 ) -> None:
-    """Give the message `data` to each of the lists."""
+    """Put the message `data` into Mailman's queues.
+
+    It gets the headers From and Date if it has none: Mailman 2 fails without them.
+    """
     message = message_module.Message(StringIO(data))
-    # Mailman needs both; most messages have them.
-    for header, value in (("From", mailfrom), ("Date", time.ctime(time.time()))):
-        if not message.get(header.lower()):
-            message[header] = value
-    opened: dict[str, Any] = {}
-    for recipient, listname, command in lists:
-        debug("sending message to %s", recipient)
-        if listname not in opened:
-            opened[listname] = mail_list_module.MailList(listname, lock=0)
-        if command in SUBJECTS:
-            message["Subject"] = SUBJECTS[command]
-        message.Enqueue(opened[listname], **{QUEUES[command]: 1})
+    defaults = {"From": mailfrom, "Date": time.ctime(time.time())}
+    lacking = [name for name in defaults if not message.get(name.lower())]
+    for name in lacking:
+        message[name] = defaults[name]
+    opened = cache(lambda name: mail_list_module.MailList(name, lock=0))
+    for posting in postings:
+        debug("sending message to %s", posting.recipient)
+        mail_list = opened(posting.list_name)
+        if posting.subject:
+            message["Subject"] = posting.subject
+        message.Enqueue(mail_list, **{posting.flag: 1})

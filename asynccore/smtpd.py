@@ -29,10 +29,11 @@ from . import _smtp_command_line as command_line
 from . import _smtp_mailman as mailman
 from . import asynchat as asynchat
 from ._smtp_command_line import Options as Options
-from ._smtp_delivery import deliver, refusal
-from ._smtp_limits import Patience
-from ._smtp_limits import check_keyword as check_limit
-from ._smtp_renamed import RenamedAttributes
+from ._smtp_delivery import deliver as _deliver
+from ._smtp_delivery import refusal as _refusal
+from ._smtp_limits import Patience as _Patience
+from ._smtp_limits import check_keyword as _check_limit
+from ._smtp_renamed import RenamedAttributes as _RenamedAttributes
 from ._smtp_session import SMTPSession
 from ._smtp_syntax import get_addr_spec as get_addr_spec
 from ._smtp_syntax import get_angle_addr as get_angle_addr
@@ -84,7 +85,7 @@ def _check_text(decode_data: bool, enable_SMTPUTF8: bool) -> None:
         raise ValueError("decode_data and enable_SMTPUTF8 cannot be set to True at the same time")
 
 
-class SMTPChannel(RenamedAttributes, SMTPSession, asynchat.async_chat):
+class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
     """The connection with one SMTP client.
 
     `server` is an `SMTPServer`, or anything with its `process_message`; `conn` the connected
@@ -98,7 +99,7 @@ class SMTPChannel(RenamedAttributes, SMTPSession, asynchat.async_chat):
     taken in messages, as by the classic channel; `HardenedSMTPChannel` has them on.
     """
 
-    _patience: Patience | None = None
+    _patience: _Patience | None = None
 
     def __init__(
         self,
@@ -183,7 +184,7 @@ class SMTPChannel(RenamedAttributes, SMTPSession, asynchat.async_chat):
         if self._engine is None or self._is_over():
             return
         if self._patience is None:
-            self._patience = Patience(self, self._engine.timers)
+            self._patience = _Patience(self, self._engine.timers)
         self._patience.begin()
 
     def _times_changed(self) -> None:
@@ -318,7 +319,7 @@ class HardenedSMTPServer(SMTPServer):
         **limits: Any,
     ) -> None:
         for name, value in limits.items():
-            check_limit(name, value)
+            _check_limit(name, value)
         self._limits = limits
         super().__init__(localaddr, remoteaddr, data_size_limit, map, enable_SMTPUTF8, decode_data)
 
@@ -381,11 +382,11 @@ class PureProxy(SMTPServer):
         data = add_header(data, header.encode() if isinstance(data, bytes) else header)
         refused = self._deliver(mailfrom, rcpttos, data)
         _debug("we got some refusals: %s", refused)
-        return refusal(refused, rcpttos) if self.report_refusals and refused else None
+        return _refusal(refused, rcpttos) if self.report_refusals and refused else None
 
     def _deliver(self, mailfrom: str, rcpttos: list[str], data: str | bytes) -> dict[str, Any]:
         """Send a message to `remoteaddr`; return the recipients it refused, with its replies."""
-        return deliver(self._remoteaddr, mailfrom, rcpttos, data, _debug)
+        return _deliver(self._remoteaddr, mailfrom, rcpttos, data, _debug)
 
 
 class MailmanProxy(PureProxy):
@@ -405,16 +406,17 @@ class MailmanProxy(PureProxy):
         Raises `ImportError` without Mailman 2. `rcpttos` keeps the other recipients.
         """
         utils, message, mail_list = mailman.modules()
-        lists, rcpttos[:] = mailman.split_recipients(utils, rcpttos)
+        everybody = list(rcpttos)
+        postings, rcpttos[:] = mailman.split_recipients(utils, rcpttos)
         _debug("forwarding recips: %s", " ".join(rcpttos))
         reply = None
         if rcpttos:
             refused = self._deliver(mailfrom, rcpttos, data)
             _debug("we got refusals: %s", refused)
             if self.report_refusals and refused:
-                reply = refusal(refused, rcpttos if not lists else [*rcpttos, lists[0].recipient])
+                reply = _refusal(refused, everybody)
         text = data.decode("utf-8", "surrogateescape") if isinstance(data, bytes) else data
-        mailman.enqueue(message, mail_list, mailfrom, text, lists, _debug)
+        mailman.enqueue(message, mail_list, mailfrom, text, postings, _debug)
         return reply
 
 

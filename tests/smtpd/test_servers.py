@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from asynccore import smtpd
-from tests.smtpd.dialogue import Mailbox, Talk, classic, debug_output
+from asynccore._smtp_mailman import posting_for
+from tests.smtpd.dialogue import FakeSocket, Mailbox, Talk, classic, debug_output
 
 LOCAL = ("127.0.0.1", 0)
 REMOTE = ("mail.example", 25)
@@ -83,6 +84,25 @@ def test_text_and_smtputf8_exclude_each_other(new_map: dict[int, Any]) -> None:
     with pytest.raises(ValueError, match="decode_data and enable_SMTPUTF8 cannot be set to True"):
         smtpd.SMTPServer(LOCAL, None, 0, new_map, True, True)
     assert new_map == {}
+
+
+def test_the_name_of_the_host_is_looked_up_once(
+    new_map: dict[int, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def getfqdn() -> str:
+        asked.append("")
+        return f"mail{len(asked)}.example"
+
+    monkeypatch.setattr(smtpd.socket, "getfqdn", getfqdn)
+    first, second = (smtpd.SMTPServer(LOCAL, None, map=new_map) for _ in range(2))
+    names = []
+    for server in first, first, second, Mailbox():
+        channel = smtpd.SMTPChannel(server, FakeSocket(), PEER, map={})
+        names.append(channel.fqdn)
+        channel.close()
+    assert names == ["mail1.example", "mail1.example", "mail2.example", "mail3.example"]
 
 
 def test_a_server_without_process_message(new_map: dict[int, Any]) -> None:
@@ -249,6 +269,36 @@ def test_refusals(
     assert stream.getvalue() == said
 
 
+# What the client is told, if it is to be told.
+
+NOT_THERE = (-1, "ignore")
+
+
+@pytest.mark.parametrize(
+    ("refused", "reply"),
+    [
+        ({}, None),
+        ({"c@d": (550, b"5.1.1 no\nsuch user"), "e@f": (550, b"no")}, "550 5.1.1 no such user"),
+        # Some time later one of them may be served.
+        ({"c@d": (550, b"no"), "e@f": (450, b"later")}, "450 later"),
+        ({"c@d": NOT_THERE, "e@f": NOT_THERE}, "451 the next server can't be reached"),
+        ({"c@d": (221, "odd"), "e@f": (550, "no")}, "451 the next server can't be reached"),
+        ({"e@f": (550, b"n\xff")}, "554 Error: not delivered to e@f: 550 n\\xff"),
+        # The other one has it already: no reason to send it again.
+        ({"e@f": (450, b"later")}, "554 Error: not delivered to e@f: 450 later"),
+        ({"e@f": (550, b"x" * 1000)}, ("554 Error: not delivered to e@f: 550 " + "x" * 600)[:510]),
+    ],
+)
+def test_refusals_that_are_reported(
+    proxy: Callable[..., Any], refused: dict[str, Any], reply: str | None
+) -> None:
+    server = proxy(Remote(refused=refused))
+    assert server.report_refusals is False
+    assert server.process_message(PEER, "a@b", ["c@d", "e@f"], "x") is None
+    server.report_refusals = True
+    assert server.process_message(PEER, "a@b", ["c@d", "e@f"], "x") == reply
+
+
 def test_an_error_of_the_program_itself(proxy: Callable[..., Any]) -> None:
     with pytest.raises(KeyError):
         proxy(Remote(KeyError("x")))._deliver("a@b", ["c@d"], "x")
@@ -381,6 +431,36 @@ def test_messages_for_lists_only(mailman_proxy: smtpd.MailmanProxy, mailman: lis
     mailman_proxy.process_message(PEER, "a@b", ["dev@x"], data, mail_options=[])
     assert Message.queued == [("dev", None, {"tolist": 1})]
     assert Message.last.headers == {"from": "x@y", "date": "today"}
+
+
+def test_refusals_beside_a_list(
+    mailman_proxy: smtpd.MailmanProxy, mailman: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtplib, "SMTP", Remote(refused={"c@d": (550, b"no")}))
+    mailman_proxy.report_refusals = True
+    reply = mailman_proxy.process_message(PEER, "a@b", ["dev@x", "c@d"], "X: y\n\ntext")
+    assert reply == "554 Error: not delivered to c@d: 550 no"
+    assert Message.queued == [("dev", None, {"tolist": 1})]
+    reply = mailman_proxy.process_message(PEER, "a@b", ["c@d"], "X: y\n\ntext")
+    assert reply == "550 no"
+
+
+@pytest.mark.parametrize(
+    ("recipient", "posting"),
+    [
+        ("Dev", ("Dev", "dev", "tolist", None)),
+        ("dev-@x", ("dev-@x", "dev", "tolist", None)),
+        ("dev@x-y@z", ("dev@x-y@z", "dev", "tolist", None)),
+        ("DEV-JOIN@x", ("DEV-JOIN@x", "dev", "torequest", "subscribe")),
+        ("dev-a-b@x", None),
+        ("dev-join-b@x", None),
+        ("dev--@x", None),
+        ("dev-nonsense@x", None),
+        ("", ("", "", "tolist", None)),
+    ],
+)
+def test_addresses_of_lists(recipient: str, posting: Any) -> None:
+    assert posting_for(recipient) == posting
 
 
 def test_headers_that_mailman_needs(mailman_proxy: smtpd.MailmanProxy, mailman: list[Any]) -> None:
