@@ -32,7 +32,6 @@ from ._smtp_command_line import Options as Options
 from ._smtp_delivery import deliver as _deliver
 from ._smtp_delivery import refusal as _refusal
 from ._smtp_limits import Patience as _Patience
-from ._smtp_limits import check_keyword as _check_limit
 from ._smtp_renamed import RenamedAttributes as _RenamedAttributes
 from ._smtp_session import SMTPSession
 from ._smtp_syntax import get_addr_spec as get_addr_spec
@@ -96,7 +95,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
 
     The limits (`command_timeout`, `data_timeout`, `max_commands`, `max_errors`, `max_recipients`;
     those of a dispatcher, `idle_timeout` and `write_timeout`) are off, and lone CR and LF are
-    taken in messages, as by the classic channel; `HardenedSMTPChannel` has them on.
+    taken in messages, as by the classic channel; `hardened_smtpd` has them on.
     """
 
     _patience: _Patience | None = None
@@ -283,51 +282,6 @@ class SMTPServer(dispatcher):
         `rcpt_options`, lists of the options as the client wrote them, in upper case.
         """
         raise NotImplementedError
-
-
-class HardenedSMTPChannel(SMTPChannel):
-    """An `SMTPChannel` for clients that nobody knows: every limit is on, CRLF alone ends a line."""
-
-    strict_line_ends = True
-    # Each has its reasons where it is defined; the numbers are what they are said to be.
-    idle_timeout = 300  # RFC 5321 section 4.5.3.2.7 asks for 5 minutes at least
-    command_timeout = 300  # the same
-    write_timeout = 300  # Postfix's smtpd_timeout, for reading and writing
-    data_timeout = 3600  # 32 MiB (DATA_SIZE_DEFAULT) at 75 kbit/s
-    max_commands = 10_000  # ten for each of 1,000 messages, Exim's smtp_accept_max_per_connection
-    max_errors = 20  # Postfix's smtpd_hard_error_limit
-    max_recipients = 1000  # Postfix's smtpd_recipient_limit
-
-
-class HardenedSMTPServer(SMTPServer):
-    """An `SMTPServer` whose channels are `HardenedSMTPChannel`s.
-
-    Each limit can be given as a keyword, for all channels: `max_recipients=100`, `None` for no
-    limit; so can `strict_line_ends`. Raises `TypeError` or `ValueError` for what can't be one.
-    """
-
-    channel_class: Any = HardenedSMTPChannel
-
-    def __init__(
-        self,
-        localaddr: Any,
-        remoteaddr: Any = None,
-        data_size_limit: int | None = DATA_SIZE_DEFAULT,
-        map: Map | None = None,
-        enable_SMTPUTF8: bool = False,
-        decode_data: bool = False,
-        **limits: Any,
-    ) -> None:
-        for name, value in limits.items():
-            _check_limit(name, value)
-        self._limits = limits
-        super().__init__(localaddr, remoteaddr, data_size_limit, map, enable_SMTPUTF8, decode_data)
-
-    def handle_accepted(self, conn: Any, addr: Any) -> None:
-        """Start a channel on the connection, with the server's limits."""
-        channel = self._start_channel(conn, addr)
-        for name, value in self._limits.items():
-            setattr(channel, name, value)
 
 
 class DebuggingServer(SMTPServer):

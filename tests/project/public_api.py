@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import asynccore
 import compat
 from asynccore import asynchat, smtpd
+from asynccore.hardened_smtpd import HardenedSMTPChannel, HardenedSMTPServer
 
 if TYPE_CHECKING:
     from typing_extensions import assert_type
@@ -69,7 +70,20 @@ class Sink(smtpd.SMTPServer):
         return None
 
 
+class OneByOne(HardenedSMTPChannel):
+    max_recipients = 1
+    command_timeout = 60.0
+    data_timeout = None
+    strict_line_ends = False
+
+
+class Relay(smtpd.PureProxy):
+    channel_class = OneByOne
+    report_refusals = True
+
+
 def program() -> None:
+    assert_type(HardenedSMTPServer(("127.0.0.1", 0), max_errors=5), HardenedSMTPServer)
     compat.install(engine="epoll")
     EchoServer("127.0.0.1", 0)
     Sink(("127.0.0.1", 0), None)

@@ -11,10 +11,10 @@ import pytest
 import asynccore
 import asynccore.testing
 import compat
-from asynccore import asynchat, smtpd
+from asynccore import asynchat, hardened_smtpd, smtpd
 from tests.project.checkout import ROOT
 
-MODULES = [asynccore, asynchat, smtpd, asynccore.testing, compat]
+MODULES = [asynccore, asynchat, smtpd, hardened_smtpd, asynccore.testing, compat]
 
 
 def mentioned() -> set[str]:

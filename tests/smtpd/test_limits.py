@@ -13,6 +13,7 @@ import pytest
 import asynccore
 from asynccore import smtpd, testing
 from asynccore._smtp_limits import NAMES
+from asynccore.hardened_smtpd import HardenedSMTPChannel, HardenedSMTPServer
 from tests.smtpd.dialogue import FQDN, PEER, TO_DATA, FakeSocket, Mailbox, Talk, bytewise
 
 GONE = f"421 {FQDN} Error: "
@@ -39,7 +40,7 @@ def test_nothing_is_limited_by_default() -> None:
 
 
 def test_everything_is_limited_in_the_hardened_class() -> None:
-    channel = smtpd.HardenedSMTPChannel
+    channel = HardenedSMTPChannel
     assert all(getattr(channel, name) for name in (*NAMES, "idle_timeout", "write_timeout"))
     assert (channel.command_timeout or 0) >= 300  # RFC 5321 section 4.5.3.2.7
     assert (channel.max_recipients or 0) >= 100  # RFC 5321 section 4.5.3.1.8
@@ -118,7 +119,7 @@ def test_values_are_checked_everywhere(name: str, new_map: dict[int, Any]) -> No
         with pytest.raises(error, match=name):
             type("Channel", (smtpd.SMTPChannel,), {name: wrong})
         with pytest.raises(error, match=name):
-            smtpd.HardenedSMTPServer(("127.0.0.1", 0), map=new_map, **{name: wrong})
+            HardenedSMTPServer(("127.0.0.1", 0), map=new_map, **{name: wrong})
     for right in (5, None):
         setattr(talk.channel, name, right)
         assert getattr(talk.channel, name) == right
@@ -136,19 +137,19 @@ def test_a_limit_assigned_to_the_class_afterwards() -> None:
 
 
 def test_a_server_for_all_its_channels(new_map: dict[int, Any]) -> None:
-    server = smtpd.HardenedSMTPServer(
+    server = HardenedSMTPServer(
         ("127.0.0.1", 0), map=new_map, max_recipients=2, strict_line_ends=False, idle_timeout=None
     )
     server.handle_accepted(FakeSocket(), PEER)
     channel = new_map.pop(10_000)
-    assert isinstance(channel, smtpd.HardenedSMTPChannel)
+    assert isinstance(channel, HardenedSMTPChannel)
     assert (channel.max_recipients, channel.max_errors) == (2, 20)
     assert (channel.strict_line_ends, channel.idle_timeout) == (False, None)
-    assert smtpd.HardenedSMTPChannel.max_recipients == 1000
+    assert HardenedSMTPChannel.max_recipients == 1000
     with pytest.raises(TypeError, match="no limit 'max_recipient': the limits are command_timeout"):
-        smtpd.HardenedSMTPServer(("127.0.0.1", 0), map=new_map, max_recipient=2)
+        HardenedSMTPServer(("127.0.0.1", 0), map=new_map, max_recipient=2)
     with pytest.raises(ValueError, match="idle_timeout"):
-        smtpd.HardenedSMTPServer(("127.0.0.1", 0), map=new_map, idle_timeout=-1)
+        HardenedSMTPServer(("127.0.0.1", 0), map=new_map, idle_timeout=-1)
 
 
 # Memory ------------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ def held(channel: smtpd.SMTPChannel) -> tuple[int, int]:
     return sum(map(len, lines)) + len(channel.ac_in_buffer), len(lines)
 
 
-@pytest.mark.parametrize("channel_class", [smtpd.SMTPChannel, smtpd.HardenedSMTPChannel])
+@pytest.mark.parametrize("channel_class", [smtpd.SMTPChannel, HardenedSMTPChannel])
 @pytest.mark.parametrize("decode_data", [False, True])
 @pytest.mark.parametrize("in_data", [False, True])
 def test_ten_gigabytes_without_a_line_end(
@@ -202,7 +203,7 @@ def test_large_pieces_stay_as_they_are() -> None:
 
 
 def test_long_lines_of_text_are_taken() -> None:
-    talk = Talk(channel_class=smtpd.HardenedSMTPChannel)
+    talk = Talk(channel_class=HardenedSMTPChannel)
     assert talk.say(*TO_DATA, "x" * 5000 + "\r\n.")[-1] == "250 OK"
 
 
@@ -399,7 +400,7 @@ def test_a_timeout_after_quit_says_nothing_more() -> None:
 
 
 def test_the_hardened_channel_has_time() -> None:
-    clocked = Clocked(smtpd.HardenedSMTPChannel)
+    clocked = Clocked(HardenedSMTPChannel)
     assert clocked.wait(299) == b""
     assert clocked.wait(1) == TIMEOUT
 
@@ -407,7 +408,7 @@ def test_the_hardened_channel_has_time() -> None:
 # With sockets ------------------------------------------------------------------------------------
 
 
-class Sink(smtpd.HardenedSMTPServer):
+class Sink(HardenedSMTPServer):
     def process_message(self, *args: Any, **kwargs: Any) -> None:
         pass
 
@@ -449,5 +450,5 @@ def test_a_timeout_with_sockets(impatient: tuple[str, int]) -> None:
 
 def test_a_mailbox_is_enough_of_a_server_for_a_hardened_channel() -> None:
     channels: dict[int, Any] = {}
-    smtpd.HardenedSMTPChannel(Mailbox(), FakeSocket(), PEER, map=channels).close()
+    HardenedSMTPChannel(Mailbox(), FakeSocket(), PEER, map=channels).close()
     assert channels == {}

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import asynccore
 from asynccore import smtpd
 from asynccore._smtp_text import has_only_crlf
+from asynccore.hardened_smtpd import HardenedSMTPChannel
 from tests.smtpd.dialogue import TO_DATA, Talk, bytewise
 
 REFUSED = b"554 Error: bare CR, bare LF or NUL in the message\r\n"
@@ -35,7 +36,7 @@ SMUGGLED = b"MAIL FROM:<admin@d>\r\nRCPT TO:<victim@d>\r\nDATA\r\nSubject: smugg
 
 
 def hardened() -> Talk:
-    return Talk(channel_class=smtpd.HardenedSMTPChannel)
+    return Talk(channel_class=HardenedSMTPChannel)
 
 
 @pytest.mark.parametrize("bytes_at_once", [False, True])
@@ -62,7 +63,7 @@ def test_the_corpus_has_the_known_ones() -> None:
 @pytest.mark.parametrize("bare", [b"\r", b"\n", b"\0"])
 @pytest.mark.parametrize("at", ["{}x", "x{}", "x{}y", "x\r\n{}\r\ny", "x\r\n{}"])
 def test_where_it_is_does_not_matter(at: str, bare: bytes, decode_data: bool) -> None:
-    channel = smtpd.HardenedSMTPChannel
+    channel = HardenedSMTPChannel
     talk = Talk(channel_class=channel, options={"decode_data": decode_data})
     talk.say(*TO_DATA)
     assert talk.send(at.format(bare.decode()).encode() + END) == REFUSED
@@ -79,7 +80,7 @@ def test_commands(line: bytes) -> None:
 
 
 def test_the_switch() -> None:
-    class Lenient(smtpd.HardenedSMTPChannel):
+    class Lenient(HardenedSMTPChannel):
         strict_line_ends = False
 
     class Strict(smtpd.SMTPChannel):
@@ -95,7 +96,7 @@ def test_the_switch() -> None:
 
 
 def test_too_much_data_is_said_first() -> None:
-    talk = Talk(channel_class=smtpd.HardenedSMTPChannel, options={"data_size_limit": 3})
+    talk = Talk(channel_class=HardenedSMTPChannel, options={"data_size_limit": 3})
     assert talk.say(*TO_DATA, "a\nbcd\r\n.")[-1] == "552 Error: Too much mail data"
 
 
@@ -178,7 +179,7 @@ def test_nothing_is_smuggled_through_a_proxy(
 ) -> None:
     proxy, sink = chain
     if strict:
-        proxy.channel_class = smtpd.HardenedSMTPChannel
+        proxy.channel_class = HardenedSMTPChannel
     talk = "\r\n".join(["HELO c", *TO_DATA[1:], ""]).encode()
     with socket.create_connection(proxy.socket.getsockname(), 30) as client:
         client.sendall(talk + b"Subject: x\r\n\r\nhello" + false_end + SMUGGLED + END + b"QUIT\r\n")
