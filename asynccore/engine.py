@@ -22,14 +22,14 @@ import sys
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from threading import get_ident
 from typing import Any
 
 from . import logs, pollers
 from .channels import ChannelMap, Map
 from .errors import RERAISED
-from .interest import READS, WRITES, Interest
+from .interest import Interest
 from .pollers import ERROR, HANGUP, INVALID, PRIORITY, READ, WRITE
 from .timers import Timers
 from .turns import Call, Turn
@@ -37,6 +37,8 @@ from .turns import Call, Turn
 # A wait is at most so long, in seconds, and then begun anew: system calls count in milliseconds
 # or nanoseconds, and fail with numbers that don't fit. A day.
 _LONGEST_WAIT = 86400.0
+
+_ALL = range(1)  # stands for any doubtful descriptor: not empty
 
 
 class Engine(Turn):
@@ -52,6 +54,7 @@ class Engine(Turn):
         self.passes = 0
         self.events = 0
         self.stopping = False
+        self._kept = False
         self._chosen: str | None = None  # the name of the poller to be made, None for the default
         _engines.add(self)
 
@@ -62,6 +65,7 @@ class Engine(Turn):
     def keep(self) -> None:
         """Stay until the timers and callbacks are done, though no channel holds the engine."""
         if not isinstance(self.map, ChannelMap):
+            self._kept = True
             _kept.add(self)
 
     def use(self, name: str | None) -> None:
@@ -136,11 +140,18 @@ class Engine(Turn):
         Due timers and the callbacks of other threads run too. What `handle_error` raises, what a
         predicate raises, and `ExitNow`, `KeyboardInterrupt` and `SystemExit` come out.
         """
-        before = self.take()
+        # `take` and `give` without the calls, for this is done at every pass.
+        self._lock.acquire()
+        before, self.owner = self.owner, get_ident()
         try:
             self._pass(timeout)
         finally:
-            self.give(before)
+            if before is None and (self._kept or not self.map):
+                self._tidy_up()
+            self.owner = before
+            self._lock.release()
+        if self.errands and before is None:
+            self._do_errands_here()
 
     def give(self, before: int | None) -> None:
         """Give a turn back, and with the last one what nobody needs any more."""
@@ -153,13 +164,15 @@ class Engine(Turn):
             self._chosen = None
             self.drop_wakeup()
             self.interest.release()
-        if self in _kept and not (self.calls or len(self.timers)):
+        if self._kept and not (self.calls or len(self.timers)):
+            self._kept = False
             _kept.discard(self)
 
     def _pass(self, timeout: float | None) -> None:
         self.passes += 1
-        interest = self.interest
-        if self.calls or self.errands:
+        interest, calls, errands = self.interest, self.calls, self.errands
+        dirty, moved, swept = interest.dirty, interest.moved, interest.swept
+        if calls or errands:
             self._run_calls()
         now = self.clock()
         deadline = None if timeout is None else now + timeout
@@ -172,23 +185,38 @@ class Engine(Turn):
             assert poller is not None
             if self.wakeup is None:
                 poller.set(self.make_wakeup(self.map), READ)
-            unsettled = interest.settle(poller, now)
-            if not self.map:
+            unsettled = False
+            if (
+                swept
+                or dirty
+                or moved
+                or interest.entering
+                or (interest.stirred and now >= interest.review_at)
+                or not interest.reports_moves
+            ):
+                unsettled = interest.settle(poller, now)
+                if not self.map:
+                    return
+                if interest.poller is not poller:
+                    continue  # a predicate forked, and this is the child
+                now = self.clock()
+            elif not self.map:
                 return
-            if interest.poller is not poller:
-                continue  # a predicate forked, and this is the child
             limit = deadline
             due = self.timers.next()
             if due is not None and (limit is None or due < limit):
                 limit = due
             if interest.stirred and (limit is None or interest.review_at < limit):
                 limit = interest.review_at
+            wait = None if limit is None else limit - now
+            if wait is not None and not 0 < wait < _LONGEST_WAIT:
+                wait = _LONGEST_WAIT if wait > 0 else 0.0
             self.waiting = True
             try:
-                if unsettled or self._something_came():
-                    events = poller.wait(0)
-                else:
-                    events = poller.wait(self._until(limit))
+                # A signal handler or another thread may have reported since all was settled.
+                if unsettled or calls or errands or self.stopping or dirty or moved:
+                    wait = 0
+                events = poller.wait(wait)
             finally:
                 self.waiting = False
             if events:
@@ -196,36 +224,22 @@ class Engine(Turn):
                 break
             now = self.clock()
             if (
-                self.calls
-                or self.errands
+                calls
+                or errands
                 or self.stopping
                 or (due is not None and due <= now)
                 or (deadline is not None and deadline <= now)
             ):
                 break
-        if self.calls or self.errands:
+        if calls or errands:
             self._run_calls()
         due = self.timers.next()
         if due is not None and due <= self.clock():
             self._run_timers()
 
-    def _until(self, limit: float | None) -> float | None:
-        return None if limit is None else min(max(0.0, limit - self.clock()), _LONGEST_WAIT)
-
-    def _something_came(self) -> bool:
-        """Whether a signal handler or another thread has reported since all was settled."""
-        return bool(
-            self.calls
-            or self.errands
-            or self.stopping
-            or self.interest.dirty
-            or self.interest.moved
-        )
-
     def _dispatch(self, events: list[pollers.Event]) -> None:
         interest = self.interest
-        asked = interest.asked
-        quiet = interest.quiet
+        asked, quiet, readers = interest.asked, interest.quiet, interest.readers
         dirty = interest.dirty
         holder: Callable[[int], Any] = self.map.get
         serial = self.passes
@@ -233,20 +247,14 @@ class Engine(Turn):
         interest.stirred = True
         self.events += len(events)
         timed = interest.timed
-        moved = interest.moved
-        reports = interest.reports_moves
-        assert interest.poller is not None
-        wanted = interest.poller.interest
+        # While this is empty, the map holds what was asked.
+        doubtful: Container[int] = interest.moved if interest.reports_moves else _ALL
         now = self.clock() if timed else 0.0
         for fd, mask in events:
             if timed and fd in timed:
                 timed[fd].note(bool(mask & WRITE), now)
-            channel: Any = asked.get(fd)
-            if (
-                mask == READ
-                and channel is not None
-                and ((reports and not moved) or holder(fd) is channel)
-            ):
+            channel: Any = readers.get(fd)
+            if mask == READ and channel is not None and (not doubtful or holder(fd) is channel):
                 # Nearly all events are of this kind, so they take the shortest way.
                 try:
                     channel.handle_read_event()
@@ -257,16 +265,20 @@ class Engine(Turn):
                 if self.passes != serial:
                     break
                 # Its handler may have assigned a predicate, or state that one looks at.
-                if fd in quiet and (
-                    (READS if channel.readable() else 0) | (WRITES if channel.writable() else 0)
-                ) != wanted.get(fd):
+                if (channel.writable() or not channel.readable()) and fd in readers:
                     dirty.add(fd)
-            elif channel is None:
+                continue
+            channel = asked.get(fd)
+            if channel is None:
                 self._unknown(fd)
             elif holder(fd) is channel:
-                dirty.add(fd)
+                if mask != READ or fd in quiet:
+                    dirty.add(fd)
                 try:
-                    self._deliver(fd, channel, mask, serial)
+                    if mask == READ:
+                        channel.handle_read_event()
+                    else:
+                        self._deliver(fd, channel, mask, serial)
                 except RERAISED:
                     raise
                 except BaseException:

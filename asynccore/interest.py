@@ -54,6 +54,7 @@ class Interest:
         self.poller: pollers.Poller | None = None
         self.asked: dict[int, Any] = {}
         self.quiet: dict[int, Any] = {}  # those of `asked` with no predicate of their own
+        self.readers: dict[int, Any] = {}  # those of `quiet` that wait for reading alone
         self.dirty: set[int] = set()  # to be asked before the next wait
         # What a map that reports holds anew, or no more.
         self.moved: set[int] = set(map) if isinstance(map, ChannelMap) else set()
@@ -66,6 +67,7 @@ class Interest:
         self._compare_exactly = False
         self.timed: dict[int, Watch] = {}  # the channels with timeouts
         self._sweeps = Sweeps()
+        self.swept = self._sweeps.kinds
         self._muted: set[int] = set()
         self._refused: set[int] = set()  # the poller can't watch them
         self._kinds: dict[type, int] = {}
@@ -76,6 +78,7 @@ class Interest:
         """Stop watching `fd`, which may be closed next."""
         if self.asked.pop(fd, None) is not None:
             self.quiet.pop(fd, None)
+            self.readers.pop(fd, None)
             self.gone.add(fd)
             self.timed.pop(fd, None)
             self._sweeps.remove(fd)
@@ -245,6 +248,10 @@ class Interest:
             elif channel.writable():
                 mask |= WRITE
             self._tell(poller, fd, channel, mask)
+            if not kind and poller.interest.get(fd) == READS and self.asked.get(fd) is channel:
+                self.readers[fd] = channel
+            else:
+                self.readers.pop(fd, None)
 
     def _apply(self, poller: pollers.Poller, fd: int, channel: Any, kind: int, answer: int) -> None:
         """Tell the poller of an answer from a sweep."""
@@ -347,6 +354,7 @@ class Interest:
     def attach(self, poller: pollers.Poller) -> pollers.Poller:
         """Begin anew with a poller that knows nothing."""
         self.poller = poller
+        self.readers.clear()
         self.dirty.update(self.asked)
         return poller
 
@@ -356,7 +364,15 @@ class Interest:
             self.poller.close()
             self.poller = None
         self._sweeps.clear()
-        for state in (self.asked, self.quiet, self.timed, self.dirty, self._muted, self._refused):
+        for state in (
+            self.asked,
+            self.quiet,
+            self.readers,
+            self.timed,
+            self.dirty,
+            self._muted,
+            self._refused,
+        ):
             state.clear()
         self._seen = {}
 
