@@ -130,7 +130,8 @@ def _build_server(context: SSL.Context, settings: Server) -> None:
 def _hosts_differ(settings: Server) -> bool:
     """Whether a session of one virtual host could be worth more at another.
 
-    OpenSSL 4 does not resume across host names; what is older decides before the host is chosen.
+    OpenSSL decides about resumption before the host is chosen, and whatever the session id
+    context of that host is.
     """
     asks = [settings.client_auth, *(server_settings(c).client_auth for c in settings.sni.values())]
     return len(asks) > 1 and any(ask != "none" for ask in asks)

@@ -209,7 +209,8 @@ class Context:
         """Keep a client's session, for the next connection to the same name to resume.
 
         In TLS 1.3 there is one only after the first read (RFC 8446 section 4.6.1). Sessions whose
-        peer was not verified are not kept.
+        peer was not verified are not kept. OpenSSL takes sessions of connections that are freed
+        without `shutdown()` for broken, and does not resume them.
         """
         seen = seen_of(connection)
         if (

@@ -530,6 +530,8 @@ def resume(pair: Pair) -> None:
     pair.handshake()
     assert pair.say(pair.server, pair.client, b"hello") == b"hello"
     pair.contexts[0].remember(pair.client)
+    pair.client.shutdown()
+    pair.server.shutdown()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
