@@ -24,6 +24,7 @@ from .dispatcher import dispatcher
 from .namespace import package
 from .removed import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .removed import _deprecated as _deprecated
+from .wrapped import direction
 
 asyncore = package()  # the module that classic asynchat has under this name
 
@@ -126,8 +127,9 @@ class async_chat(dispatcher):
             data: Any = self.recv(self.ac_in_buffer_size)
         except BlockingIOError:
             return
-        except OSError:
-            self.handle_error()
+        except OSError as why:
+            if not direction(why):  # else a TLS socket says that it must wait
+                self.handle_error()
             return
         if isinstance(data, str) and self.use_encoding:
             data = data.encode(self.encoding)

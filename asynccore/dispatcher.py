@@ -16,6 +16,7 @@ from .namespace import default_map, legacy_name, package
 from .pollers import EVENTS_PER_PASS
 from .timeouts import Timed
 from .tracebacks import compact_traceback
+from .wrapped import direction
 
 # As plain numbers: comparing enumerations costs more than the system call that is judged by it.
 _SO_TYPE = int(_socket.SO_TYPE)
@@ -265,7 +266,7 @@ class dispatcher(Timed):
 
     def _not_sent(self, why: OSError) -> int:
         """Return 0 for what is no error to `send`, and raise the rest again."""
-        if why.errno == EWOULDBLOCK:
+        if why.errno == EWOULDBLOCK or direction(why):
             return 0
         if why.errno in _DISCONNECTED:
             self._end()
@@ -283,6 +284,8 @@ class dispatcher(Timed):
             if why.errno in _DISCONNECTED:
                 self._end()
                 return b""
+            if direction(why):
+                self.touch()  # perhaps the engine doesn't know this socket yet
             raise
         if data:
             return data

@@ -260,8 +260,9 @@ class Engine(Turn):
                     channel.handle_read_event()
                 except RERAISED:
                     raise
-                except BaseException:
-                    channel.handle_error()
+                except BaseException as why:
+                    if not interest.waits(fd, channel, why):
+                        channel.handle_error()
                 if self.passes != serial:
                     break
                 # Its handler may have assigned a predicate, or state that one looks at.
@@ -281,8 +282,9 @@ class Engine(Turn):
                         self._deliver(fd, channel, mask, serial)
                 except RERAISED:
                     raise
-                except BaseException:
-                    channel.handle_error()
+                except BaseException as why:
+                    if not interest.waits(fd, channel, why):
+                        channel.handle_error()
                 if self.passes != serial:
                     break
 

@@ -22,6 +22,7 @@ the instance, a descriptor closed with `os.close`) may be noticed a second late.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from errno import EBADF, EINVAL
@@ -34,6 +35,7 @@ from .errors import RERAISED
 from .pollers import PRIORITY, READ, WRITE
 from .sweeps import OWN_BOTH, OWN_READABLE, OWN_WRITABLE, Sweeps
 from .timeouts import Watch
+from .wrapped import WrappedPoller, direction, wrapped
 
 # How long an assignment behind the package's back may go unnoticed, in seconds.
 REVIEW_INTERVAL = 1.0
@@ -88,6 +90,8 @@ class Interest:
         self._muted.discard(fd)
         self._refused.discard(fd)
         if self.poller is not None:
+            if isinstance(self.poller, WrappedPoller):
+                self.poller.unwrap(fd)
             self.poller.set(fd, 0)
 
     def mute(self, fd: int) -> None:
@@ -236,6 +240,10 @@ class Interest:
             if channel is None:
                 continue
             kind = self._classify(fd, channel)
+            self._look_at_socket(fd, channel)
+            if self.poller is not poller:
+                self.dirty.add(fd)
+                return  # begun anew with another one
             present = poller.interest.get(fd, 0)
             if kind:
                 self._sweeps.unsettle(fd)
@@ -348,6 +356,28 @@ class Interest:
 
     def _holds(self, fd: int, channel: object) -> bool:
         return self.map.get(fd) is channel
+
+    # -- sockets with a will of their own -------------------------------------------------------
+
+    def _look_at_socket(self, fd: int, channel: Any) -> None:
+        sock = getattr(channel, "socket", None)
+        poller = self.poller
+        if isinstance(poller, WrappedPoller):
+            poller.wrap(fd, sock, self.map)
+        elif type(sock) is not socket.socket and poller is not None and wrapped(sock):
+            self.poller = WrappedPoller(poller)
+            self.dirty.update(self.asked)
+
+    def waits(self, fd: int, channel: Any, why: BaseException) -> bool:
+        """Whether what a handler let out says no more than that its TLS socket must wait."""
+        mask = direction(why)
+        if mask and self._holds(fd, channel):
+            self.dirty.add(fd)
+            self._look_at_socket(fd, channel)
+            if isinstance(self.poller, WrappedPoller):
+                self.poller.wrap(fd, getattr(channel, "socket", None), self.map)
+                self.poller.waits_for(fd, mask)
+        return bool(mask)
 
     # -- the poller -----------------------------------------------------------------------------
 

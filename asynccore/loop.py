@@ -13,6 +13,7 @@ from .engine import Engine, engine_for
 from .errors import _DISCONNECTED, RERAISED
 from .namespace import default_map, package
 from .timers import Timer
+from .wrapped import direction
 
 # The classic bits of `readwrite`; select() has none of its own on Windows.
 _POLLIN = getattr(select, "POLLIN", pollers.READ)
@@ -30,8 +31,9 @@ def _guarded(obj: Any, event: Callable[[], object]) -> None:
         event()
     except RERAISED:
         raise
-    except BaseException:
-        obj.handle_error()
+    except BaseException as why:
+        if not direction(why):  # else a TLS socket says that it must wait
+            obj.handle_error()
 
 
 def read(obj: Any) -> None:
@@ -68,7 +70,7 @@ def readwrite(obj: Any, flags: int) -> None:
     except OSError as why:
         if why.errno in _DISCONNECTED:
             obj.handle_close()
-        else:
+        elif not direction(why):
             obj.handle_error()
     except BaseException:
         obj.handle_error()

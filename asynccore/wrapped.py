@@ -1,0 +1,234 @@
+"""Sockets with a will of their own: what stands in for a socket and does TLS, for example.
+
+Facts. Between such a socket and its channel there are two kinds of readiness. The descriptor is
+readable while a handshake goes on, or while half a record has come, and there is nothing for a
+handler to read; a record that was read whole leaves bytes that no poller sees; and what reads may
+have to wait until the descriptor is *writable*. A poller that is told both what the channel and
+what the protocol wants spins at 100 % CPU.
+
+Consequence. A `WrappedPoller` stands between the engine and the real poller of a map from the
+moment that a channel has such a socket. The engine sees plaintext alone: `interest` is what the
+channels want, and `wait` reports what is ready for them. What the kernel is told is the socket's
+own decision. Maps without such sockets, which are nearly all, never have one.
+
+Trade-off. A map that has them pays a dictionary look-up for each event of its plain channels too.
+
+Two kinds are known, by what they offer and not by their class:
+
+- a `Willful` socket, such as `ssl_ext.OpenSSLSocket`, decides for itself;
+- one with `pending` and `do_handshake`, such as `ssl.SSLSocket`, whose program drives it: only what
+  it holds back, and what it raises in order to say that it must wait, is seen to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from .pollers import EVENTS_PER_PASS, READ, WRITE, Event, Poller
+
+_BOTH = READ | WRITE
+
+# What a TLS library raises for "come again when the descriptor is ready", by the names of the
+# classes in `ssl` and `OpenSSL.SSL`, neither of which is imported here.
+_WAITS = {
+    "SSLWantReadError": READ,
+    "SSLWantWriteError": WRITE,
+    "WantReadError": READ,
+    "WantWriteError": WRITE,
+}
+
+
+class Willful(Protocol):
+    """What a socket offers that decides for itself. Nothing here may raise.
+
+    All masks are made of `READ` and `WRITE` (1 and 4, as poll(2) has them). A socket may also have
+    `entered(map, report)`, which is called once it serves a channel of a map: `report()` has it
+    looked at again before the next wait, after something changed outside of an event.
+    """
+
+    def poll_interest(self, wanted: int) -> int:
+        """Return what to wait for at the descriptor, while the channel wants `wanted`."""
+
+    def handle_event(self, mask: int, wanted: int) -> int:
+        """Act on what the poller reported; return what the channel may do now, of `wanted`."""
+
+    def ready_now(self, wanted: int) -> int:
+        """Return what the channel may do, of `wanted`, without any event."""
+
+
+def direction(why: BaseException) -> int:
+    """Return `READ` or `WRITE` if an exception says that its socket waits for that, else 0."""
+    return _WAITS.get(type(why).__name__, 0)
+
+
+class _Driven:
+    """A socket whose program does the handshake and the like by itself."""
+
+    __slots__ = ("only", "sock")
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+        self.only = 0  # the one direction that it waits for, whatever its channel wants
+
+    def poll_interest(self, wanted: int) -> int:
+        return self.only or wanted
+
+    def handle_event(self, mask: int, wanted: int) -> int:
+        if self.only:
+            # What waited may have been reading or writing: both try again.
+            self.only = 0
+            return wanted
+        return mask
+
+    def ready_now(self, wanted: int) -> int:
+        if self.only or not wanted & READ:
+            return 0
+        try:
+            return READ if self.sock.pending() else 0
+        except Exception:
+            return 0  # closed, or not connected: there is nothing
+
+
+def wrapped(sock: Any) -> Willful | None:
+    """Return what speaks for a socket with a will of its own, or `None` for any other."""
+    cls = type(sock)  # an instance that answers to every name is no reason
+    if hasattr(cls, "poll_interest"):
+        found: Willful = sock
+        return found
+    if hasattr(cls, "pending") and hasattr(cls, "do_handshake"):
+        return _Driven(sock)
+    return None
+
+
+class WrappedPoller(Poller):
+    """A poller of plaintext, in front of the one that watches the descriptors.
+
+    `interest` is what the channels want; `real.interest` is what the kernel was told.
+    """
+
+    def __init__(self, real: Poller) -> None:
+        super().__init__()
+        self.name = real.name  # type: ignore[misc]  # it is the real one's to the world
+        self.real = real
+        self.interest = dict(real.interest)
+        self.sockets: dict[int, Willful] = {}
+        self._stirred: dict[int, None] = {}  # to be looked at before the next wait, in this order
+
+    def wrap(self, fd: int, sock: Any, map: Any) -> bool:
+        """Know the socket of a channel; returns whether it has a will of its own."""
+        present = self.sockets.get(fd)
+        if present is not None and (present is sock or getattr(present, "sock", None) is sock):
+            return True
+        found = wrapped(sock)
+        if found is None:
+            if present is not None:
+                self.unwrap(fd)
+                self.real.set(fd, self.interest.get(fd, 0))
+            return False
+        self.sockets[fd] = found
+        self._stirred[fd] = None
+        if hasattr(found, "entered"):
+            found.entered(map, self._reporter(fd, found))
+        return True
+
+    def _reporter(self, fd: int, sock: Willful) -> Callable[[], None]:
+        def report() -> None:
+            if self.sockets.get(fd) is sock:
+                self._stirred[fd] = None
+
+        return report
+
+    def unwrap(self, fd: int) -> None:
+        """Know nothing of a descriptor any more."""
+        self.sockets.pop(fd, None)
+        self._stirred.pop(fd, None)
+
+    def waits_for(self, fd: int, mask: int) -> None:
+        """A socket said, by what it raised, that it waits for one direction alone."""
+        sock = self.sockets.get(fd)
+        if isinstance(sock, _Driven):
+            sock.only = mask
+            self._stirred[fd] = None
+
+    # -- as the engine sees it ------------------------------------------------------------------
+
+    def set(self, fd: int, mask: int) -> None:
+        sock = self.sockets.get(fd)
+        if sock is None:
+            self.real.set(fd, mask)
+        else:
+            self._tell(fd, sock, mask)
+            self._stirred[fd] = None
+        if mask:
+            self.interest[fd] = mask
+        else:
+            self.interest.pop(fd, None)
+
+    def _tell(self, fd: int, sock: Willful, mask: int) -> None:
+        wanted = sock.poll_interest(mask & _BOTH)
+        if wanted != self.real.interest.get(fd, 0):
+            self.real.set(fd, wanted)
+
+    def wait(self, timeout: float | None) -> list[Event]:
+        ready = self._look() if self._stirred else {}
+        events = self.real.wait(0 if ready else timeout)
+        sockets = self.sockets
+        found: list[Event] = []
+        for fd, mask in events:
+            sock = sockets.get(fd)
+            if sock is None:
+                found.append((fd, mask))
+                continue
+            wanted = self.interest.get(fd, 0) & _BOTH
+            mask = sock.handle_event(mask, wanted) | ready.pop(fd, 0)
+            if mask:
+                self._stirred[fd] = None
+                found.append((fd, mask))
+            else:
+                self._tell_unless_gone(fd, sock, wanted)
+        found.extend(ready.items())
+        if len(found) > EVENTS_PER_PASS:
+            # What is left over is ready still: the sockets hold it.
+            return self.share(found)
+        return found
+
+    def _look(self) -> dict[int, int]:
+        """Find what is ready without an event, and tell the kernel what the sockets want now."""
+        ready: dict[int, int] = {}
+        for fd in list(self._stirred):
+            del self._stirred[fd]
+            sock = self.sockets.get(fd)
+            if sock is None:
+                continue
+            wanted = self.interest.get(fd, 0) & _BOTH
+            mask = sock.ready_now(wanted)
+            if mask:
+                ready[fd] = mask
+                self._stirred[fd] = None
+            self._tell_unless_gone(fd, sock, wanted)
+        return ready
+
+    def _tell_unless_gone(self, fd: int, sock: Willful, wanted: int) -> None:
+        try:
+            self._tell(fd, sock, wanted)
+        except (OSError, ValueError):
+            pass  # closed behind the loop's back: the next review tells its channel
+
+    def verify(self, fd: int) -> bool:
+        return fd not in self.real.interest or self.real.verify(fd)
+
+    def fileno(self) -> int:
+        return self.real.fileno()
+
+    def close(self) -> None:
+        self.real.close()
+        self.interest = {}
+
+    def after_fork(self) -> None:
+        self.real.after_fork()
+
+
+def waiting(poller: Poller | None) -> bool:
+    """Whether something may be ready that `poller.fileno()` does not show: a host must not wait."""
+    return isinstance(poller, WrappedPoller) and bool(poller._stirred)

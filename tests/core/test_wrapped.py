@@ -1,0 +1,550 @@
+"""Sockets with a will of their own: what the engine does for what stands in for a socket."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trustme
+from OpenSSL import SSL
+
+import asynccore
+from asynccore import ChannelMap, asynchat, dispatcher, dispatcher_with_send, loop, pollers
+from asynccore.engine import engine_for
+from asynccore.pollers import EVENTS_PER_PASS, PRIORITY, READ, WRITE
+from asynccore.testing import Fakes, RecordingPoller
+from asynccore.wrapped import WrappedPoller, direction, wrapped
+from tests.core.fakes import Channel, FakeSocket
+
+
+class Willful(FakeSocket):
+    """Wants what the test says, and tells what it was asked."""
+
+    def __init__(self, fd: int = 1000) -> None:
+        super().__init__(fd)
+        self.wants = READ
+        self.now = 0
+        self.gives: Callable[[int, int], int] = lambda mask, wanted: mask & wanted
+        self.events: list[tuple[int, int]] = []
+        self.report: Callable[[], None] = lambda: None
+        self.map: Any = None
+
+    def entered(self, map: Any, report: Callable[[], None]) -> None:
+        self.map, self.report = map, report
+
+    def poll_interest(self, wanted: int) -> int:
+        return self.wants
+
+    def handle_event(self, mask: int, wanted: int) -> int:
+        self.events.append((mask, wanted))
+        return self.gives(mask, wanted)
+
+    def ready_now(self, wanted: int) -> int:
+        return self.now & wanted
+
+
+class Driven(FakeSocket):
+    """What a program wraps and drives itself, as it does with `ssl.SSLSocket`."""
+
+    held = 0
+
+    def pending(self) -> int:
+        return self.held
+
+    def do_handshake(self) -> None:
+        raise NotImplementedError
+
+
+class Noting(dispatcher):
+    """Writes down its events, and does in them what the test says."""
+
+    def __init__(self, sock: Any, map: Any, wants: tuple[bool, bool] = (True, False)) -> None:
+        self.log: list[str] = []
+        self.wants = wants
+        self.on_read: Callable[[], object] = lambda: None
+        self.on_write: Callable[[], object] = lambda: None
+        super().__init__(sock, map)
+
+    def readable(self) -> bool:
+        return self.wants[0]
+
+    def writable(self) -> bool:
+        return self.wants[1]
+
+    def handle_read(self) -> None:
+        self.log.append("read")
+        self.on_read()
+
+    def handle_write(self) -> None:
+        self.log.append("write")
+        self.on_write()
+
+    def handle_error(self) -> None:
+        self.log.append("error")
+
+    def handle_close(self) -> None:
+        self.log.append("close")
+        self.close()
+
+
+def turn(fakes: Fakes, *events: tuple[int, int]) -> None:
+    """Have one pass, with these events of the kernel."""
+    if events:
+        fakes.poller.report(*events)
+    fakes.engine.run_pass(0)
+
+
+# What the kernel is told ----------------------------------------------------------------------
+
+
+def test_the_kernel_is_told_what_the_socket_wants_alone(any_fakes: Fakes) -> None:
+    sock = Willful()
+    channel = Noting(sock, any_fakes.engine.map, (True, True))
+    turn(any_fakes)
+    assert any_fakes.poller.interest[1000] == READ
+    assert sock.map is any_fakes.engine.map
+    sock.wants = WRITE
+    turn(any_fakes, (1000, READ))
+    turn(any_fakes)
+    assert any_fakes.poller.interest[1000] == WRITE
+    assert channel.log == ["read"]
+    assert sock.events == [(READ, READ | WRITE)]
+
+
+def test_an_event_that_is_the_sockets_own_reaches_no_handler(fakes: Fakes) -> None:
+    sock = Willful()
+    sock.gives = lambda mask, wanted: 0
+    channel = Noting(sock, fakes.engine.map)
+    turn(fakes)
+
+    def step(mask: int, wanted: int) -> int:
+        sock.wants = WRITE
+        return 0
+
+    sock.gives = step
+    turn(fakes, (1000, READ))
+    # Told at once: the engine waits on without a turn for anybody else.
+    assert fakes.poller.interest[1000] == WRITE
+    assert channel.log == []
+
+
+def test_it_is_served_though_its_channel_wants_nothing(any_fakes: Fakes) -> None:
+    sock = Willful()
+    channel = Noting(sock, any_fakes.engine.map, (False, False))
+    turn(any_fakes)
+    turn(any_fakes, (1000, READ))
+    assert sock.events == [(READ, 0)]
+    assert channel.log == []
+
+
+def test_what_is_held_back_is_delivered_without_an_event(any_fakes: Fakes) -> None:
+    sock = Willful()
+    channel = Noting(sock, any_fakes.engine.map)
+    turn(any_fakes)
+    sock.now = READ
+    turn(any_fakes, (1000, READ))
+    any_fakes.engine.run_pass(60.0)
+    any_fakes.engine.run_pass(60.0)
+    assert channel.log == ["read"] * 3
+    assert any_fakes.poller.waits[-2:] == [0, 0]
+    sock.now = 0
+    any_fakes.engine.run_pass(60.0)
+    assert channel.log == ["read"] * 3
+    assert sum(any_fakes.poller.waits[-3:]) > 50  # type: ignore[arg-type]
+
+
+def test_what_is_held_back_waits_for_its_channel_to_want_it(any_fakes: Fakes) -> None:
+    sock = Willful()
+    sock.now = READ
+    channel = Noting(sock, any_fakes.engine.map, (False, False))
+    turn(any_fakes)
+    turn(any_fakes)
+    assert channel.log == []
+    channel.wants = (True, False)
+    turn(any_fakes)
+    assert channel.log == ["read"]
+
+
+def test_a_report_has_it_looked_at(fakes: Fakes) -> None:
+    sock = Willful()
+    channel = Noting(sock, fakes.engine.map)
+    turn(fakes)
+    turn(fakes)
+    sock.now, sock.wants = READ, WRITE
+    turn(fakes)
+    assert channel.log == []
+    sock.report()
+    turn(fakes)
+    assert channel.log == ["read"]
+    assert fakes.poller.interest[1000] == WRITE
+
+
+def test_a_report_of_a_socket_that_left_is_nobodys(fakes: Fakes) -> None:
+    old, new = Willful(), Willful()
+    channel = Noting(old, fakes.engine.map)
+    turn(fakes)
+    channel.socket = new
+    turn(fakes)
+    fakes.engine.enter()
+    turn(fakes)
+    old.now = READ
+    old.report()
+    turn(fakes)
+    assert channel.log == []
+    assert new.map is fakes.engine.map
+
+
+def test_plain_channels_beside_it_see_no_difference(any_fakes: Fakes) -> None:
+    plain = Channel()
+    any_fakes.engine.map[7] = plain
+    sock = Willful()
+    sock.gives = lambda mask, wanted: 0
+    Noting(sock, any_fakes.engine.map)
+    turn(any_fakes)
+    turn(any_fakes, (1000, READ), (7, READ | PRIORITY))
+    assert plain.log == ["read", "expt"]
+    assert any_fakes.poller.interest[7] == READ | PRIORITY
+
+
+def test_an_event_and_what_is_held_back_are_one_call(fakes: Fakes) -> None:
+    sock = Willful()
+    channel = Noting(sock, fakes.engine.map)
+    turn(fakes)
+    sock.now = READ
+    sock.report()
+    turn(fakes, (1000, READ))
+    assert channel.log == ["read"]
+
+
+def test_many_that_hold_something_back_share_the_passes(fakes: Fakes) -> None:
+    channels = []
+    for fd in range(1000, 1000 + EVENTS_PER_PASS + 10):
+        sock = Willful(fd)
+        sock.now = READ
+        channels.append(Noting(sock, fakes.engine.map))
+    turn(fakes)
+    assert sum(len(channel.log) for channel in channels) == EVENTS_PER_PASS
+    turn(fakes)
+    assert all(channel.log for channel in channels)
+
+
+# Coming and going ------------------------------------------------------------------------------
+
+
+def test_one_that_takes_the_place_of_a_plain_socket(any_fakes: Fakes) -> None:
+    channel = Noting(FakeSocket(1000), any_fakes.engine.map)
+    turn(any_fakes)
+    assert any_fakes.poller.interest[1000] == READ | PRIORITY
+    sock = Willful()
+    sock.wants = WRITE
+    channel.socket = sock
+    any_fakes.engine.enter()
+    turn(any_fakes)
+    assert any_fakes.poller.interest[1000] == WRITE
+
+
+def test_a_plain_socket_that_takes_its_place(any_fakes: Fakes) -> None:
+    sock = Willful()
+    sock.wants = WRITE
+    channel = Noting(sock, any_fakes.engine.map)
+    turn(any_fakes)
+    assert any_fakes.poller.interest[1000] == WRITE
+    channel.set_socket(FakeSocket(1000))
+    turn(any_fakes)
+    assert any_fakes.poller.interest[1000] == READ | PRIORITY
+    turn(any_fakes, (1000, READ))
+    assert channel.log == ["read"]
+    assert sock.events == []
+
+
+def test_a_closed_one_is_forgotten(any_fakes: Fakes) -> None:
+    keeper = Channel(False, False)
+    any_fakes.engine.map[999] = keeper
+    sock = Willful()
+    channel = Noting(sock, any_fakes.engine.map)
+    turn(any_fakes)
+    sock.now = READ
+    sock.report()
+    channel.close()
+    turn(any_fakes)
+    assert channel.log == []
+    assert 1000 not in any_fakes.poller.interest
+    sock.report()
+    turn(any_fakes)
+
+
+def test_another_poller_learns_of_it(new_map: dict[int, Any]) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        sock = Willful(ours.fileno())
+        sock.wants = READ
+        channel = Noting(sock, new_map)
+        engine = engine_for(new_map)
+        names = [*pollers.available(), pollers.available()[0]]
+        for number, name in enumerate(names, 1):
+            theirs.send(b"x")
+            loop(timeout=5, map=new_map, count=1, poller=name)
+            present = engine.interest.poller
+            assert isinstance(present, WrappedPoller)
+            assert present.name == name
+            assert present.fileno() == present.real.fileno()
+            assert channel.log == ["read"] * number
+            ours.recv(1)
+        channel.close()
+        ours.close()
+
+
+@pytest.mark.parametrize("kind", [OSError(9, "closed"), ValueError("too high")])
+def test_a_descriptor_closed_behind_its_back_is_found_by_the_review(
+    fakes: Fakes, kind: OSError | ValueError
+) -> None:
+    fakes.engine.map[999] = Channel(False, False)
+    sock = Willful()
+    sock.gives = lambda mask, wanted: 0
+    channel = Noting(sock, fakes.engine.map)
+    turn(fakes)
+    sock.wants = WRITE
+    fakes.poller.refuse(1000, kind)
+    turn(fakes, (1000, READ))
+    assert channel.log == []
+    loop(timeout=2, map=fakes.engine.map, count=2)
+    assert channel.log == ["close"]
+
+
+def test_one_that_waits_for_nothing_has_nothing_to_verify(fakes: Fakes) -> None:
+    sock = Willful()
+    sock.wants = 0
+    channel = Noting(sock, fakes.engine.map)
+    turn(fakes)
+    fakes.poller.refuse(1000)
+    fakes.engine.enter(review=True)
+    turn(fakes)
+    assert channel.log == []
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork()")
+def test_a_forked_child_lets_go_of_the_parents_poller(fakes: Fakes) -> None:
+    Noting(Willful(), fakes.engine.map)
+    turn(fakes)
+    fakes.engine.after_fork()  # what the child runs
+    assert fakes.poller.closed
+
+
+# What a program drives itself --------------------------------------------------------------------
+
+
+def want(name: str) -> Exception:
+    """An exception as a TLS library raises it."""
+    kind: type[Exception] = getattr(ssl if name.startswith("SSL") else SSL, name)
+    return kind(2, "not yet") if kind.__module__ == "ssl" else kind()
+
+
+WANTS = [
+    ("SSLWantReadError", READ),
+    ("SSLWantWriteError", WRITE),
+    ("WantReadError", READ),
+    ("WantWriteError", WRITE),
+]
+
+
+@pytest.mark.parametrize(("name", "mask"), WANTS)
+def test_what_tls_libraries_raise_is_told_from_errors(name: str, mask: int) -> None:
+    assert direction(want(name)) == mask
+    assert direction(OSError(11, "EAGAIN")) == 0
+
+
+def test_which_sockets_have_a_will() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    assert wrapped(FakeSocket()) is None
+    assert wrapped(None) is None
+    willful = Willful()
+    assert wrapped(willful) is willful
+    with socket.socket() as plain:
+        assert wrapped(plain) is None
+        assert wrapped(SSL.Connection(SSL.Context(SSL.TLS_METHOD), plain)) is not None
+        with context.wrap_socket(plain, do_handshake_on_connect=False) as sock:
+            assert wrapped(sock) is not None
+
+
+@pytest.mark.parametrize(("name", "mask"), WANTS)
+@pytest.mark.parametrize("hook", ["on_read", "on_write"])
+def test_an_uncaught_want_is_no_error_and_is_waited_for(
+    any_fakes: Fakes, hook: str, name: str, mask: int
+) -> None:
+    def attempt() -> None:
+        setattr(channel, hook, lambda: None)
+        raise want(name)
+
+    channel = Noting(Driven(), any_fakes.engine.map, (True, True))
+    setattr(channel, hook, attempt)
+    turn(any_fakes)
+    event = READ if hook == "on_read" else WRITE
+    turn(any_fakes, (1000, event))
+    turn(any_fakes)
+    assert any_fakes.poller.interest[1000] == mask
+    assert "error" not in channel.log
+    channel.log.clear()
+    turn(any_fakes, (1000, mask))
+    turn(any_fakes)
+    assert channel.log == ["read", "write"]  # either may have been meant
+    assert any_fakes.poller.interest[1000] == READ | WRITE
+
+
+def test_a_want_of_a_socket_that_came_in_the_same_handler(any_fakes: Fakes) -> None:
+    def start_tls() -> None:
+        channel.on_read = lambda: None
+        channel.socket = Driven()
+        raise want("SSLWantWriteError")
+
+    channel = Noting(FakeSocket(1000), any_fakes.engine.map)
+    channel.on_read = start_tls
+    turn(any_fakes)
+    turn(any_fakes, (1000, READ))
+    turn(any_fakes)
+    assert any_fakes.poller.interest[1000] == WRITE
+    assert channel.log == ["read"]
+
+
+def test_a_want_of_a_closed_channel_is_no_error_either(fakes: Fakes) -> None:
+    def attempt() -> None:
+        channel.close()
+        raise want("SSLWantReadError")
+
+    fakes.engine.map[999] = Channel(False, False)
+    channel = Noting(Driven(), fakes.engine.map)
+    channel.on_read = attempt
+    turn(fakes)
+    turn(fakes, (1000, READ))
+    assert channel.log == ["read"]
+
+
+def test_recv_lets_a_want_out_and_what_the_socket_holds_is_not_forgotten(fakes: Fakes) -> None:
+    class Catches(Noting):
+        def handle_read(self) -> None:
+            self.log.append("read")
+            try:
+                self.log.append(self.recv(100).decode())
+            except ssl.SSLWantReadError:
+                self.log.append("want")
+
+    channel = Catches(FakeSocket(1000), fakes.engine.map)
+    turn(fakes)
+    sock = Driven(1000, [want("SSLWantReadError"), b"whole", b"rest"])
+    channel.socket = sock  # after STARTTLS, say: the engine is not told
+    turn(fakes, (1000, READ))
+    assert channel.log == ["read", "want"]
+    sock.held = 4
+    turn(fakes, (1000, READ))
+    fakes.engine.run_pass(60.0)
+    assert channel.log == ["read", "want", "read", "whole", "read", "rest"]
+
+
+def test_a_socket_that_cant_tell_holds_nothing(fakes: Fakes) -> None:
+    class Odd(Driven):
+        def pending(self) -> int:
+            raise ValueError("not connected")
+
+    channel = Noting(Odd(), fakes.engine.map)
+    turn(fakes)
+    turn(fakes)
+    assert channel.log == []
+
+
+@pytest.mark.parametrize(("name", "mask"), WANTS)
+def test_send_takes_a_want_for_a_full_socket(fakes: Fakes, name: str, mask: int) -> None:
+    sock = Driven(1000, takes=[want(name)])
+    sock.takes[0] = ssl.SSLWantWriteError(3, "not yet")
+    channel = dispatcher_with_send(sock, fakes.engine.map)
+    channel.send(b"hello")
+    assert channel.out_buffer == b"hello"
+    turn(fakes)
+    turn(fakes, (1000, WRITE))
+    assert sock.output == b"hello"
+
+
+def test_asynchat_takes_a_want_for_nothing_there(fakes: Fakes) -> None:
+    class Chat(asynchat.async_chat):
+        def handle_error(self) -> None:
+            raise AssertionError("no error")
+
+    sock = Driven(1000, [want("SSLWantReadError")], takes=[ssl.SSLWantReadError(2, "not yet")])
+    chat = Chat(sock, fakes.engine.map)
+    turn(fakes)
+    turn(fakes, (1000, READ))
+    chat.push(b"x")
+    assert list(chat.producer_fifo) == [b"x"]
+
+
+def test_a_program_with_its_own_select_is_spared_too(fakes: Fakes) -> None:
+    def attempt() -> None:
+        raise want("SSLWantReadError")
+
+    channel = Noting(Driven(), fakes.engine.map)
+    channel.on_read = attempt
+    asynccore.read(channel)
+    asynccore.readwrite(channel, READ)
+    assert channel.log == ["read", "read"]
+
+
+# Real sockets ----------------------------------------------------------------------------------
+
+
+class Late(Noting):
+    """Reads one byte of a record at a time from a stdlib TLS socket, as slowly as can be."""
+
+    got = b""
+
+    def handle_read(self) -> None:
+        self.got += self.recv(1)
+
+    def handle_write(self) -> None:
+        self.socket.do_handshake()  # what it raises, until it is done, is nobody's concern
+        self.wants = (True, False)
+
+
+def test_a_stdlib_tls_socket_is_read_to_the_last_byte(
+    poller_name: str, tmp_path: Any, tcp_pair: Any
+) -> None:
+    authority = trustme.CA()
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server_context)
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(client_context)
+    ours, theirs = tcp_pair()
+    message = bytes(range(200))
+
+    def serve() -> None:
+        with server_context.wrap_socket(theirs, server_side=True) as sock:
+            sock.sendall(message)
+            sock.recv(1)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    channels = ChannelMap()
+    sock = client_context.wrap_socket(
+        ours, server_hostname="localhost", do_handshake_on_connect=False
+    )
+    channel = Late(sock, channels, (True, True))
+    for _ in range(2000):
+        loop(timeout=5, map=channels, count=1, poller=poller_name)
+        if len(channel.got) == len(message):
+            break
+    channel.close()
+    thread.join(30)
+    assert channel.got == message
+    assert channel.log == []
+
+
+def test_the_facade_is_made_once(fakes: Fakes) -> None:
+    assert isinstance(fakes.poller, RecordingPoller)
+    Noting(Willful(1000), fakes.engine.map)
+    turn(fakes)
+    first = fakes.engine.interest.poller
+    Noting(Willful(1001), fakes.engine.map)
+    turn(fakes)
+    assert fakes.engine.interest.poller is first
