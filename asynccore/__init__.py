@@ -33,6 +33,7 @@ from errno import errorcode as errorcode
 
 from .buffered import dispatcher_with_send as dispatcher_with_send
 from .channels import ChannelMap as ChannelMap
+from .connecting import ConnectError as ConnectError
 from .dispatcher import dispatcher as dispatcher
 from .errors import _DISCONNECTED as _DISCONNECTED
 from .errors import RERAISED
@@ -53,6 +54,7 @@ from .loop import readwrite as readwrite
 from .loop import stop as stop
 from .loop import write as write
 from .removed import _DEPRECATION_MSG as _DEPRECATION_MSG
+from .resolver import set_resolver as set_resolver
 from .timers import Timer as Timer
 from .tracebacks import compact_traceback as compact_traceback
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from . import logs
 from .channels import ChannelMap, Map, reports_changes
+from .connecting import ConnectsByName
 from .engine import Engine, engine_for
 from .errors import _DISCONNECTED, EXHAUSTED, NOBODY, RERAISED, _strerror
 from .namespace import default_map, legacy_name, package
 from .pollers import EVENTS_PER_PASS
-from .timeouts import Timed
 from .tracebacks import compact_traceback
 from .wrapped import direction
 
@@ -30,7 +30,7 @@ ACCEPT_PAUSE = 1.0
 ACCEPT_BATCH = EVENTS_PER_PASS
 
 
-class dispatcher(Timed):
+class dispatcher(ConnectsByName):
     """A socket with hooks, after classic `asyncore.dispatcher`.
 
     `sock` is a socket to take over, which is made non-blocking; without it the dispatcher gets
@@ -164,6 +164,8 @@ class dispatcher(Timed):
         self.socket = sock
         self._fileno = fd
         self.add_channel(map)
+        if self._undertaking is not None:
+            self._undertaking.cancel()
         self.touch()
         if self._has_timeouts:
             self._timeouts_changed()

@@ -1,0 +1,579 @@
+"""Connecting by name: a look-up off the loop, and several attempts, of which the first wins.
+
+Facts. A loop ends when its map is empty, and a channel that looks a name up has no descriptor.
+Attempts have descriptors, one each, of which one becomes the channel's. Programs send before the
+connection is there, and close a channel at any time, from any thread.
+
+Consequence. The map holds the undertaking under a number that no descriptor has, from beginning to
+end, and each attempt under its descriptor; both answer for the channel when they are closed. The
+channel's `socket` is a stand-in that takes nothing yet, as a connecting socket does. Whatever ends
+the undertaking ends all of it. No hook runs inside of `connect_name`.
+
+Trade-off. Who counts the map's entries counts the attempts too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import socket as _socket
+import sys
+import weakref
+from collections.abc import Callable, Iterable
+from errno import (
+    EADDRNOTAVAIL,
+    EAFNOSUPPORT,
+    EAGAIN,
+    EALREADY,
+    EHOSTUNREACH,
+    EINPROGRESS,
+    EINVAL,
+    EISCONN,
+    ENETUNREACH,
+    ENOTCONN,
+    EWOULDBLOCK,
+)
+from typing import Any, NoReturn
+
+from . import resolver
+from .channels import ChannelMap, Map
+from .engine import Engine, engine_for
+from .errors import RERAISED, _strerror
+from .happy_eyeballs import ATTEMPT_DELAY, LEAST_ATTEMPT_DELAY, Address, Race
+from .namespace import package
+from .timeouts import Timed, Watch
+from .timers import Timer
+
+# connect(2): it goes on; Winsock says EINVAL for a second call.
+_UNDER_WAY = frozenset({EINPROGRESS, EALREADY, EWOULDBLOCK})
+
+# Errors that a host without one of the two families has for each address of that family. They
+# tell less than what any other attempt died of.
+_NO_WAY_THERE = frozenset({ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EAFNOSUPPORT})
+
+# Descriptors are ints of C, which end below this.
+_above_descriptors = itertools.count(2**31)
+
+
+class ConnectError(OSError):
+    """No address of a name could be connected to, or the name has none.
+
+    `errors` has an `OSError` for each attempt, or the `socket.gaierror` of the look-up. `errno` is
+    that of the most telling one: of the first that is more than "there is no way to that network".
+    """
+
+    errors: tuple[OSError, ...] = ()
+
+
+def connect_error(target: str, errors: Iterable[OSError]) -> ConnectError:
+    """Return the one exception for all attempts to connect to `target`."""
+    errors = tuple(errors)
+    telling = next((why for why in errors if why.errno not in _NO_WAY_THERE), errors[0])
+    reasons = "; ".join(why.strerror or str(why) for why in errors)
+    error = ConnectError(telling.errno, f"can't connect to {target}: {reasons}")
+    error.errors = errors
+    error.__cause__ = telling
+    return error
+
+
+def _show(sockaddr: Any) -> str:
+    """Return an address as people write it, also one that a resolver got wrong.
+
+    >>> _show(("::1", 25, 0, 0))
+    '[::1]:25'
+    """
+    if not isinstance(sockaddr, tuple) or len(sockaddr) < 2:
+        return repr(sockaddr)
+    host, port = sockaddr[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+class _Target:
+    """What `connect_name` was asked for, checked."""
+
+    def __init__(
+        self, host: str, port: int | str, family: int, delay: float, local: tuple[str, int] | None
+    ) -> None:
+        if not isinstance(host, str):
+            raise TypeError(f"a host is a name or a numeric address, not {host!r}")
+        self.answer: Any = None  # known without a look-up
+        self.port = _port(port)
+        if family not in (0, _socket.AF_INET, _socket.AF_INET6):
+            raise ValueError(f"connect_name() knows AF_INET and AF_INET6, not {family!r}")
+        if isinstance(delay, bool) or not isinstance(delay, (int, float)):
+            raise TypeError(f"attempt_delay is a number of seconds, not {delay!r}")
+        if not delay >= LEAST_ATTEMPT_DELAY:
+            raise ValueError(
+                f"attempt_delay is at least {LEAST_ATTEMPT_DELAY} seconds (RFC 8305), not {delay!r}"
+            )
+        self.delay = delay
+        self.local = None if local is None else _local(local)
+        self.family = int(family)
+        self.text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        found = _numeric(host, self.port if isinstance(self.port, int) else None, self.family)
+        if found is None:
+            self.host = _ascii(host)
+        else:
+            self.host = host
+            if isinstance(self.port, int):
+                self.answer = found
+
+    def addresses(self, answer: Any) -> list[Address]:
+        """Return those addresses of an answer that are to be tried."""
+        found = [Address(int(family), sockaddr) for family, _, _, _, sockaddr in answer]
+        if self.local is not None and self.local.family:
+            found = [address for address in found if address.family == self.local.family]
+        return found
+
+
+def _port(port: int | str) -> int | str:
+    if isinstance(port, bool) or not isinstance(port, (int, str)):
+        raise TypeError(f"a port is a number or the name of a service, not {port!r}")
+    if isinstance(port, str):
+        if not port or "\0" in port:
+            raise ValueError(f"{port!r} is no port and no service")
+        if not (port.isascii() and port.isdecimal()):
+            return port
+        port = int(port)
+    if not 0 <= port <= 65535:
+        raise ValueError(f"a port is 0 to 65535, not {port}")
+    return port
+
+
+def _numeric(host: str, port: int | None, family: int) -> Any:
+    """Return the answer for a numeric address, and `None` for a name."""
+    if not host or not host.isascii() or "\0" in host:
+        return None
+    # As bytes, so that Python doesn't encode it as a name.
+    found = resolver.look_up(host.encode(), port, family, int(_socket.AI_NUMERICHOST))
+    return None if isinstance(found, BaseException) else found
+
+
+def _ascii(host: str) -> str:
+    """Encode an international name (Python's `idna` codec, RFC 3490), and check any."""
+    try:
+        name = host.encode("idna").decode()
+    except UnicodeError as why:
+        raise ValueError(f"{host!r} is no host name: {why}") from None
+    if not name or "\0" in name:
+        raise ValueError(f"{host!r} is no host name")
+    return name
+
+
+def _local(local: tuple[str, int]) -> Address:
+    try:
+        host, port = local
+    except (TypeError, ValueError):
+        raise TypeError(f"local_address is a host and a port, not {local!r}") from None
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"the port of local_address is a number, not {port!r}")
+    number = _port(port)
+    if host == "":
+        return Address(0, ("", number))
+    found = _numeric(host, port, 0) if isinstance(host, str) else None
+    if not found:
+        raise ValueError(f"the host of local_address is a numeric address, not {host!r}")
+    return Address(int(found[0][0]), found[0][4])
+
+
+class _StandIn:
+    """The `socket` of a channel that has none yet: nothing fits, nothing has come."""
+
+    def __init__(self, undertaking: Undertaking) -> None:
+        self._undertaking = undertaking
+
+    def __repr__(self) -> str:
+        return f"<no socket yet: {self._undertaking!r}>"
+
+    def fileno(self) -> int:
+        return -1
+
+    def send(self, data: Any, flags: int = 0) -> NoReturn:
+        raise BlockingIOError(EAGAIN, "not connected yet")
+
+    def sendmsg(self, buffers: Any, *rest: Any) -> NoReturn:
+        raise BlockingIOError(EAGAIN, "not connected yet")
+
+    def recv(self, size: int, flags: int = 0) -> NoReturn:
+        raise BlockingIOError(EAGAIN, "not connected yet")
+
+    def getpeername(self) -> NoReturn:
+        raise OSError(ENOTCONN, "not connected yet")
+
+    def close(self) -> None:
+        self._undertaking.cancel()
+
+
+class _Entry:
+    """What the map holds meanwhile. It speaks for the channel where the map is walked."""
+
+    accepting = False
+    connected = False
+    connecting = True
+    closing = False
+    socket: Any = None
+    addr: Any = None
+
+    def __init__(self, channel: Any) -> None:
+        self.channel = channel
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return False
+
+    def handle_read_event(self) -> None:
+        """Nothing is waited for."""
+
+    def handle_write_event(self) -> None:
+        """Nothing is waited for."""
+
+    def handle_expt_event(self) -> None:
+        """Nothing is waited for."""
+
+    def handle_close(self) -> None:
+        self.close()
+
+    def handle_error(self) -> None:
+        self.channel.handle_error()
+
+    def close(self) -> None:
+        self.channel.close()
+
+
+class Attempt(_Entry):
+    """One socket that connects."""
+
+    def __init__(self, undertaking: Undertaking, address: Address, sock: Any) -> None:
+        super().__init__(undertaking.channel)
+        self.undertaking = undertaking
+        self.address = address
+        self.addr = address.sockaddr
+        self.socket = sock
+        self.fd: int = sock.fileno()
+
+    def __repr__(self) -> str:
+        return f"<connecting to {_show(self.addr)} for {self.channel!r}>"
+
+    def writable(self) -> bool:
+        return True
+
+    def handle_read_event(self) -> None:
+        self.undertaking.ended(self)
+
+    def handle_write_event(self) -> None:
+        self.undertaking.ended(self)
+
+    def handle_expt_event(self) -> None:
+        self.undertaking.ended(self)  # Windows reports a refused connect this way
+
+    def handle_close(self) -> None:
+        self.undertaking.ended(self)  # the descriptor was closed by somebody else
+
+    def handle_error(self) -> None:
+        if not self.undertaking.runs(self):
+            raise
+        self.undertaking.failed(self, sys.exc_info()[1])  # the poller can't watch it
+
+
+class Undertaking(_Entry):
+    """One `connect_name`, from the look-up to the connection or the error."""
+
+    def __init__(self, channel: Any, engine: Engine, target: _Target) -> None:
+        super().__init__(channel)
+        self.addr = target.host, target.port
+        self.began = engine.clock()
+        self.over = False
+        self._engine = engine
+        self._map: Map = engine.map
+        self._target = target
+        self._race: Race | None = None
+        self._timer: Timer | None = None
+        self._attempts: list[Attempt] = []
+        self._errors: list[OSError] = []
+        self._key = next(_above_descriptors)
+        self._map[self._key] = self
+
+    def __repr__(self) -> str:
+        return f"<connecting to {self._target.text} for {type(self.channel).__qualname__}>"
+
+    # -- the look-up ----------------------------------------------------------------------------
+
+    def look_up(self) -> None:
+        """Ask for the addresses, and in a forked child again, for the threads are the parent's."""
+        if self.over or self._race is not None:
+            return
+        target = self._target
+        if target.answer is not None:
+            self._deliver(target.answer)
+            return
+        _looking.add(self)
+        try:
+            resolver.resolve(target.host, target.port, target.family, self._deliver)
+        except RERAISED:
+            raise
+        except BaseException as why:
+            self._deliver(why)
+
+    def _deliver(self, answer: Any) -> None:
+        """Take an answer from any thread."""
+        self._engine.call_soon_threadsafe(self._resolved, answer)
+
+    def _resolved(self, answer: Any) -> None:
+        if self.over or self._race is not None or self._abandoned():
+            return  # closed meanwhile, or a second answer
+        _looking.discard(self)
+        if isinstance(answer, OSError):
+            self._errors.append(answer)
+            self._fail(connect_error(self._target.text, self._errors))
+            return
+        if isinstance(answer, BaseException):
+            self._fail(answer)
+            return
+        try:
+            addresses = self._target.addresses(answer)
+        except (TypeError, ValueError) as why:
+            self._fail(why)  # of a resolver that doesn't answer as getaddrinfo() does
+            return
+        if not addresses:
+            self._resolved(_socket.gaierror(_socket.EAI_NONAME, "no address of that family"))
+            return
+        self._race = Race(addresses, self._target.delay)
+        self._advance()
+
+    def _abandoned(self) -> bool:
+        """Whether the program has taken it out of the map, or given the channel another socket."""
+        if self._map.get(self._key) is self and self.channel._undertaking is self:
+            return False
+        self.cancel()
+        return True
+
+    # -- the attempts ---------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Begin what it is time for, and see to it that the rest has its time."""
+        if self.over or self._abandoned():
+            return
+        race = self._race
+        assert race is not None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while (address := race.begin(self._engine.clock())) is not None:
+            try:
+                attempt, connected = self._try(address)
+            except OSError as why:
+                self._note(address, why)
+            except Exception as why:
+                self._fail(why)  # an address of a resolver's own that no socket takes
+                return
+            else:
+                self._attempts.append(attempt)
+                if connected:
+                    self._win(attempt)
+                    return
+                self._map[attempt.fd] = attempt
+        if race.lost:
+            self._fail(connect_error(self._target.text, self._errors))
+        elif race.due is not None and math.isfinite(race.due):
+            self._timer = self._engine.timers.call_at(race.due, self._advance)
+
+    def _try(self, address: Address) -> tuple[Attempt, bool]:
+        """Return a new attempt, and whether it has succeeded already."""
+        sock = package().socket.socket(address.family, _socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            if self._target.local is not None:
+                sock.bind(self._target.local.sockaddr)
+            err = sock.connect_ex(address.sockaddr)
+            if err not in (0, EISCONN, *_UNDER_WAY) and not (
+                err == EINVAL and sys.platform == "win32"
+            ):
+                raise OSError(err, _strerror(err))
+        except BaseException:
+            sock.close()
+            raise
+        return Attempt(self, address, sock), err in (0, EISCONN)
+
+    def _note(self, address: Address, why: OSError) -> None:
+        text = f"{_show(address.sockaddr)}: {why.strerror or why}"
+        self._errors.append(OSError(why.errno, text))
+        assert self._race is not None
+        self._race.failed(address, self._engine.clock())
+
+    def runs(self, attempt: Attempt) -> bool:
+        """Whether an attempt is one of those under way."""
+        return attempt in self._attempts
+
+    def ended(self, attempt: Attempt) -> None:
+        """Find out how an attempt has ended, and go on from there."""
+        if not self.runs(attempt) or self._abandoned():
+            return
+        try:
+            err = attempt.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        except OSError as why:
+            self.failed(attempt, why)
+        else:
+            if err:
+                self.failed(attempt, OSError(err, _strerror(err)))
+            else:
+                self._win(attempt)
+
+    def failed(self, attempt: Attempt, why: BaseException | None) -> None:
+        """Give an attempt up, and begin the next."""
+        self._drop(attempt)
+        if isinstance(why, OSError):
+            self._note(attempt.address, why)
+        else:
+            self._note(attempt.address, OSError(EINVAL, str(why)))
+        self._advance()
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def _win(self, attempt: Attempt) -> None:
+        """Make an attempt's socket the channel's."""
+        channel = self.channel
+        self._attempts.remove(attempt)
+        self._leave(attempt.fd, attempt)
+        sock = attempt.socket
+        channel.addr = attempt.addr
+        channel.family_and_type = attempt.address.family, _socket.SOCK_STREAM
+        try:
+            channel.set_socket(sock)
+        except BaseException as why:
+            sock.close()
+            self._fail(why)
+            return
+        self.cancel()  # in case set_socket() is the program's own
+        try:
+            channel.handle_connect_event()
+        except RERAISED:
+            raise
+        except BaseException:
+            channel.handle_error()
+
+    def _fail(self, error: BaseException) -> None:
+        """Tell the channel, in whose `handle_error` the exception is current; then close it."""
+        self.cancel()
+        channel = self.channel
+        try:
+            raise error
+        except RERAISED:
+            raise
+        except BaseException:
+            try:
+                channel.handle_error()
+            finally:
+                if channel._fileno is None and channel._undertaking is None and not channel._closed:
+                    channel.close()  # the program has neither closed it nor begun anew
+
+    def cancel(self) -> None:
+        """End it without a word."""
+        if self.channel._undertaking is self:
+            self.channel._undertaking = None
+        self._stop()
+
+    def _stop(self) -> None:
+        if self.over:
+            return
+        self.over = True
+        _looking.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for attempt in list(self._attempts):
+            self._drop(attempt)
+        self._leave(self._key, self)
+
+    def _drop(self, attempt: Attempt) -> None:
+        self._attempts.remove(attempt)
+        self._leave(attempt.fd, attempt)
+        attempt.socket.close()
+
+    def _leave(self, key: int, entry: _Entry) -> None:
+        if self._map.get(key) is entry:
+            del self._map[key]
+            if not isinstance(self._map, ChannelMap):
+                # A plain mapping doesn't tell, and the poller must know before the socket closes.
+                self._engine.removed(key)
+
+
+_looking: weakref.WeakSet[Undertaking] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for undertaking in list(_looking):
+        undertaking._engine.call_soon_threadsafe(undertaking.look_up)
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+class ConnectsByName(Timed):
+    """What a dispatcher has for connecting by name."""
+
+    connected = False
+    addr: Any = None
+    socket: Any = None
+    close: Callable[[], None]
+    _map: Map
+    _closed = False
+    _ended = False
+    _undertaking: Undertaking | None = None
+
+    def connect_name(
+        self,
+        host: str,
+        port: int | str,
+        *,
+        family: int = 0,
+        attempt_delay: float = ATTEMPT_DELAY,
+        local_address: tuple[str, int] | None = None,
+    ) -> None:
+        """Look a host up and connect to it by TCP, without holding up the loop (RFC 8305).
+
+        `host` is a name, an international one too, or a numeric address; `port` a number or a
+        service's name. `family` limits it to `AF_INET` or `AF_INET6`. Addresses are tried one
+        after another, `attempt_delay` seconds apart while none has failed, in families that take
+        turns. `local_address` is the numeric host (`""` for any) and port to connect from.
+
+        The first connection becomes the channel's, with the peer's address in `addr`, and
+        `handle_connect` follows. If there is none, `handle_error` follows with one `ConnectError`
+        current, and the channel is closed. `connect_timeout` covers the look-up and all attempts.
+        No socket need be made before. The loop goes on meanwhile; `close()` ends it all; calling
+        this again begins anew. Safe from any thread.
+
+        Raises `TypeError` and `ValueError` for arguments that can't be right, and `RuntimeError`
+        if the channel has a socket.
+        """
+        target = _Target(host, port, family, attempt_delay, local_address)
+        if self._fileno is not None:
+            raise RuntimeError(
+                f"connect_name() makes a socket of its own, and {self!r} has one: close() it first"
+            )
+        self._engine = engine_for(self._map)
+        self._engine.run_on_loop(self._connect_name, target)
+
+    def _connect_name(self, target: _Target) -> None:
+        before = self._undertaking
+        self.connected = self._closed = self._ended = False
+        self.connecting = True
+        self.addr = target.host, target.port
+        self._drop_watch()
+        self._undertaking = Undertaking(self, self._engine, target)
+        if before is not None:
+            before.cancel()
+        self.socket = _StandIn(self._undertaking)
+        if self._has_timeouts:
+            self._rearm()
+        self._undertaking.look_up()
+
+    def _watching(self) -> Watch | None:
+        if self._watch is None and self._undertaking is not None:
+            # There is no descriptor yet whose events it could note, and nothing but this to time.
+            self._watch = Watch(self, self._engine.timers)
+            self._watch.connecting_since = self._undertaking.began
+        return super()._watching()
