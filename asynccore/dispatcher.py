@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import socket as _socket
 import sys
-from collections.abc import Callable
 from errno import EALREADY, EBADF, EINPROGRESS, EINVAL, EISCONN, ENOTCONN, EWOULDBLOCK, errorcode
 from typing import Any
 
-from . import logs
+from . import limits, listening, logs
 from .channels import ChannelMap, Map, reports_changes
 from .connecting import ConnectsByName
 from .engine import Engine, engine_for
-from .errors import _DISCONNECTED, EXHAUSTED, NOBODY, RERAISED, _strerror
+from .errors import _DISCONNECTED, _strerror
+from .listening import Listening
 from .namespace import default_map, legacy_name, package
-from .pollers import EVENTS_PER_PASS
+from .sockets import SocketOptions, is_datagram
 from .tracebacks import compact_traceback
 from .wrapped import direction
 
-# As plain numbers: comparing enumerations costs more than the system call that is judged by it.
-_SO_TYPE = int(_socket.SO_TYPE)
-_SOCK_DGRAM = int(_socket.SOCK_DGRAM)
 
-# How long a listener rests after it ran into a limit, in seconds. asyncio's ACCEPT_RETRY_DELAY.
-ACCEPT_PAUSE = 1.0
-
-# How many connections a listener accepts before others have their turn: as many as there are
-# events in one pass.
-ACCEPT_BATCH = EVENTS_PER_PASS
-
-
-class dispatcher(ConnectsByName):
+class dispatcher(Listening, SocketOptions, ConnectsByName):
     """A socket with hooks, after classic `asyncore.dispatcher`.
 
     `sock` is a socket to take over, which is made non-blocking; without it the dispatcher gets
@@ -54,19 +43,23 @@ class dispatcher(ConnectsByName):
     _map: Map
     _fileno: int | None = None
     _engine: Engine | None = None
-    _closed = False  # by close(), until it gets another socket
-    _ended = False  # the end was handed to handle_close()
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
         self._map = default_map() if map is None else map
         self._fileno = None
-        # On the instance, for it is read at every send: Python 3.11 is slow to find it in a class.
+        # On the instance, for they are read at every event and send: Python 3.11 is slow to find
+        # them in a class.
         self._watch = None
+        self._mutes = 0
         if sock:
             # A socket accepted by somebody else may well be blocking.
             sock.setblocking(False)
             self.set_socket(sock, map)
             self.connected = True
+            accepted, peer = listening.fresh
+            if sock is accepted:
+                self.addr = peer
+                return
             try:
                 self.addr = sock.getpeername()
             except OSError as why:
@@ -160,6 +153,8 @@ class dispatcher(ConnectsByName):
                 # The number of a socket that is given up must not lead to this channel.
                 self.del_channel(map)
         self._ended = False
+        if (self._mutes or self._halves) and self._undertaking is None:
+            self._begin_anew()
         self._drop_watch()
         self.socket = sock
         self._fileno = fd
@@ -169,14 +164,6 @@ class dispatcher(ConnectsByName):
         self.touch()
         if self._has_timeouts:
             self._timeouts_changed()
-
-    def set_reuse_addr(self) -> None:
-        """Let the address be bound while old connections linger (SO_REUSEADDR, socket(7))."""
-        try:
-            present = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR)
-            self.socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, present | 1)
-        except OSError:
-            pass
 
     # -- predicates -----------------------------------------------------------------------------
 
@@ -192,13 +179,6 @@ class dispatcher(ConnectsByName):
 
     # -- socket calls ---------------------------------------------------------------------------
 
-    def listen(self, num: int) -> None:
-        """Become a listener with a backlog of `num` connections (listen(2))."""
-        self.accepting = True
-        self.connected = False
-        self.socket.listen(num)
-        self.touch()
-
     def bind(self, addr: Any) -> None:
         """Bind the socket to an address. Raises `OSError` (bind(2))."""
         self.addr = addr
@@ -213,6 +193,8 @@ class dispatcher(ConnectsByName):
         self.connected = False
         self.connecting = True
         self._ended = False
+        if self._halves:
+            self._begin_anew()
         if self._watch is not None:
             self._watch.connecting()
         err = self.socket.connect_ex(address)
@@ -227,30 +209,6 @@ class dispatcher(ConnectsByName):
             self.touch()
         else:
             raise OSError(err, errorcode.get(err, _strerror(err)))
-
-    def accept(self) -> tuple[Any, Any] | None:
-        """Return a new connection and its peer's address, or `None` if there is none (any more).
-
-        Out of descriptors or memory, the listener rests for `ACCEPT_PAUSE` seconds.
-        """
-        try:
-            conn, addr = self.socket.accept()
-        except TypeError:
-            # macOS: accept() may return no address for a peer that has gone.
-            return None
-        except OSError as why:
-            if why.errno in NOBODY:
-                return None
-            if why.errno in EXHAUSTED:
-                self.log_info(f"can't accept for {ACCEPT_PAUSE:g} s: {why}", "error")
-                self._rest()
-                return None
-            raise
-        return conn, addr
-
-    def _rest(self) -> None:
-        if self._engine is not None:
-            self._engine.mute(self._fileno, ACCEPT_PAUSE)
 
     def send(self, data: Any) -> int | None:
         """Send what fits and return how many bytes that is.
@@ -270,6 +228,8 @@ class dispatcher(ConnectsByName):
         """Return 0 for what is no error to `send`, and raise the rest again."""
         if why.errno == EWOULDBLOCK or direction(why):
             return 0
+        if not self._has_output():
+            self._check_output()
         if why.errno in _DISCONNECTED:
             self._end()
             return 0
@@ -291,32 +251,10 @@ class dispatcher(ConnectsByName):
             raise
         if data:
             return data
-        if buffer_size and not self._is_datagram():
-            self._end()
+        # An empty datagram is no end (udp(7)).
+        if buffer_size and not is_datagram(self.socket):
+            self._end_input()
         return b""
-
-    def _is_datagram(self) -> bool:
-        # An empty datagram is no end (udp(7)). Asked of the kernel, for that is far cheaper than
-        # the enumeration that `socket.type` makes.
-        try:
-            kind: int = self.socket.getsockopt(_socket.SOL_SOCKET, _SO_TYPE)
-        except (OSError, NotImplementedError, AttributeError):
-            return False
-        return kind == _SOCK_DGRAM
-
-    def _end(self) -> None:
-        """Hand the end of the connection to `handle_close`, once."""
-        if not self._ended:
-            self._ended = True
-            engine, fd = self._engine, self._fileno
-            try:
-                self.handle_close()
-            except BaseException:
-                self._ended = False  # it did not take it: it is told again
-                raise
-            if engine is not None and fd is not None and self._fileno == fd and self._ended:
-                # Not closed: perhaps it still has output. There is nothing more to read.
-                engine.mute(fd)
 
     def close(self) -> None:
         """Leave the map and close the socket. A second call does nothing.
@@ -333,18 +271,25 @@ class dispatcher(ConnectsByName):
     def _close(self) -> None:
         if self._closed:
             return  # meanwhile, on the loop's thread
+        if self.accepting:
+            self._stop_listening()
+        fd = self._fileno
         self.connected = False
         self.accepting = False
         self.connecting = False
         self._closed = True
         self._drop_watch()
         self.del_channel()
+        if self._mutes or self._halves:
+            self._begin_anew()
         if self.socket is not None:
             try:
                 self.socket.close()
             except OSError as why:
                 if why.args[0] not in (ENOTCONN, EBADF):
                     raise
+        if limits.counted:
+            limits.told(self, fd)
 
     # -- log ------------------------------------------------------------------------------------
 
@@ -364,10 +309,12 @@ class dispatcher(ConnectsByName):
     def handle_read_event(self) -> None:
         """Sort out what readiness for reading means: a connection to accept, the end of a
         connect, or data."""
+        if self._mutes:
+            return  # paused by another handler, after this event was taken
         if self.connected:
             self.handle_read()
         elif self.accepting:
-            self.handle_accept()
+            self._handle_accept_event()
         elif self.connecting:
             if self._connected_still():
                 self.handle_read()
@@ -388,33 +335,6 @@ class dispatcher(ConnectsByName):
             self.handle_write()
             self._end_if_dead()
 
-    def _end_if_dead(self) -> None:
-        """Hand over the end of a stream that was over before we had it, or never began.
-
-        Its socket is ready for ever. A handler that has no need to read would never know.
-        """
-        if self._closed or self._ended or self.connected or self.connecting or self.accepting:
-            return
-        if self._is_datagram():
-            return
-        try:
-            self.socket.getpeername()
-        except OSError as why:
-            if why.errno not in (ENOTCONN, EINVAL):
-                return
-        except AttributeError:
-            return  # what stands in for a socket has no peer
-        else:
-            return
-        try:
-            if self.socket.recv(1, _socket.MSG_PEEK):
-                return  # there is something left to read
-        except BlockingIOError:
-            return
-        except OSError:
-            pass
-        self._end()
-
     def _connected_still(self) -> bool:
         """End a connect, and tell whether the channel survived its `handle_connect`."""
         sock = self.socket
@@ -433,6 +353,8 @@ class dispatcher(ConnectsByName):
             self.connecting = False
             if self._watch is not None:
                 self._watch.connected()
+            if self._halves:
+                self._output_drained()
 
     def handle_expt_event(self) -> None:
         """Sort out what an exceptional condition means: an error, or urgent data."""
@@ -483,55 +405,7 @@ class dispatcher(ConnectsByName):
         """The connection is established."""
         self.log_info("unhandled connect event", "warning")
 
-    def handle_accept(self) -> None:
-        """Somebody wants to connect: accept, and hand the connection to `handle_accepted`.
-
-        Up to `ACCEPT_BATCH` connections are accepted at once. If `handle_accepted` raises, its
-        connection is closed and the exception goes on to `handle_error`.
-        """
-        for _ in range(ACCEPT_BATCH):
-            pair = self.accept()
-            if pair is None:
-                return
-            sock, addr = pair
-            try:
-                self.handle_accepted(sock, addr)
-            except RERAISED:
-                raise
-            except BaseException:
-                _discard(sock, self._map)
-                raise
-            if not self._may_accept_more():
-                return
-
-    def _may_accept_more(self) -> bool:
-        """Whether nothing speaks against another accept() in the same pass.
-
-        A listener with a `readable` of its own, a limit perhaps, wants to be asked first.
-        """
-        engine, fd = self._engine, self._fileno
-        return (
-            self.accepting
-            and engine is not None
-            and fd is not None
-            and engine.interest.reports(fd, self)
-        )
-
-    def handle_accepted(self, sock: Any, addr: Any) -> None:
-        """A connection was accepted; `sock` is its socket and `addr` its peer's address."""
-        sock.close()
-        self.log_info("unhandled accepted event", "warning")
-
     def handle_close(self) -> None:
         """The connection has ended."""
         self.log_info("unhandled close event", "warning")
         self.close()
-
-
-def _discard(sock: Any, map: Map) -> None:
-    """Close a connection whose handler failed, with the channel that it may have got already."""
-    channel = map.get(sock.fileno()) if hasattr(sock, "fileno") else None
-    close: Callable[[], object] = sock.close
-    if channel is not None and getattr(channel, "socket", None) is sock:
-        close = channel.close
-    close()

@@ -177,6 +177,8 @@ class Interest:
         watch = getattr(channel, "_watch", None)
         if watch is not None:
             self.timed[fd] = watch
+        if getattr(channel, "_mutes", 0):
+            self._muted.add(fd)
 
     def _classify(self, fd: int, channel: Any) -> int:
         """Find out which predicates of a channel are its own."""

@@ -1,0 +1,216 @@
+"""The two directions of a connection: reading that pauses, and the end of each.
+
+Facts. A peer that has sent everything may still want to read (shutdown(2)). Its end stays readable
+for ever. Reading stops for several reasons at once: the program paused it, the end has come, a
+listener rests or is full; and each of them ends by itself.
+
+Consequence. Why a channel isn't read from is a set of bits, kept on the channel, which is where
+the engine finds it when the channel enters a map. Nothing is read while there is any; a new socket
+begins without. The end of the peer's sending goes to `handle_eof`, once. What breaks both
+directions at the same time goes to `handle_close`, once.
+
+Trade-off. Unless `handle_eof` is overridden the first is the second, as in classic asyncore.
+"""
+
+from __future__ import annotations
+
+import os
+import socket as _socket
+from collections.abc import Callable
+from errno import EINVAL, ENOTCONN, EPIPE
+from typing import TYPE_CHECKING, Any
+
+from .errors import _DISCONNECTED
+from .sockets import is_datagram
+
+# Why a channel isn't read from.
+PAUSED = 1  # pause_reading()
+ENDED = 2  # there is nothing more
+RESTING = 4  # a listener ran into a limit of the system
+FULL = 8  # a listener ran into a limit of its own
+
+# How far the directions have come.
+_INPUT_ENDED = 1  # handle_eof() was told
+_OUTPUT_ENDS = 2  # shutdown_write() was called
+_OUTPUT_ENDED = 4  # and the peer was told
+
+
+class Directions:
+    """What a dispatcher has for its two directions."""
+
+    socket: Any = None
+    connected = False
+    accepting = False
+    connecting = False
+    _fileno: int | None = None
+    _engine: Any = None
+    _closed = False  # by close(), until it gets another socket
+    _ended = False  # the end was handed to handle_close()
+    _mutes = 0
+    _halves = 0
+
+    if TYPE_CHECKING:
+
+        def handle_close(self) -> None: ...
+
+    # -- pausing --------------------------------------------------------------------------------
+
+    def pause_reading(self) -> None:
+        """Don't read until `resume_reading`, whatever `readable` says (as asyncio's transports).
+
+        The peer is held back once the system's buffers are full. A listener accepts nothing
+        meanwhile. A new socket begins unpaused. May be called twice, and from any thread.
+        """
+        self._on_loop(self._mute, PAUSED)
+
+    def resume_reading(self) -> None:
+        """Read again. Does nothing if it wasn't paused. May be called from any thread."""
+        self._on_loop(self._unmute, PAUSED)
+
+    def _on_loop(self, function: Callable[..., object], *args: Any) -> None:
+        if self._engine is None:
+            function(*args)
+        else:
+            self._engine.run_on_loop(function, *args)
+
+    def _mute(self, why: int) -> None:
+        if self._fileno is None:
+            return  # without a socket there is nothing to pause
+        if not self._mutes and self._is_watched():
+            self._engine.interest.mute(self._fileno)
+        self._mutes |= why
+
+    def _unmute(self, why: int) -> None:
+        before = self._mutes
+        self._mutes = before & ~why
+        if before and not self._mutes and self._is_watched():
+            self._engine.interest.unmute(self._fileno)
+
+    def _is_watched(self) -> bool:
+        return self._engine is not None and self._engine.map.get(self._fileno) is self
+
+    def _begin_anew(self) -> None:
+        """Forget what was said of the old connection."""
+        self._halves = 0
+        self._unmute(-1)
+
+    # -- the end of the input -------------------------------------------------------------------
+
+    def handle_eof(self) -> None:
+        """The peer has sent everything: `recv` returned `b''`. Called once for a connection.
+
+        Unless overridden, the connection ends: `handle_close` is called (classic asyncore). One
+        that is overridden and doesn't close keeps the channel for writing. Nothing more is read,
+        and after `shutdown_write` the connection is over, which goes to `handle_close`. A
+        connection that breaks goes to `handle_close` alone.
+        """
+        self._end()
+
+    def _end_input(self) -> None:
+        """Hand the end of the input to `handle_eof`, once."""
+        if self._ended or self._halves & _INPUT_ENDED:
+            return
+        self._halves |= _INPUT_ENDED
+        sock = self.socket
+        try:
+            self.handle_eof()
+        except BaseException:
+            self._halves &= ~_INPUT_ENDED  # it did not take it: it is told again
+            raise
+        if self._closed or self._ended or self.socket is not sock:
+            return
+        self._on_loop(self._mute, ENDED)
+        if self._halves & _OUTPUT_ENDED:
+            self._end()
+
+    def _end(self) -> None:
+        """Hand the end of the connection to `handle_close`, once."""
+        if not self._ended:
+            self._ended = True
+            fd = self._fileno
+            try:
+                self.handle_close()
+            except BaseException:
+                self._ended = False  # it did not take it: it is told again
+                raise
+            if fd is not None and self._fileno == fd and self._ended:
+                # Not closed: perhaps it still has output. There is nothing more to read.
+                self._on_loop(self._mute, ENDED)
+
+    def _end_if_dead(self) -> None:
+        """Hand over the end of a stream that was over before we had it, or never began.
+
+        Its socket is ready for ever. A handler that has no need to read would never know.
+        """
+        if self._closed or self._ended or self.connected or self.connecting or self.accepting:
+            return
+        if self._halves & _INPUT_ENDED or is_datagram(self.socket):
+            return
+        try:
+            self.socket.getpeername()
+        except OSError as why:
+            if why.errno not in (ENOTCONN, EINVAL):
+                return
+        except AttributeError:
+            return  # what stands in for a socket has no peer
+        else:
+            return
+        try:
+            if self.socket.recv(1, _socket.MSG_PEEK):
+                return  # there is something left to read
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._end()
+
+    # -- the end of the output ------------------------------------------------------------------
+
+    def shutdown_write(self) -> None:
+        """Tell the peer that nothing more will be sent, once everything buffered has been.
+
+        The channel still reads (shutdown(2) with SHUT_WR; asyncio's `write_eof`). A connection
+        that is being made is told when it stands. Sending afterwards raises `BrokenPipeError`. May
+        be called twice, and from any thread. Raises `RuntimeError` without a socket.
+        """
+        if self.socket is None:
+            raise RuntimeError(f"{self!r} has no socket whose output could end")
+        self._on_loop(self._shutdown_write)
+
+    def _shutdown_write(self) -> None:
+        if not self._closed:
+            self._halves |= _OUTPUT_ENDS
+            self._output_drained()
+
+    def _has_output(self) -> bool:
+        """Whether something that was handed to the channel is still to be sent.
+
+        A class that buffers says so here, and calls `_output_drained` when it is sent.
+        """
+        return False
+
+    def _output_drained(self) -> None:
+        """End the output if that was asked for and nothing is left of it."""
+        if (
+            self._halves & (_OUTPUT_ENDS | _OUTPUT_ENDED) != _OUTPUT_ENDS
+            or self._closed
+            or self.connecting
+            or self._has_output()
+        ):
+            return
+        self._halves |= _OUTPUT_ENDED
+        try:
+            self.socket.shutdown(_socket.SHUT_WR)
+        except OSError as why:
+            if why.errno not in _DISCONNECTED:
+                raise
+            # Reading will tell what happened.
+        if self._halves & _INPUT_ENDED and not self._ended:
+            self._end()
+
+    def _check_output(self) -> None:
+        """Raise `BrokenPipeError` if `shutdown_write` was called (EPIPE, send(2))."""
+        if self._halves & _OUTPUT_ENDS:
+            raise BrokenPipeError(
+                EPIPE, f"{os.strerror(EPIPE)}: shutdown_write() has ended the output of {self!r}"
+            )

@@ -1,0 +1,359 @@
+"""Listeners: accepting, resting where the system is exhausted, and limits.
+
+Facts. What can't be accepted stays readable: a listener that is out of descriptors spins, and one
+that is closed for it is dead. accept() makes two enumerations for every socket (socket.py), which
+costs as much as the system call. The kernel keeps who waits in the backlog (listen(2)).
+
+Consequence. Out of descriptors or memory, and after an exception, a listener rests for a while.
+At a limit of its own it isn't read from until there is room; surplus connections of one peer are
+accepted and refused, for they would stand in the way of the others' in the backlog. A socket
+of the standard library is accepted by its own parts, without the enumerations.
+
+Trade-off. A batch of connections is accepted at one event, while others wait; a listener with a
+`readable` of its own is asked before each.
+"""
+
+from __future__ import annotations
+
+import socket as _socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .channels import Map
+from .directions import FULL, RESTING, Directions
+from .errors import EXHAUSTED, NOBODY, RERAISED
+from .limits import NAMES, Ledger, Limit, check
+from .pollers import EVENTS_PER_PASS
+
+# How long a listener rests after it ran into a limit, in seconds. asyncio's ACCEPT_RETRY_DELAY.
+ACCEPT_PAUSE = 1.0
+
+# How many connections a listener accepts before others have their turn: as many as there are
+# events in one pass.
+ACCEPT_BATCH = EVENTS_PER_PASS
+
+# How often a full listener looks for connections that ended without a word, in seconds: as often
+# as the engine looks for what changed without a report.
+LOOK_INTERVAL = 1.0
+
+_PEERS = (int(_socket.AF_INET), int(_socket.AF_INET6))
+
+_plain = _socket.socket
+_accept_of_plain = _plain.accept
+# What `socket.family` and `socket.type` make enumerations of.
+_family_of = _socket.SocketType.family.__get__
+_type_of = _socket.SocketType.type.__get__
+
+# The connection that is being handed out. A dispatcher made of it knows the peer from here.
+fresh: tuple[Any, Any] = (None, None)
+
+
+class AcceptCounts(NamedTuple):
+    """What a listener has counted since it was made."""
+
+    accepted: int
+    refused: int
+    pauses: int
+
+
+class Listening(Directions):
+    """What a dispatcher has for being a listener."""
+
+    max_connections = Limit()
+    """How many accepted connections may be open. At that many the listener accepts nothing until
+    one has ended; the others wait in the backlog. `None` for any number."""
+    max_connections_per_peer = Limit()
+    """How many of them may come from one address. Surplus ones go to `handle_refused`. `None` for
+    any number; without meaning for families other than IPv4 and IPv6."""
+    max_handshakes = Limit()
+    """How many handshakes may be unfinished (`handshake_begun`). At that many the listener
+    accepts nothing until one has ended. `None` for any number."""
+
+    _limited = False
+    _ledger: Ledger | None = None
+    _look_timer: Any = None
+    _accepted_count = 0
+    _refused_count = 0
+    _pause_count = 0
+    _said_full = float("-inf")  # when the log was last told
+    _said_refused: tuple[float, set[Any]] = (float("-inf"), set())
+
+    _map: Map
+
+    if TYPE_CHECKING:
+
+        def log_info(self, message: Any, type: str = "info") -> None: ...
+
+        def touch(self) -> None: ...
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # `max_connections = 30` in a class body becomes what it is here.
+        for name in NAMES:
+            number = cls.__dict__.get(name, ...)
+            if number is None or isinstance(number, int):
+                limit = Limit(number)
+                limit.__set_name__(cls, name)
+                setattr(cls, name, limit)
+
+    def listen(self, num: int) -> None:
+        """Become a listener with a backlog of `num` connections (listen(2)).
+
+        Raises `TypeError` or `ValueError` for a limit that is none.
+        """
+        limits = [getattr(self, name) for name in NAMES]
+        for name, limit in zip(NAMES, limits, strict=True):
+            check(name, limit)
+        if any(limit is not None for limit in limits):
+            self._limited = True
+        self.accepting = True
+        self.connected = False
+        self.socket.listen(num)
+        self.touch()
+
+    # -- accepting ------------------------------------------------------------------------------
+
+    def accept(self) -> tuple[Any, Any] | None:
+        """Return a new connection and its peer's address, or `None` if there is none (any more).
+
+        Out of descriptors or memory, the listener rests for `ACCEPT_PAUSE` seconds. At a limit
+        there is nobody either.
+        """
+        if self._limited:
+            return self._accept_within_limits()
+        pair = self._accept_now()
+        if pair is not None:
+            self._accepted_count += 1
+        return pair
+
+    def _accept_now(self) -> tuple[Any, Any] | None:
+        sock = self.socket
+        try:
+            if type(sock) is _plain and _plain.accept is _accept_of_plain and not sock.gettimeout():
+                fd, addr = sock._accept()  # type: ignore[attr-defined]
+                return _plain(_family_of(sock), _type_of(sock), sock.proto, fd), addr
+            pair: tuple[Any, Any] = sock.accept()
+            return pair
+        except TypeError:
+            # macOS: accept() may return no address for a peer that has gone.
+            return None
+        except OSError as why:
+            if why.errno in NOBODY:
+                return None
+            if why.errno in EXHAUSTED:
+                self.log_info(f"can't accept for {ACCEPT_PAUSE:g} s: {why}", "error")
+                self._rest()
+                return None
+            raise
+
+    def handle_accept(self) -> None:
+        """Somebody wants to connect: accept, and hand the connection to `handle_accepted`.
+
+        Up to `ACCEPT_BATCH` connections are accepted at once. If `handle_accepted` raises, its
+        connection is closed and the exception goes on to `handle_error`.
+        """
+        global fresh
+        for _ in range(ACCEPT_BATCH):
+            pair = self.accept()
+            if pair is None:
+                return
+            fresh = pair
+            sock, addr = pair
+            try:
+                self.handle_accepted(sock, addr)
+            except RERAISED:
+                raise
+            except BaseException:
+                _discard(sock, self._map)
+                raise
+            finally:
+                fresh = (None, None)
+            if not self._may_accept_more():
+                return
+
+    def _handle_accept_event(self) -> None:
+        if not self._limited:
+            self.handle_accept()
+            return
+        try:
+            self.handle_accept()
+        finally:
+            if self.accepting and self._limited:
+                self._is_full()
+
+    def _may_accept_more(self) -> bool:
+        """Whether nothing speaks against another accept() in the same pass.
+
+        A listener with a `readable` of its own, a limit perhaps, wants to be asked first.
+        """
+        engine, fd = self._engine, self._fileno
+        return (
+            self.accepting
+            and not self._mutes
+            and engine is not None
+            and fd is not None
+            and engine.interest.reports(fd, self)
+        )
+
+    def handle_accepted(self, sock: Any, addr: Any) -> None:
+        """A connection was accepted; `sock` is its socket and `addr` its peer's address."""
+        sock.close()
+        self.log_info("unhandled accepted event", "warning")
+
+    def _rest(self) -> None:
+        """Accept nothing for `ACCEPT_PAUSE` seconds."""
+        if self._engine is not None:
+            self._on_loop(self._begin_rest, self._engine)
+
+    def _begin_rest(self, engine: Any) -> None:
+        self._pause_count += 1
+        self._mute(RESTING)
+        engine.timers.call_later(ACCEPT_PAUSE, self._end_rest, self.socket)
+
+    def _end_rest(self, sock: Any) -> None:
+        if self.socket is sock:
+            self._unmute(RESTING)
+
+    @property
+    def accept_counts(self) -> AcceptCounts:
+        """How many connections were accepted and refused, and how often accepting paused."""
+        return AcceptCounts(self._accepted_count, self._refused_count, self._pause_count)
+
+    # -- limits ---------------------------------------------------------------------------------
+
+    def handle_refused(self, sock: Any, addr: Any, reason: str) -> None:
+        """A connection is one too many; `reason` is the name of the limit.
+
+        Unless overridden it is closed, and one line for each peer and second logged. `sock` is
+        the socket, which may be written to first, and `addr` the peer's address.
+        """
+        sock.close()
+        if self._engine is not None:
+            now = self._engine.clock()
+            since, said = self._said_refused
+            if not 0 <= now - since < ACCEPT_PAUSE:
+                since, said = now, set()
+                self._said_refused = since, said
+            if addr[0] in said:
+                return
+            said.add(addr[0])
+        self.log_info(f"refused a connection of {addr[0]}: {reason}")
+
+    def handshake_begun(self, channel: Any) -> None:
+        """Count a channel's handshake as unfinished until `handshake_ended`, or its close.
+
+        May be called twice, and from any thread.
+        """
+        self._on_loop(self._handshake_begun, channel)
+
+    def handshake_ended(self, channel: Any) -> None:
+        """Count a channel's handshake no more. May be called twice, and from any thread."""
+        self._on_loop(self._handshake_ended, channel)
+
+    def _handshake_begun(self, channel: Any) -> None:
+        self._book().handshake_begun(channel)
+        if self._limited and self.accepting:
+            self._is_full()
+
+    def _handshake_ended(self, channel: Any) -> None:
+        self._book().handshake_ended(channel)
+        self._look_for_room()
+
+    def _book(self) -> Ledger:
+        if self._ledger is None:
+            self._ledger = Ledger(self)
+        return self._ledger
+
+    def _limits_changed(self) -> None:
+        self._limited = True
+        self._on_loop(self._look_for_room)
+
+    def _accept_within_limits(self) -> tuple[Any, Any] | None:
+        for _ in range(ACCEPT_BATCH):
+            if self._is_full():
+                return None
+            pair = self._accept_now()
+            if pair is None:
+                return None
+            sock, addr = pair
+            peer = addr[0] if addr and _family_of_any(sock) in _PEERS else None
+            book = self._book()
+            most = self.max_connections_per_peer
+            if most is None or peer is None or book.from_peer(peer) < most:
+                book.opened(sock, peer)
+                self._accepted_count += 1
+                return pair
+            self._refused_count += 1
+            try:
+                self.handle_refused(sock, addr, "max_connections_per_peer")
+            except RERAISED:
+                raise
+            except BaseException:
+                _discard(sock, self._map)
+                raise
+        return None
+
+    def _is_full(self) -> bool:
+        """Whether a limit is reached; then nothing is accepted until there is room."""
+        book = self._book()
+        book.settle(self._map)
+        reached = self._reached(book)
+        if reached is None:
+            return False
+        if not self._mutes & FULL and self._engine is not None:
+            self._on_loop(self._pause_for, reached, self._engine)
+        return True
+
+    def _reached(self, book: Ledger) -> str | None:
+        most = self.max_connections
+        if most is not None and book.connections >= most:
+            return f"{most} connections are open (max_connections)"
+        most = self.max_handshakes
+        if most is not None and book.handshakes >= most:
+            return f"{most} handshakes are unfinished (max_handshakes)"
+        return None
+
+    def _pause_for(self, reached: str, engine: Any) -> None:
+        self._pause_count += 1
+        self._mute(FULL)
+        now = engine.clock()
+        if now - self._said_full >= LOOK_INTERVAL:
+            # A listener that is full all the time pauses after each connection.
+            self._said_full = now
+            self.log_info(f"accepting pauses: {reached}")
+        if self._look_timer is None:
+            self._look_timer = engine.timers.call_later(LOOK_INTERVAL, self._look, engine)
+
+    def _look(self, engine: Any) -> None:
+        self._look_timer = None
+        if self._mutes & FULL:
+            self._book().look()
+            self._look_for_room()
+            if self._mutes & FULL:
+                self._look_timer = engine.timers.call_later(LOOK_INTERVAL, self._look, engine)
+
+    def _look_for_room(self) -> None:
+        """Accept again, if it was a limit that forbade it and there is room now."""
+        if self._mutes & FULL and self._reached(self._book()) is None:
+            self._unmute(FULL)
+
+    def _stop_listening(self) -> None:
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+            self._look_timer = None
+
+
+def _family_of_any(sock: Any) -> int:
+    try:
+        return int(_family_of(sock))
+    except TypeError:
+        return int(getattr(sock, "family", -1))
+
+
+def _discard(sock: Any, map: Map) -> None:
+    """Close a connection whose handler failed, with the channel that it may have got already."""
+    channel = map.get(sock.fileno()) if hasattr(sock, "fileno") else None
+    close: Callable[[], object] = sock.close
+    if channel is not None and getattr(channel, "socket", None) is sock:
+        close = channel.close
+    close()

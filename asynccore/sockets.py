@@ -1,0 +1,96 @@
+"""Socket options of a dispatcher, under the names and units of the field.
+
+The numbers and their meaning: socket(7) and tcp(7); macOS calls TCP_KEEPIDLE TCP_KEEPALIVE.
+"""
+
+from __future__ import annotations
+
+import math
+import socket as _socket
+from errno import ENOPROTOOPT
+from typing import Any
+
+# As plain numbers: comparing enumerations costs more than the system call that is judged by it.
+_SOCK_DGRAM = int(_socket.SOCK_DGRAM)
+_SO_TYPE = int(_socket.SO_TYPE)
+
+# What `socket.type` makes an enumeration of.
+_kind_of = _socket.SocketType.type.__get__
+
+
+def is_datagram(sock: Any) -> bool:
+    """Whether a socket, or what stands in for one, has messages instead of a stream."""
+    try:
+        kind = _kind_of(sock)
+    except TypeError:
+        try:
+            kind = sock.getsockopt(_socket.SOL_SOCKET, _SO_TYPE)
+        except (OSError, NotImplementedError, AttributeError):
+            return False
+    return bool(kind == _SOCK_DGRAM)
+
+
+class SocketOptions:
+    """What a dispatcher has for the options of its socket."""
+
+    socket: Any = None
+
+    def set_reuse_addr(self) -> None:
+        """Let the address be bound while old connections linger (SO_REUSEADDR, socket(7))."""
+        try:
+            present = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR)
+            self.socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, present | 1)
+        except OSError:
+            pass
+
+    def set_reuse_port(self) -> None:
+        """Share the address with other processes' listeners (SO_REUSEPORT, socket(7)).
+
+        Call it before `bind`. Raises `OSError` (ENOPROTOOPT) where the platform has no such
+        option, and `RuntimeError` without a socket.
+        """
+        self._set_option(_socket.SOL_SOCKET, ("SO_REUSEPORT",), 1)
+
+    def set_nodelay(self, on: bool = True) -> None:
+        """Send small pieces at once instead of waiting for more (TCP_NODELAY, tcp(7)).
+
+        Raises `OSError` if the socket isn't TCP's, and `RuntimeError` without a socket.
+        """
+        self._set_option(_socket.IPPROTO_TCP, ("TCP_NODELAY",), int(on))
+
+    def set_keepalive(
+        self,
+        idle: float | None = None,
+        interval: float | None = None,
+        count: int | None = None,
+        on: bool = True,
+    ) -> None:
+        """Have the system look whether a silent peer is still there (SO_KEEPALIVE, tcp(7)).
+
+        First after `idle` seconds without traffic, then every `interval` seconds, and give up
+        after `count` tries; `None` leaves the system's own value. Fractions are rounded up.
+        Raises `ValueError` for what is not at least 1, `OSError` for what the platform or the
+        socket lacks, and `RuntimeError` without a socket.
+        """
+        settings = (
+            ("idle", idle, ("TCP_KEEPIDLE", "TCP_KEEPALIVE")),
+            ("interval", interval, ("TCP_KEEPINTVL",)),
+            ("count", count, ("TCP_KEEPCNT",)),
+        )
+        for name, value, _ in settings:
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} is None or at least 1, not {value!r}")
+        self._set_option(_socket.SOL_SOCKET, ("SO_KEEPALIVE",), int(on))
+        for _, value, names in settings:
+            if value is not None:
+                self._set_option(_socket.IPPROTO_TCP, names, math.ceil(value))
+
+    def _set_option(self, level: int, names: tuple[str, ...], value: int) -> None:
+        if self.socket is None:
+            raise RuntimeError(f"{self!r} has no socket yet: call create_socket() first")
+        for name in names:
+            option = getattr(_socket, name, None)
+            if option is not None:
+                self.socket.setsockopt(level, option, value)
+                return
+        raise OSError(ENOPROTOOPT, f"this platform has no {names[0]}")
