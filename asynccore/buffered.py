@@ -104,6 +104,7 @@ class dispatcher_with_send(dispatcher):
 
     _output: WriteBuffer | _Nothing = _NOTHING
     _sends_directly = True
+    _reporting_state = dispatcher._reporting_state | {"out_buffer"}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

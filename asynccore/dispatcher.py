@@ -40,6 +40,8 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     family_and_type: tuple[int, int]
     ignore_log_types = frozenset({"warning"})
 
+    # Predicates of the program that read nothing else are asked as ours are (`predicates`).
+    _reporting_state = frozenset({"accepting", "connected", "connecting"})
     _map: Map
     _fileno: int | None = None
     _engine: Engine | None = None

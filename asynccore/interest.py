@@ -9,8 +9,8 @@ Consequence. The poller is told only of differences.
 
 - A channel with the predicates of this package is asked again when it reported a change (`touch`)
   and when it had an event.
-- A channel with a predicate of its own is asked before every wait, unless the predicate does
-  nothing but return a constant, as so many do.
+- A channel with a predicate of its own is asked before every wait, unless the predicate only
+  reads what reports its changes, or nothing, as so many do (`predicates`).
 - What ran between two calls of `loop()` or `poll()` may have assigned anything, so on entering,
   the answers of all channels are compared; and once a second, if anything ran, everything is
   classified, asked and verified anew.
@@ -30,9 +30,9 @@ from typing import Any
 
 from . import pollers
 from .channels import REPORTING_PREDICATES, ChannelMap, Map
-from .constants import is_constant
 from .errors import RERAISED
 from .pollers import PRIORITY, READ, WRITE
+from .predicates import reports_its_changes
 from .sweeps import OWN_BOTH, OWN_READABLE, OWN_WRITABLE, Sweeps
 from .timeouts import Watch
 from .wrapped import WrappedPoller, direction, wrapped
@@ -419,13 +419,16 @@ def _is_assigned(channel: Any, cls: type, name: str) -> bool:
 
 
 def _own_predicates(cls: type) -> int:
-    kind = 0
+    kind = known = 0
     for name, bit in (("readable", OWN_READABLE), ("writable", OWN_WRITABLE)):
         predicate = getattr(cls, name, None)
         try:
             reports = predicate in REPORTING_PREDICATES
         except TypeError:  # unhashable
             reports = False
-        if not reports and not is_constant(predicate):
+        if not reports and not reports_its_changes(predicate, cls):
             kind |= bit
-    return kind
+        elif not reports and not reports_its_changes(predicate, object):
+            known |= bit  # by the state that it reads, not as a constant
+    # Beside one that is asked anyway, what handlers did to the other's state need not be found out.
+    return kind | known if kind else 0

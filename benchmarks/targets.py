@@ -65,6 +65,7 @@ ALL = (
     Target("idle", "rate kept with idle connections", "kept", 0.9),
     Target("predicates", "rate kept, `readable` overridden", "kept", 0.6, "asynccore-one"),
     Target("predicates", "rate kept, both overridden", "kept", 0.45, "asynccore-both"),
+    Target("predicates", "rate kept, both must be asked", "kept", 0.45, "asynccore-asked"),
     *_stream("asynccore", "send"),
     *_stream("asynccore-chat", "push"),
     Target("accept", "connections accepted and closed ÷ uvloop's", "rate", 1.0, other="uvloop"),

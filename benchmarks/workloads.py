@@ -182,7 +182,14 @@ def memory(bench: Bench, running: Running) -> Figures:
 
 _TIMED = ("asynccore", "asynccore-timeouts")
 _TIMERS = ("asynccore", "asyncio", "uvloop")
-_PREDICATES = ("asynccore", "asynccore-one", "asynccore-both", "pyasyncore-poll", "pyasyncore-both")
+_PREDICATES = (
+    "asynccore",
+    "asynccore-one",
+    "asynccore-both",
+    "asynccore-asked",
+    "pyasyncore-poll",
+    "pyasyncore-both",
+)
 
 ALL = (
     Workload(
@@ -210,7 +217,9 @@ ALL = (
         "predicates",
         "Overridden predicates, {idle} idle connections",
         "The same with echo classes that override `readable` (it returns True), or "
-        "`writable`, too (it returns `bool(self.out_buffer)`).",
+        "`writable`, too (it returns `bool(self.out_buffer)`). Such are told by their instructions "
+        "and need no asking. Those that “must be asked” read plain attributes of the program, "
+        "`paused` and `backlog`, before every wait.",
         "rate",
         "requests/s",
         True,

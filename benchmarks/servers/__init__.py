@@ -51,6 +51,7 @@ ALL = (
     _asynccore("asynccore", "asynccore"),
     _asynccore("asynccore-one", "asynccore, `readable` overridden", "--predicates", "one"),
     _asynccore("asynccore-both", "asynccore, both overridden", "--predicates", "both"),
+    _asynccore("asynccore-asked", "asynccore, both must be asked", "--predicates", "asked"),
     # An hour: what is measured is the keeping of the times, not the ends.
     _asynccore("asynccore-timeouts", "asynccore, `idle_timeout` set", "--idle-timeout", "3600"),
     _asynccore("asynccore-chat", "asynccore, `async_chat.push`", "--chat"),

@@ -56,7 +56,10 @@ def modules(options: common.Options) -> tuple[ModuleType, ModuleType | None, str
 
 
 def echo_class(asyncore: Any, predicates: str) -> type:
-    """Sends back what comes; overrides no predicate, ``one`` (readable) or ``both``."""
+    """Sends back what comes; overrides no predicate, ``one`` (readable) or ``both``.
+
+    ``asked`` overrides both with such as read what nobody reports.
+    """
 
     class Echo(asyncore.dispatcher_with_send):  # type: ignore[misc]
         def handle_read(self) -> None:
@@ -72,7 +75,28 @@ def echo_class(asyncore: Any, predicates: str) -> type:
         def writable(self) -> bool:
             return bool(self.out_buffer)
 
-    return {"none": Echo, "one": OnePredicate, "both": BothPredicates}[predicates]
+    class AskedPredicates(Echo):
+        paused = False
+        backlog = b""
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.paused = False
+            self.backlog = b""
+
+        def readable(self) -> bool:
+            return not self.paused
+
+        def writable(self) -> bool:
+            return bool(self.backlog or self.out_buffer)
+
+    classes = {
+        "none": Echo,
+        "one": OnePredicate,
+        "both": BothPredicates,
+        "asked": AskedPredicates,
+    }
+    return classes[predicates]
 
 
 def stream_class(asyncore: Any) -> type:

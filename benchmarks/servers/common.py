@@ -44,7 +44,7 @@ def parse() -> Options:
     parser.add_argument("--role", choices=["echo", "stream", "timers"], default="echo")
     parser.add_argument("--receive-size", type=int, help="bytes for each receive (asyncio)")
     parser.add_argument("--poller", choices=["select", "poll", "epoll"], help="classic servers")
-    parser.add_argument("--predicates", choices=["none", "one", "both"], default="none")
+    parser.add_argument("--predicates", choices=["none", "one", "both", "asked"], default="none")
     parser.add_argument("--chat", action="store_true", help="async_chat.push for streams")
     parser.add_argument("--idle-timeout", type=float, help="seconds, of each channel (asynccore)")
     parser.add_argument("--module", choices=["asynccore", "pyasyncore"], default="asynccore")
