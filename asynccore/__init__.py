@@ -39,9 +39,11 @@ from .errors import _DISCONNECTED as _DISCONNECTED
 from .errors import RERAISED
 from .errors import ExitNow as ExitNow
 from .errors import _strerror as _strerror
+from .graceful import graceful_close as graceful_close
 from .logs import use_logging as use_logging
 from .loop import _exception as _exception
 from .loop import call_at as call_at
+from .loop import call_every as call_every
 from .loop import call_later as call_later
 from .loop import call_soon_threadsafe as call_soon_threadsafe
 from .loop import close_all as close_all
@@ -57,6 +59,7 @@ from .removed import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .resolver import set_resolver as set_resolver
 from .timers import Timer as Timer
 from .tracebacks import compact_traceback as compact_traceback
+from .trigger import Trigger as Trigger
 
 if sys.platform != "win32":
     from .files import file_dispatcher as file_dispatcher

@@ -407,6 +407,12 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         """The connection is established."""
         self.log_info("unhandled connect event", "warning")
 
+    def handle_shutdown(self) -> None:
+        """The program is about to end: `graceful_close` calls this first.
+
+        What it sends or pushes still goes out, then the channel is closed.
+        """
+
     def handle_close(self) -> None:
         """The connection has ended."""
         self.log_info("unhandled close event", "warning")

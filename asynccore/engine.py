@@ -55,6 +55,10 @@ class Engine(Turn):
         self.events = 0
         self.stopping = False
         self._kept = False
+        # The loop() calls on this map: the thread, and whether it goes on without channels.
+        self.loops: list[tuple[int, bool]] = []
+        self._outstays = False  # whether one of these does
+        self._signalled = False  # the wake-up told of signals alone
         self._chosen: str | None = None  # the name of the poller to be made, None for the default
         _engines.add(self)
 
@@ -134,6 +138,23 @@ class Engine(Turn):
         if review:
             self.interest.review_at = self.clock()
 
+    def busy(self) -> bool:
+        """Whether a callback or a timer is still to run."""
+        return bool(self.calls or self.errands or len(self.timers))
+
+    def begin_loop(self, outstay: bool) -> None:
+        """Keep poller and wake-up from now on; with `outstay`, wait without channels too."""
+        self.loops.append((get_ident(), outstay))
+        self._outstays = self._outstays or outstay
+
+    def end_loop(self, outstay: bool) -> None:
+        """Undo `begin_loop`, and give back what nobody needs any more."""
+        self.loops.remove((get_ident(), outstay))
+        if outstay:
+            self._outstays = any(outstays for _, outstays in self.loops)
+        if not self.loops and self.owner is None and not self.map:
+            self.run_on_loop(self._tidy_up)
+
     def run_pass(self, timeout: float | None) -> None:
         """Wait up to `timeout` seconds for events (`None`: for ever) and dispatch one batch.
 
@@ -160,11 +181,11 @@ class Engine(Turn):
         super().give(before)
 
     def _tidy_up(self) -> None:
-        if not self.map and self.wakeup is not None:
+        if not self.map and self.wakeup is not None and not self.loops:
             self._chosen = None
             self.drop_wakeup()
             self.interest.release()
-        if self._kept and not (self.calls or len(self.timers)):
+        if self._kept and not self.busy():
             self._kept = False
             _kept.discard(self)
 
@@ -195,12 +216,10 @@ class Engine(Turn):
                 or not interest.reports_moves
             ):
                 unsettled = interest.settle(poller, now)
-                if not self.map:
-                    return
                 if interest.poller is not poller:
                     continue  # a predicate forked, and this is the child
                 now = self.clock()
-            elif not self.map:
+            if not self.map and not (self._outstays and self.busy()):
                 return
             limit = deadline
             due = self.timers.next()
@@ -221,7 +240,12 @@ class Engine(Turn):
                 self.waiting = False
             if events:
                 self._dispatch(events)
-                break
+                if not self._signalled:
+                    break
+                self._signalled = False
+                if len(events) > 1:
+                    break
+                # A signal alone, whose handler has run: if it reports nothing, this waits on.
             now = self.clock()
             if (
                 calls
@@ -324,7 +348,7 @@ class Engine(Turn):
         if poller is None or fd in self.interest.gone:
             return  # closed by a handler in this batch
         if self.wakeup is not None and fd == self.wakeup.fileno():
-            self.wakeup.clear()
+            self._signalled = not self.wakeup.clear()
         elif fd in poller.interest:
             poller.set(fd, 0)
         else:
@@ -370,6 +394,8 @@ class Engine(Turn):
         parent.
         """
         super().after_fork()
+        self.loops = [loop for loop in self.loops if loop[0] == get_ident()]
+        self._outstays = any(outstays for _, outstays in self.loops)
         self.passes += 1  # the events at hand are the parent's
         poller, self.interest.poller = self.interest.poller, None
         if poller is not None:

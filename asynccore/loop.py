@@ -7,7 +7,7 @@ from collections.abc import Callable
 from errno import EBADF
 from typing import Any
 
-from . import pollers
+from . import graceful, pollers, signals
 from .channels import Map
 from .engine import Engine, engine_for
 from .errors import _DISCONNECTED, RERAISED
@@ -107,8 +107,12 @@ def loop(
     count: float | None = None,
     *,
     poller: str | None = None,
+    until_idle: bool = False,
 ) -> None:
     """Handle events until the map is empty, `stop` is called, or `count` passes are done.
+
+    With `until_idle` it goes on without channels too, as long as a timer or a callback waits; a
+    timer of `call_every` waits until it is cancelled.
 
     `timeout` is how long one pass waits at the most, in seconds. `use_poll` is accepted for old
     programs; the best poller of the platform is taken anyway, or the one named by `poller`
@@ -130,18 +134,35 @@ def loop(
             if count is not None:
                 count -= 1
         return
-    if not map:
+    if not map and not until_idle:
         return
     engine = engine_for(map)
     engine.use(poller)
     engine.enter(review=True)
+    engine.begin_loop(until_idle)
+    depth = -1 if timeout == 0 else signals.begin(engine)  # without a wait there's none to end
     try:
-        while map and not engine.stopping and (count is None or count > 0):
+        while (
+            (map or (until_idle and _is_busy(engine)))
+            and not engine.stopping
+            and (count is None or count > 0)
+        ):
             engine.run_pass(timeout)
             if count is not None:
                 count -= 1
     finally:
         engine.stopping = False
+        if depth >= 0:
+            signals.end(depth)
+        engine.end_loop(until_idle)
+        if not map:
+            graceful.done(engine)
+
+
+def _is_busy(engine: Engine) -> bool:
+    """Whether there is something to wait for without channels."""
+    graceful.done(engine)  # its timer is for channels alone
+    return engine.busy()
 
 
 def stop(map: Map | None = None) -> None:
@@ -180,9 +201,9 @@ def call_later(
 ) -> Timer:
     """Call `callback(*args)` in the loop of a map, `delay` seconds from now. Safe from any thread.
 
-    The loop goes on while there are channels; timers alone don't keep it. Exceptions are
-    reported with their traceback and don't end the loop. Raises `TypeError` if the callback
-    can't be called.
+    The loop goes on while there are channels; timers alone keep it only with `until_idle`.
+    Exceptions are reported with their traceback and don't end the loop. Raises `TypeError` if the
+    callback can't be called.
     """
     engine = _engine(map)
     return call_at(engine.clock() + delay, callback, *args, map=map)
@@ -196,10 +217,32 @@ def call_at(
     See `call_later`.
     """
     engine = _engine(map)
-    timer = engine.timers.new(when, callback, args)
+    return _start(engine, engine.timers.new(when, callback, args))
+
+
+def _start(engine: Engine, timer: Timer) -> Timer:
     engine.keep()
     engine.run_on_loop(engine.timers.add, timer)
     return timer
+
+
+def call_every(
+    interval: float, callback: Callable[..., object], *args: Any, map: Map | None = None
+) -> Timer:
+    """Call `callback(*args)` in the loop of a map every `interval` seconds, first after one.
+
+    The times are multiples of the interval from now, so they don't drift; those that nobody could
+    keep, because a handler took too long, are left out. An exception is reported with its
+    traceback, and the repetition goes on until `cancel()`. `reset(delay)` moves the next call,
+    and the later ones with it. Safe from any thread.
+
+    Raises `ValueError` if the interval is not above 0, and `TypeError` if the callback can't be
+    called.
+    """
+    if not interval > 0:
+        raise ValueError(f"an interval is more than 0 seconds, not {interval!r}")
+    engine = _engine(map)
+    return _start(engine, engine.timers.new(engine.clock() + interval, callback, args, interval))
 
 
 def call_soon_threadsafe(

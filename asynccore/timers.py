@@ -5,7 +5,9 @@ entry out of the middle.
 
 Consequence. A cancelled timer stays in the heap, empty, until its time comes or until cancelled
 ones are the larger half; then the heap is built anew from the rest. A timer that is put off
-keeps its entry, and is put in again when the old time comes.
+keeps its entry, and is put in again when the old time comes. One that repeats is put in again
+before it runs, so that its callback may cancel it or put it off, and counts its times from the
+first one, so that they don't drift.
 
 Trade-off. Memory for at most as many cancelled timers as live ones, and O(1) amortised for
 cancelling and putting off.
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,12 +29,13 @@ _FEW = 100
 
 
 class Timer:
-    """A callback that runs once, at its time, unless it is cancelled before.
+    """A callback that runs at its time, or at each of its times, unless it is cancelled before.
 
-    Made by `asynccore.call_later` and `asynccore.call_at`.
+    Made by `asynccore.call_later`, `asynccore.call_at` and `asynccore.call_every`. Its methods
+    are for the thread of the loop; from another one, `call_soon_threadsafe(timer.cancel)`.
     """
 
-    __slots__ = ("_entry", "_timers", "args", "callback", "delay", "when")
+    __slots__ = ("_entry", "_since", "_timers", "args", "callback", "delay", "interval", "when")
 
     def __init__(
         self,
@@ -40,9 +44,12 @@ class Timer:
         delay: float,
         callback: Callable[..., object],
         args: tuple[Any, ...],
+        interval: float | None = None,
     ) -> None:
         self.when = when
         self.delay = delay
+        self.interval = interval  # None: it runs once
+        self._since = when  # what the times of a repeated one are counted from
         self.callback: Callable[..., object] | None = callback
         self.args = args
         self._timers = timers
@@ -54,7 +61,7 @@ class Timer:
         return self.callback is not None
 
     def cancel(self) -> None:
-        """Don't run the callback. Has no effect once it ran."""
+        """Don't run the callback (any more). Has no effect once it ran for the last time."""
         if self.callback is not None:
             self.callback = None
             self.args = ()
@@ -63,15 +70,19 @@ class Timer:
     def reset(self, delay: float | None = None) -> None:
         """Run `delay` seconds from now instead; without `delay`, as long as when it was made.
 
-        Raises `RuntimeError` if the timer is no longer active.
+        A repeated timer goes on from there by its interval. Raises `RuntimeError` if the timer is
+        no longer active, and `ValueError` for NaN.
         """
         if self.callback is None:
             raise RuntimeError(f"{self!r} can't be reset: make a new timer")
         if delay is not None:
             if delay != delay:
                 raise ValueError("a timer's delay can't be NaN")
-            self.delay = delay
-        self.when = self._timers.clock() + self.delay
+        if self.interval is None:
+            self.delay = delay = self.delay if delay is None else delay
+        elif delay is None:
+            delay = self.interval
+        self.when = self._since = self._timers.clock() + delay
         if self._entry is None or self.when < self._entry[0]:
             self._timers.add(self)
 
@@ -80,7 +91,19 @@ class Timer:
             return "<Timer, done>"
         name = getattr(self.callback, "__qualname__", None) or repr(self.callback)
         left = self.when - self._timers.clock()
-        return f"<Timer {name} in {left:.3f} s>"
+        every = "" if self.interval is None else f", every {self.interval:g} s"
+        return f"<Timer {name} in {left:.3f} s{every}>"
+
+    def skip_to_next(self) -> None:
+        """Put a repeated timer off to the first of its times that is yet to come."""
+        interval = self.interval
+        now = self._timers.clock()
+        if interval is None or self.callback is None or self.when > now:
+            return
+        when = self._since + ((now - self._since) // interval + 1) * interval
+        if not now < when <= now + interval:  # rounded: the interval is tiny beside the clock
+            when = max(now + interval, math.nextafter(now, math.inf))
+        self.when = when
 
 
 _Entry = tuple[float, int, Timer]
@@ -107,16 +130,23 @@ class Timers:
         """Return a new timer for `delay` seconds from now."""
         return self.call_at(self.clock() + delay, callback, *args)
 
-    def new(self, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> Timer:
+    def new(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        interval: float | None = None,
+    ) -> Timer:
         """Return a timer that is still to be handed to `add`.
 
-        Raises `TypeError` if the callback can't be called, `ValueError` if `when` is not a number.
+        With an `interval` in seconds it repeats. Raises `TypeError` if the callback can't be
+        called, `ValueError` if `when` is not a number.
         """
         if not callable(callback):
             raise TypeError(f"a timer needs something to call, not {callback!r}")
         if when != when:
             raise ValueError("a timer's time can't be NaN")
-        return Timer(self, when, when - self.clock(), callback, args)
+        return Timer(self, when, when - self.clock(), callback, args, interval)
 
     def add(self, timer: Timer) -> Timer:
         """Put a timer in the heap by its time; an entry that it had before is dead from now on."""
@@ -193,7 +223,14 @@ class Timers:
         while batch:
             timer = batch.popleft()
             # Looked at again: another callback may have cancelled it or put it off.
-            if timer.callback is not None and timer._entry is None:
-                callback, args = timer.callback, timer.args
+            if timer.callback is None or timer._entry is not None:
+                continue
+            callback, args = timer.callback, timer.args
+            if timer.interval is None:
                 timer.callback, timer.args = None, ()
                 yield callback, args
+            else:
+                timer.skip_to_next()
+                self.add(timer)
+                yield callback, args
+                timer.skip_to_next()  # past those that the callback itself took the time of

@@ -21,6 +21,7 @@ from collections.abc import Callable, Container
 from threading import get_ident
 from typing import Any
 
+from . import signals
 from .errors import RERAISED
 from .wakeup import Wakeup
 
@@ -123,6 +124,7 @@ class Turn:
             other.close()
         with self._wake_lock:
             self.wakeup = wakeup
+        signals.made(self)
         return wakeup.fileno()
 
     def drop_wakeup(self) -> None:
@@ -130,6 +132,7 @@ class Turn:
         with self._wake_lock:
             wakeup, self.wakeup = self.wakeup, None
         if wakeup is not None:
+            signals.about_to_close(wakeup)
             wakeup.close()
 
     def after_fork(self) -> None:

@@ -1,7 +1,12 @@
-"""Waking a loop that waits, from another thread.
+"""Waking a loop that waits, from another thread or a signal.
 
-A wake-up is a descriptor that the poller watches. It is never blocking: a full one already
-wakes the loop, so a write that can't be made may be dropped.
+Facts. `signal.set_wakeup_fd` writes one byte, which an eventfd refuses, and on Windows it writes to
+sockets alone, which are also all that select() takes there. A full pipe already wakes the loop.
+
+Consequence. A wake-up is a pipe, or a pair of sockets on Windows, whose reading end the poller
+watches. Neither end blocks: a write that can't be made may be dropped.
+
+Trade-off. Two descriptors instead of the one of an eventfd, and no second kind for signals.
 """
 
 from __future__ import annotations
@@ -10,6 +15,9 @@ import os
 import socket
 import sys
 
+# What is read at once; more than anybody writes between two looks. Linux gives a pipe 64 KiB.
+_SIZE = 65536
+
 
 class Wakeup:
     """A descriptor that `set()` makes readable and `clear()` makes unreadable."""
@@ -17,40 +25,60 @@ class Wakeup:
     def __init__(self) -> None:
         self._reader = self._writer = -1  # in case there are no descriptors left
         self._sockets: tuple[socket.socket, ...] = ()
-        if sys.platform == "linux":
-            self._reader = self._writer = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        else:
+        if sys.platform == "win32":
             self._sockets = socket.socketpair()
             for end in self._sockets:
                 end.setblocking(False)
             self._reader, self._writer = (end.fileno() for end in self._sockets)
+        else:
+            self._reader, self._writer = os.pipe()
+            os.set_blocking(self._reader, False)
+            os.set_blocking(self._writer, False)
 
     def fileno(self) -> int:
-        """Return the descriptor to wait for."""
+        """Return the descriptor to wait for, -1 once it is closed."""
         return self._reader
+
+    def signal_fileno(self) -> int:
+        """Return the descriptor for `signal.set_wakeup_fd`, -1 once it is closed."""
+        return self._writer
 
     def set(self) -> None:
         """Wake whoever waits. Safe from any thread; does nothing once it is closed."""
         if self._reader == -1:
             return
         try:
-            if sys.platform == "linux":
-                os.eventfd_write(self._writer, 1)
-            else:
+            if sys.platform == "win32":
                 self._sockets[1].send(b"\0")
-        except BlockingIOError:
-            pass  # the counter or the buffer is full: awake already
-
-    def clear(self) -> None:
-        """Take back all wake-ups so far."""
-        try:
-            if sys.platform == "linux":
-                os.eventfd_read(self._reader)
             else:
-                while self._sockets[0].recv(4096):
-                    pass
+                os.write(self._writer, b"\0")
         except BlockingIOError:
-            pass
+            pass  # the buffer is full: awake already
+
+    def clear(self) -> bool:
+        """Take back all wake-ups so far. Returns whether there was one but by signals."""
+        found = False
+        try:
+            while True:
+                data = self._read()
+                found = found or b"\0" in data  # a signal writes its number
+                if len(data) < _SIZE:
+                    return found
+        except BlockingIOError:
+            return found
+
+    def _read(self) -> bytes:
+        if sys.platform == "win32":
+            return self._sockets[0].recv(_SIZE)
+        return os.read(self._reader, _SIZE)
+
+    def renew(self) -> None:
+        """Part from the process that this one was forked from, keeping the descriptors' numbers."""
+        if sys.platform != "win32" and self._reader != -1:
+            fresh = Wakeup()
+            os.dup2(fresh._reader, self._reader, inheritable=False)
+            os.dup2(fresh._writer, self._writer, inheritable=False)
+            fresh.close()
 
     def __del__(self) -> None:
         # An engine goes with its map, without a word.
@@ -59,9 +87,10 @@ class Wakeup:
     def close(self) -> None:
         """Give the descriptors back; more calls do nothing."""
         reader, self._reader = self._reader, -1
-        self._writer = -1
+        writer, self._writer = self._writer, -1
         if self._sockets:
             for end in self._sockets:
                 end.close()
         elif reader != -1:
             os.close(reader)
+            os.close(writer)

@@ -1110,3 +1110,17 @@ def test_a_clock_of_ones_own() -> None:
     engine = Engine(ChannelMap(), clock)
     assert engine.timers.call_later(1.0, print).when == 6.0
     assert isinstance(dispatcher(), dispatcher)
+
+
+def test_a_loop_keeps_poller_and_wake_up_though_the_map_is_empty(fakes: Fakes) -> None:
+    engine = fakes.engine
+    engine.begin_loop(True)
+    engine.call_soon_threadsafe(int)
+    engine.run_pass(0)
+    wakeup = engine.wakeup
+    assert wakeup is not None and not engine.busy()
+    engine.begin_loop(False)
+    engine.end_loop(False)
+    assert engine.wakeup is wakeup and engine.interest.poller is fakes.poller
+    engine.end_loop(True)
+    assert engine.wakeup is None and engine.interest.poller is None

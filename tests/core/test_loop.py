@@ -6,6 +6,7 @@ import errno
 import runpy
 import select
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,144 @@ def test_call_later_returns_a_timer(fakes: Fakes) -> None:
     assert isinstance(timer, asynccore.Timer) and timer.active
     assert timer.when == fakes.clock() + 1.0
     assert asynccore.call_at(5000.0, print, map=fakes.engine.map).when == 5000.0
+
+
+@pytest.mark.parametrize("interval", [0, -1.0, float("nan"), float("-inf")])
+def test_an_interval_is_above_0(fakes: Fakes, interval: float) -> None:
+    with pytest.raises(ValueError, match="an interval is more than 0 seconds, not"):
+        asynccore.call_every(interval, print, map=fakes.engine.map)
+    with pytest.raises(TypeError, match="a timer needs something to call"):
+        asynccore.call_every(1.0, None, map=fakes.engine.map)  # type: ignore[arg-type]
+    assert len(fakes.engine.timers) == 0
+
+
+def test_call_every_calls_until_it_is_cancelled(any_fakes: Fakes) -> None:
+    engine, clock, poller = any_fakes
+    channel = Quiet(1000, engine.map)
+    times: list[float] = []
+
+    def tick(number: int) -> None:
+        assert number == 7
+        times.append(clock())
+        if len(times) == 4:
+            timer.cancel()
+            channel.close()
+
+    timer = asynccore.call_every(1.5, tick, 7, map=engine.map)
+    assert isinstance(timer, asynccore.Timer) and timer.interval == 1.5
+    loop(map=engine.map)
+    assert times == [1001.5, 1003.0, 1004.5, 1006.0]
+    assert 0 not in poller.waits
+
+
+def test_an_exception_does_not_end_a_repetition(
+    fakes: Fakes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    channel = Quiet(1000, fakes.engine.map)
+    times: list[float] = []
+
+    def fail() -> None:
+        times.append(fakes.clock())
+        if len(times) == 3:
+            channel.close()
+        raise ZeroDivisionError
+
+    asynccore.call_every(2.0, fail, map=fakes.engine.map).reset(1.0)
+    loop(map=fakes.engine.map)
+    assert times == [1001.0, 1003.0, 1005.0]
+    assert capsys.readouterr().err.count("ZeroDivisionError") >= 3
+
+
+# until_idle ---------------------------------------------------------------------------------
+
+
+def test_until_idle_goes_on_while_a_timer_or_a_callback_waits(any_fakes: Fakes) -> None:
+    engine, clock, poller = any_fakes
+    ran: list[object] = []
+
+    def later() -> None:
+        ran.append(clock())
+        asynccore.call_soon_threadsafe(ran.append, "soon", map=engine.map)
+
+    asynccore.call_later(100.0, later, map=engine.map)
+    asynccore.call_later(50.0, ran.append, "cancelled", map=engine.map).cancel()
+    loop(map=engine.map)
+    assert ran == [], "timers alone don't keep a loop"
+    loop(map=engine.map, until_idle=True)
+    assert ran == [1100.0, "soon"]
+    assert poller.waits == [30.0, 30.0, 30.0, 10.0]
+    assert engine.wakeup is None and poller.closed and engine.interest.poller is None
+
+
+def test_until_idle_takes_channels_that_come_and_go(any_fakes: Fakes) -> None:
+    engine, clock, poller = any_fakes
+    made: list[Quiet] = []
+
+    def open_one() -> None:
+        made.append(Quiet(1000, engine.map))
+        made[-1].on_read = made[-1].close
+        poller.report((1000, 1), after=2.0)
+        asynccore.call_later(7.0, made.clear, map=engine.map)
+
+    asynccore.call_later(3.0, open_one, map=engine.map)
+    loop(map=engine.map, until_idle=True)
+    assert clock() == 1010.0 and made == []
+
+
+def test_until_idle_of_nothing_returns_at_once(any_fakes: Fakes) -> None:
+    loop(None, map=any_fakes.engine.map, until_idle=True)
+    assert any_fakes.poller.waits == []
+
+
+def test_stop_ends_until_idle(any_fakes: Fakes) -> None:
+    engine, clock, _ = any_fakes
+    asynccore.call_every(1.0, int, map=engine.map)
+    asynccore.call_later(5.5, asynccore.stop, engine.map, map=engine.map)
+    loop(map=engine.map, until_idle=True)
+    assert clock() == 1005.5
+    assert engine.loops == []
+
+
+def test_until_idle_counts_passes(any_fakes: Fakes) -> None:
+    engine, clock, _ = any_fakes
+    asynccore.call_every(1.0, int, map=engine.map)
+    loop(map=engine.map, until_idle=True, count=2)
+    assert clock() == 1002.0
+
+
+def test_a_loop_without_channels_inside_of_one_with(any_fakes: Fakes) -> None:
+    """Each goes by its own wish."""
+    engine, clock, _ = any_fakes
+    channel = Quiet(1000, engine.map)
+
+    def inside() -> None:
+        channel.close()
+        loop(map=engine.map, until_idle=True)
+        assert clock() == 1006.0
+
+    asynccore.call_later(1.0, inside, map=engine.map)
+    asynccore.call_later(6.0, int, map=engine.map)
+    loop(map=engine.map)
+    assert clock() == 1006.0 and engine.loops == []
+    assert engine.wakeup is None
+
+
+def test_a_thread_may_give_a_loop_without_channels_something_to_do(poller_name: str) -> None:
+    map = ChannelMap()
+    ran: list[int] = []
+    waiting = threading.Event()
+
+    def other() -> None:
+        waiting.wait()
+        asynccore.call_soon_threadsafe(lambda: (ran.append(1), patience.cancel()), map=map)
+
+    patience = asynccore.call_later(600.0, ran.append, 2, map=map)
+    asynccore.call_soon_threadsafe(waiting.set, map=map)
+    thread = threading.Thread(target=other)
+    thread.start()
+    loop(map=map, until_idle=True, poller=poller_name)
+    thread.join()
+    assert ran == [1]
 
 
 # The command line ---------------------------------------------------------------------------

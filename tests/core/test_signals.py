@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,12 +18,13 @@ from typing import Any
 import pytest
 
 import asynccore
-from asynccore import ChannelMap, loop, pollers
+from asynccore import ChannelMap, loop, pollers, signals
 from asynccore.engine import engine_for
 from asynccore.pollers import PRIORITY, READ, Event
 from asynccore.testing import FakeClock, Fakes, RecordingPoller
 from asynccore.turns import Turn
 from tests.core.fakes import Channel, Quiet
+from tests.corners.support import run_script
 
 pytestmark = pytest.mark.skipif(
     not hasattr(signal, "SIGUSR1"), reason="Windows has no signals that one sends oneself"
@@ -233,6 +235,303 @@ def test_a_real_wait_ends(poller_name: str, on_signal: list[Any], report: str) -
         engine.run_pass(0)
         mine.close()
         other.close()
+
+
+# Signals that other threads get ---------------------------------------------------------------
+
+
+# The main thread blocks the signal, so that the kernel gives it to the other one, while the main
+# one waits for ever.
+CHILD = """
+    import os, signal, socket, sys, threading
+    import asynccore
+    from asynccore.engine import engine_for
+
+    what, number = sys.argv[1], signal.Signals[sys.argv[2]]
+    map = asynccore.ChannelMap() if "own map" in what else None
+    ends = socket.socketpair()
+
+    class Reader(asynccore.dispatcher):
+        def writable(self): return False
+
+    channel = Reader(ends[0], map)
+    engine = engine_for(asynccore.socket_map if map is None else map)
+
+    def handle(*args):
+        assert threading.current_thread() is threading.main_thread()
+        if "stop" in what: asynccore.stop(map)
+        if "exit" in what: raise SystemExit(0)
+        if "close" in what: channel.close()
+        if "graceful" in what: asynccore.graceful_close(map)
+
+    if "default" not in what:
+        signal.signal(number, handle)
+
+    def other():
+        tick = threading.Event()
+        while not engine.waiting:
+            tick.wait(0.001)
+        if "directed" in what:
+            signal.pthread_kill(threading.get_ident(), number)
+        else:
+            os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        if "nested" in what:
+            asynccore.call_soon_threadsafe(lambda: asynccore.loop(None, map=map, count=9), map=map)
+        asynccore.loop(None, map=map)
+    except KeyboardInterrupt:
+        assert number == signal.SIGINT
+    finally:
+        thread.join()
+        channel.close()
+        ends[1].close()
+        print("ended", signal.set_wakeup_fd(-1))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no masks on Windows")
+@pytest.mark.parametrize(
+    ("what", "number"),
+    [
+        ("stop", "SIGTERM"),
+        ("exit", "SIGTERM"),
+        ("close, own map", "SIGTERM"),
+        ("graceful", "SIGTERM"),
+        ("directed, stop", "SIGUSR1"),
+        ("directed, exit", "SIGTERM"),
+        ("nested, exit", "SIGTERM"),
+        ("default", "SIGINT"),
+        ("default, directed", "SIGINT"),
+    ],
+)
+def test_a_signal_that_another_thread_gets_ends_the_wait(
+    poller_name: str, what: str, number: str
+) -> None:
+    assert run_script(CHILD, poller_name, what, number) == "ended -1\n"
+
+
+def test_a_sigterm_without_a_handler_kills() -> None:
+    script = """
+        import os, signal
+        import asynccore
+        trigger = asynccore.Trigger()
+        trigger.pull(os.kill, os.getpid(), signal.SIGTERM)
+        asynccore.loop(None)
+    """
+    with pytest.raises(AssertionError, match=f"exit status -{int(signal.SIGTERM)}"):
+        run_script(script)
+
+
+def wakeup_fd() -> int:
+    """Return what is set, leaving it."""
+    fd = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
+    return fd
+
+
+@pytest.fixture
+def looped() -> Iterator[Callable[..., None]]:
+    """Run something in a loop() of a map of its own."""
+
+    def run(inside: Callable[[Any], object], timeout: float | None = 60.0) -> None:
+        map = ChannelMap()
+        trigger = asynccore.Trigger(map)
+        trigger.pull(lambda: (inside(map), trigger.close()))
+        loop(timeout, map=map)
+
+    yield run
+    assert wakeup_fd() == -1, "not given back"
+    assert signals._loops == []
+
+
+def test_the_wake_up_is_where_signals_write(looped: Any) -> None:
+    seen: list[int] = []
+
+    def inside(map: Any) -> None:
+        seen.append(wakeup_fd())
+        assert seen == [engine_for(map).wakeup.signal_fileno()]  # type: ignore[union-attr]
+
+    looped(inside)
+    assert len(seen) == 1
+
+
+def test_a_loop_inside_of_another_takes_the_signals_and_gives_them_back(looped: Any) -> None:
+    fds: list[int] = []
+
+    def inner(map: Any) -> None:
+        fds.append(wakeup_fd())
+
+    def outer(map: Any) -> None:
+        fds.append(wakeup_fd())
+        looped_inside(inner)
+        fds.append(wakeup_fd())
+
+    def looped_inside(inside: Any) -> None:
+        map = ChannelMap()
+        trigger = asynccore.Trigger(map)
+        trigger.pull(lambda: (inside(map), trigger.close()))
+        loop(60.0, map=map)
+
+    looped(outer)
+    assert fds[0] == fds[2] != fds[1] and -1 not in fds
+
+
+def test_a_descriptor_that_the_program_has_set_stays(looped: Any) -> None:
+    ends = socket.socketpair()
+    for end in ends:
+        end.setblocking(False)
+    mine = ends[0].fileno()
+    seen: list[int] = []
+    signal.set_wakeup_fd(mine)
+    try:
+        looped(lambda map: seen.append(wakeup_fd()))
+        assert seen == [mine] == [wakeup_fd()]
+        signal.set_wakeup_fd(-1)
+        # Set while a loop runs, as a handler does that runs asyncio.
+        looped(lambda map: signal.set_wakeup_fd(mine))
+        assert wakeup_fd() == mine
+    finally:
+        signal.set_wakeup_fd(-1)
+        for end in ends:
+            end.close()
+
+
+def test_a_loop_that_does_not_wait_costs_no_signals(looped: Any) -> None:
+    seen: list[int] = []
+    looped(lambda map: seen.append(wakeup_fd()), 0)
+    assert seen == [-1]
+
+
+def test_another_thread_leaves_signals_alone(looped: Any) -> None:
+    seen: list[int] = []
+
+    def in_thread() -> None:
+        map = ChannelMap()
+        trigger = asynccore.Trigger(map)
+        trigger.pull(lambda: (seen.append(len(signals._loops)), trigger.close()))
+        loop(60.0, map=map)
+
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    thread.join()
+    assert seen == [0]
+
+
+def test_an_exception_that_leaves_a_loop_gives_the_signals_back(looped: Any) -> None:
+    map = ChannelMap()
+    trigger = asynccore.Trigger(map)
+
+    def leave() -> None:
+        raise asynccore.ExitNow
+
+    trigger.pull(leave)
+    with pytest.raises(asynccore.ExitNow):
+        loop(60.0, map=map)
+    assert wakeup_fd() == -1
+    trigger.close()
+
+
+def test_a_wake_up_that_is_closed_gets_no_more_signals(looped: Any) -> None:
+    def inside(map: Any) -> None:
+        engine = engine_for(map)
+        engine.drop_wakeup()
+        assert wakeup_fd() == -1
+        engine.interest.poller.set(engine.make_wakeup(), READ)  # type: ignore[union-attr]
+        assert wakeup_fd() == engine.wakeup.signal_fileno()  # type: ignore[union-attr]
+
+    looped(inside)
+
+
+def test_a_sub_interpreter_without_signals_does_without(
+    looped: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> int:
+        raise ValueError("set_wakeup_fd only works in main thread of the main interpreter")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "set_wakeup_fd", refuse)
+        map = ChannelMap()
+        trigger = asynccore.Trigger(map)
+        trigger.pull(trigger.close)
+        loop(60.0, map=map)
+
+
+def test_a_signal_that_concerns_nobody_does_not_end_a_pass(
+    fakes: Fakes, on_signal: list[Any]
+) -> None:
+    """`loop(count=1)` waits its time, as the classic one did since PEP 475."""
+    interrupted = with_signal(fakes)
+    map = interrupted.engine.map
+    Quiet(1000, map)
+    seen: list[int] = []
+    on_signal.append(lambda: seen.append(1))
+    loop(60.0, map=map, count=1)
+    assert seen == [1] and interrupted.clock() == 1060.0
+    assert len(interrupted.poller.waits) >= 2, "the byte of the signal was not seen"
+
+
+FORKS = """
+    import os, signal, sys, threading
+    import asynccore
+    from asynccore import signals
+
+    def in_child():
+        # Forked in the middle of a loop: it goes on here, with a wake-up of its own.
+        before = signal.set_wakeup_fd(-1)
+        assert before == -1, before
+        asynccore.call_later(0.001, then)  # after the next wait, which makes the wake-up
+
+    def then():
+        trigger.close()
+        before = signal.set_wakeup_fd(-1)
+        mine = asynccore.socket_map.engine.wakeup.signal_fileno()
+        assert before == mine, (before, mine)
+
+    def fork():
+        pid = os.fork()
+        if pid:
+            assert os.waitpid(pid, 0)[1] == 0
+            trigger.close()
+        else:
+            in_child()
+            if not here:
+                assert signals._loops == []
+                asynccore.loop(None)
+                os._exit(0)
+
+    here = sys.argv[1] == "here"
+    trigger = asynccore.Trigger()
+    if here:
+        trigger.pull(fork)
+        asynccore.loop(None)
+    else:
+        thread = threading.Thread(target=fork)
+        trigger.pull(thread.start)
+        asynccore.loop(None)
+        thread.join()
+    assert not asynccore.socket_map
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@pytest.mark.parametrize(
+    "where",
+    [
+        "here",
+        pytest.param(
+            "in a thread",
+            marks=pytest.mark.skipif(
+                sys.version_info >= (3, 12), reason="Python 3.12 warns of a fork beside threads"
+            ),
+        ),
+    ],
+)
+def test_a_forked_child_has_a_wake_up_of_its_own(where: str) -> None:
+    assert run_script(FORKS, None, where) == ""
 
 
 # Turns --------------------------------------------------------------------------------------

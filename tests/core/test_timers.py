@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -58,6 +58,7 @@ class TimersModel(RuleBasedStateMachine):
         self.model: dict[Timer, float] = {}
         self.made: list[Timer] = []
         self.never_reset: set[Timer] = set()
+        self.since: dict[Timer, float] = {}  # of those that repeat: what is counted from
 
     @rule(delay=DELAYS)
     def call_later(self, delay: float) -> None:
@@ -65,6 +66,21 @@ class TimersModel(RuleBasedStateMachine):
         self.model[timer] = self.clock() + delay
         self.made.append(timer)
         self.never_reset.add(timer)
+
+    @rule(interval=st.integers(1, 7).map(float))
+    def call_every(self, interval: float) -> None:
+        when = self.clock() + interval
+        timer = self.timers.add(self.timers.new(when, nothing, (len(self.made),), interval))
+        self.model[timer] = self.since[timer] = when
+        self.made.append(timer)
+
+    def next_time(self, timer: Timer) -> float:
+        """The naive way: count up from the first time."""
+        assert timer.interval is not None
+        when = self.since[timer]
+        while when <= self.clock():
+            when += timer.interval
+        return when
 
     @precondition(lambda self: self.made)
     @rule(data=st.data())
@@ -83,9 +99,13 @@ class TimersModel(RuleBasedStateMachine):
                 timer.reset(delay)
             return
         timer.reset(delay)
-        if delay is not None:
-            assert timer.delay == delay
-        self.model[timer] = self.clock() + timer.delay
+        if timer.interval is not None:
+            seconds = timer.interval if delay is None else delay
+            self.since[timer] = self.clock() + seconds
+        else:
+            seconds = timer.delay
+            assert delay is None or delay == seconds
+        self.model[timer] = self.clock() + seconds
         self.never_reset.discard(timer)
 
     @rule(seconds=st.integers(0, 10).map(float), data=st.data())
@@ -101,8 +121,11 @@ class TimersModel(RuleBasedStateMachine):
             for callback, (number,) in callbacks:
                 assert callback is nothing
                 timer = self.made[number]
-                assert timer in expected.keys() - spared and not timer.active
+                assert timer in expected.keys() - spared
+                assert timer.active == (timer.interval is not None)
                 del self.model[timer]
+                if timer.interval is not None:
+                    self.model[timer] = self.next_time(timer)
                 found.append(timer)
                 spared |= self.act(data)
                 if len(found) == leave_after:
@@ -129,7 +152,7 @@ class TimersModel(RuleBasedStateMachine):
             self.model.pop(timer, None)
         elif timer in self.model:
             timer.reset(1.0)
-            self.model[timer] = self.clock() + 1.0
+            self.model[timer] = self.since[timer] = self.clock() + 1.0
             self.never_reset.discard(timer)
         return {timer}
 
@@ -258,6 +281,110 @@ def test_repr_names_the_callback_and_the_time_left(timers: Timers, clock: FakeCl
     assert repr(timer) == "<Timer, done>"
 
 
+# Again and again ----------------------------------------------------------------------------
+
+
+def every(timers: Timers, interval: float, *args: Any) -> Timer:
+    when = timers.clock() + interval
+    return timers.add(timers.new(when, nothing, args, interval))
+
+
+def test_the_times_are_multiples_of_the_interval_from_the_start(
+    timers: Timers, clock: FakeClock
+) -> None:
+    every(timers, 0.1, "tick")
+    for number in range(1, 1001):
+        when = timers.next()
+        assert when == pytest.approx(number * 0.1, abs=1e-9)
+        clock.now = when + 0.03  # each is late, but that does not add up
+        assert due(timers, clock()) == ["tick"]
+
+
+def test_missed_ones_are_left_out(timers: Timers, clock: FakeClock) -> None:
+    every(timers, 2.0, "tick")
+    clock.now = 9.0
+    assert due(timers, clock()) == ["tick"]
+    assert (len(timers), timers.next()) == (1, 10.0)
+
+
+def test_those_that_the_callback_took_the_time_of_are_left_out(
+    timers: Timers, clock: FakeClock
+) -> None:
+    timer = every(timers, 2.0)
+    clock.now = 2.0
+    with timers.due(clock()) as callbacks:
+        for _ in callbacks:
+            assert timer.when == 4.0
+            clock.now = 9.0
+    assert (timers.next(), entries(timers)) == (10.0, 1)
+
+
+def test_a_callback_may_cancel_its_own_repetition(timers: Timers, clock: FakeClock) -> None:
+    timer = every(timers, 2.0)
+    clock.now = 2.0
+    with timers.due(clock()) as callbacks:
+        for _ in callbacks:
+            assert timer.active
+            timer.cancel()
+    assert not timer.active and timers.next() is None and len(timers) == 0
+
+
+def test_a_callback_may_put_its_repetition_off(timers: Timers, clock: FakeClock) -> None:
+    timer = every(timers, 2.0, "tick")
+    clock.now = 2.0
+    with timers.due(clock()) as callbacks:
+        for _ in callbacks:
+            timer.reset(0.5)
+    assert timers.next() == 2.5
+    clock.now = 2.5
+    assert due(timers, 2.5) == ["tick"]
+    assert timers.next() == 4.5
+    timer.reset()
+    assert timers.next() == 4.5 and timer.interval == 2.0
+
+
+def test_a_repetition_goes_on_if_an_exception_leaves(timers: Timers, clock: FakeClock) -> None:
+    every(timers, 2.0, "tick")
+    clock.now = 2.0
+    with pytest.raises(asynccore.ExitNow), timers.due(clock()) as callbacks:
+        next(callbacks)
+        raise asynccore.ExitNow
+    assert (len(timers), timers.next()) == (1, 4.0)
+
+
+@pytest.mark.parametrize("interval", [1e-300, 5e-324, 1e-9])
+def test_an_interval_too_small_for_the_clock_still_moves_on(interval: float) -> None:
+    clock = FakeClock(1e9)
+    timers = Timers(clock)
+    every(timers, interval, "tick")
+    assert due(timers, clock()) == ["tick"]
+    when = timers.next()
+    assert when is not None and when > clock()
+
+
+def test_an_infinite_interval_is_never(timers: Timers) -> None:
+    timer = every(timers, math.inf)
+    assert due(timers, 1e300) == []
+    timer.reset(1.0)
+    timers.clock.advance(1.0)  # type: ignore[attr-defined]
+    with timers.due(1.0) as callbacks:
+        assert len(list(callbacks)) == 1
+    assert timers.next() == math.inf
+
+
+def test_repr_tells_the_interval(timers: Timers) -> None:
+    timer = every(timers, 2.5)
+    assert repr(timer) == "<Timer nothing in 2.500 s, every 2.5 s>"
+    timer.reset(1.0)
+    assert repr(timer) == "<Timer nothing in 1.000 s, every 2.5 s>"
+
+
+def test_one_that_does_not_repeat_has_no_next_time(timers: Timers) -> None:
+    timer = timers.call_later(0.0, nothing)
+    timer.skip_to_next()
+    assert timer.when == 0.0 and timer.interval is None
+
+
 # What is due --------------------------------------------------------------------------------
 
 
@@ -332,6 +459,31 @@ def test_cancelled_timers_do_not_pile_up(timers: Timers) -> None:
         most = max(most, entries(timers))
     assert most <= 150
     assert due(timers, 60.0) == list(range(10))
+
+
+def test_a_million_timers_are_cancelled_and_leave_nothing(timers: Timers) -> None:
+    """Each rebuild of the heap is paid for by as many cancelled timers as it looks at twice."""
+    rebuilds = 0
+    looked_at = 0
+
+    class Counted(list[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            nonlocal rebuilds, looked_at
+            rebuilds += 1
+            looked_at += len(self)
+            return super().__iter__()
+
+    total = 1_000_000
+    many = [timers.call_later(60.0, nothing) for _ in range(total)]
+    assert len(timers) == entries(timers) == total
+    timers._heap = Counted(timers._heap)
+    while many:
+        many.pop().cancel()
+        if type(timers._heap) is not Counted:
+            timers._heap = Counted(timers._heap)
+    assert len(timers) == 0 and timers.next() is None
+    assert entries(timers) == 0
+    assert looked_at <= 2 * total and rebuilds < 40
 
 
 def test_cancelling_most_of_many_frees_them(timers: Timers) -> None:

@@ -1,4 +1,4 @@
-"""The wake-up: by eventfd on Linux, by a pair of sockets elsewhere."""
+"""The wake-up: a pipe, or a pair of sockets on Windows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import select
+import signal
 import socket
 import sys
 import threading
@@ -16,7 +17,7 @@ import pytest
 
 from tests.core.fakes import fresh_module
 
-KINDS = ["socketpair"] + (["eventfd"] if sys.platform == "linux" else [])
+KINDS = ["socketpair"] + (["pipe"] if sys.platform != "win32" else [])
 
 
 @pytest.fixture(params=KINDS)
@@ -25,7 +26,7 @@ def wakeup(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     if request.param == "socketpair":
         # The module asks at each call, so it must go on believing it.
         class OtherSystem:
-            platform = "darwin"
+            platform = "win32"
 
         monkeypatch.setattr(module, "sys", OtherSystem)
     made = module.Wakeup()
@@ -56,18 +57,43 @@ def test_clear_without_set_does_not_block(wakeup: Any) -> None:
 
 
 def test_a_full_one_drops_what_does_not_fit(wakeup: Any) -> None:
-    if wakeup._sockets:
-        while True:
-            try:
+    while True:
+        try:
+            if wakeup._sockets:
                 wakeup._sockets[1].send(b"\0" * 65536)
-            except BlockingIOError:
-                break
-    else:
-        os.eventfd_write(wakeup.fileno(), 2**64 - 2)
+            else:
+                os.write(wakeup.signal_fileno(), b"\0" * 65536)
+        except BlockingIOError:
+            break
     wakeup.set()
     assert readable(wakeup)
-    wakeup.clear()
+    assert wakeup.clear() is True
     assert not readable(wakeup)
+
+
+def test_signals_are_told_from_other_wake_ups(wakeup: Any) -> None:
+    def signalled() -> None:
+        if wakeup._sockets:
+            wakeup._sockets[1].send(b"\x0f")
+        else:
+            os.write(wakeup.signal_fileno(), b"\x0f")
+
+    signalled()
+    assert wakeup.clear() is False
+    signalled()
+    wakeup.set()
+    signalled()
+    assert wakeup.clear() is True
+    assert wakeup.clear() is False
+    assert not readable(wakeup)
+
+
+def test_the_end_for_signals_does_not_block(wakeup: Any) -> None:
+    """`signal.set_wakeup_fd` takes no other."""
+    before = signal.set_wakeup_fd(wakeup.signal_fileno())
+    assert signal.set_wakeup_fd(before) == wakeup.signal_fileno()
+    wakeup.close()
+    assert wakeup.signal_fileno() == -1
 
 
 def test_another_thread_ends_a_wait(wakeup: Any) -> None:
@@ -119,13 +145,35 @@ def test_an_unexpected_error_is_not_hidden(wakeup: Any, monkeypatch: pytest.Monk
             wakeup.clear()
         wakeup._sockets = real
     else:
-        monkeypatch.setattr(os, "eventfd_write", fail)
-        with pytest.raises(OSError, match="broken"):
-            wakeup.set()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", fail)
+            with pytest.raises(OSError, match="broken"):
+                wakeup.set()
 
 
 def test_it_is_not_inherited_by_programs(wakeup: Any) -> None:
     assert not os.get_inheritable(wakeup.fileno())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_renewed_one_has_parted_from_the_process_that_it_came_from(wakeup: Any) -> None:
+    """In one process: a duplicate of the reading end stands for the other process."""
+    if wakeup._sockets:
+        wakeup.renew()  # nothing to part from on Windows
+        return
+    reader = os.dup(wakeup.fileno())
+    numbers = wakeup.fileno(), wakeup.signal_fileno()
+    wakeup.renew()
+    assert (wakeup.fileno(), wakeup.signal_fileno()) == numbers
+    assert not any(map(os.get_inheritable, numbers))
+    wakeup.set()
+    assert readable(wakeup)
+    # Nobody writes to the old one any more.
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+    wakeup.close()
+    wakeup.renew()
+    assert wakeup.fileno() == -1
 
 
 def test_one_that_is_forgotten_gives_its_descriptors_back(wakeup: Any) -> None:
@@ -145,7 +193,7 @@ def test_one_that_could_not_be_made_goes_without_a_word(
     def fail(*args: object, **options: object) -> None:
         raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(os, "eventfd", fail, raising=False)
+    monkeypatch.setattr(os, "pipe", fail)
     monkeypatch.setattr(socket, "socketpair", fail)
     with pytest.raises(OSError, match="too many open files"):
         type(wakeup)()

@@ -54,6 +54,32 @@ def test_a_timer_due_in_less_than_a_millisecond_does_not_spin(fakes: Any) -> Non
     assert len(ran) == 1 and len(fakes.poller.waits) <= 2 and 0 not in fakes.poller.waits
 
 
+@pytest.mark.parametrize("delay", [0.0004, 0.001, 0.0051])
+def test_a_real_wait_ends_after_its_timer_is_due_and_does_not_spin(
+    poller_name: str, delay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """epoll and poll count in milliseconds: rounded down, the last one would be spent spinning."""
+    asked: list[float | None] = []
+    cls = type(made := pollers.make(poller_name))
+    made.close()
+    wait = cls.wait
+
+    def recording(self: Any, timeout: float | None) -> Any:
+        asked.append(timeout)
+        return wait(self, timeout)
+
+    monkeypatch.setattr(cls, "wait", recording)
+    channels = asynccore.ChannelMap()
+    timer = asynccore.call_later(
+        delay, lambda: ran.append(asynccore.time.monotonic()), map=channels
+    )
+    ran: list[float] = []
+    when = timer.when
+    asynccore.loop(timeout=600, map=channels, poller=poller_name, until_idle=True)
+    assert len(ran) == 1 and ran[0] >= when
+    assert len(asked) <= 3 and all(wait is not None and 0 < wait <= delay for wait in asked)
+
+
 @pytest.mark.skipif(not hasattr(select, "poll"), reason="no poll() on this platform")
 def test_poll_is_given_whole_milliseconds_rounded_up(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
