@@ -18,9 +18,8 @@ from collections import deque
 from typing import Any
 from warnings import warn as warn
 
-from .buffered import SEND_SHARE
 from .channels import Map, reports_changes
-from .dispatcher import dispatcher
+from .chat_output import ChatOutput
 from .namespace import package
 from .removed import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .removed import _deprecated as _deprecated
@@ -33,28 +32,29 @@ __all__ = ["async_chat", "asyncore", "deque", "fifo", "find_prefix_at_end", "sim
 Terminator = bytes | bytearray | str | int | None
 
 
-class async_chat(dispatcher):
+class async_chat(ChatOutput):
     """A dispatcher that splits its input at terminators and queues its output.
 
     Define `collect_incoming_data(data)` and `found_terminator()`, and call `set_terminator`.
     """
 
-    # How much is read, and how much is sent, at once, in bytes (classic asynchat since 3.6).
+    # How much is read at once, in bytes (classic asynchat since 3.6).
     ac_in_buffer_size = 65536
-    ac_out_buffer_size = 65536
 
-    # Set `use_encoding` to a true value to let strings be pushed and be terminators.
-    use_encoding: Any = 0
-    encoding = "latin-1"
+    max_line_length: int | None = None
+    """How many bytes may come before a terminator of bytes; `None` for any number.
+
+    So many are delivered, and then `handle_line_too_long` is called instead of more.
+    """
 
     terminator: Any
-    _full = False  # the socket took less than it was offered
+    _skipping = False  # the rest of a line that was too long
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
         self._input = b""
         self._taken = 0  # how much of `_input` was delivered
+        self._line_length = 0  # what was delivered since the last terminator, if that is bounded
         self.incoming: list[bytes] = []
-        self._fifo: deque[Any] = deque()
         super().__init__(sock, map)
 
     @property
@@ -69,20 +69,6 @@ class async_chat(dispatcher):
     def ac_in_buffer(self, data: bytes) -> None:
         self._input = data
         self._taken = 0
-
-    @property
-    def producer_fifo(self) -> deque[Any]:
-        """What is to be sent: bytes, producers, and `None` for the end; may be changed."""
-        # Whoever asks may be about to change it.
-        self._full = False
-        self.touch()
-        return self._fifo
-
-    @producer_fifo.setter
-    def producer_fifo(self, fifo: deque[Any]) -> None:
-        self._fifo = fifo
-        self._full = False
-        self.touch()
 
     # -- input ----------------------------------------------------------------------------------
 
@@ -172,176 +158,94 @@ class async_chat(dispatcher):
             terminator = terminator.encode(self.encoding)
         found = self._input.find(terminator, self._taken)
         if found >= 0:
-            data = self._take(found)
-            self._taken = found + len(terminator)
+            end, held = found, 0
+        else:
+            # What was delivered already can't be the beginning of a terminator.
+            tail = max(self._taken, len(self._input) - len(terminator) + 1)
+            held = find_prefix_at_end(self._input[tail:], terminator)
+            end = len(self._input) - held
+        if (self.max_line_length is not None or self._skipping) and not self._bound(end):
+            return True
+        data = self._take(end)
+        if found < 0:
             if data:
                 self.collect_incoming_data(data)
-            if not self._closed:
-                self.found_terminator()
+            return not held
+        self._taken = found + len(terminator)
+        self._line_length = 0
+        if self._skipping:
+            self._skipping = False  # it ended here, and was told of already
             return True
-        # What was delivered already can't be the beginning of a terminator.
-        tail = max(self._taken, len(self._input) - len(terminator) + 1)
-        held = find_prefix_at_end(self._input[tail:], terminator)
-        data = self._take(len(self._input) - held)
         if data:
             self.collect_incoming_data(data)
-        return not held
+        if not self._closed:
+            self.found_terminator()
+        return True
 
-    # -- output ---------------------------------------------------------------------------------
+    def _bound(self, end: int) -> bool:
+        """Count the input up to `end` to the present line; return whether it may be delivered.
 
-    def handle_write(self) -> None:
-        """Send from the queue."""
-        self.initiate_send()
+        Else one step was taken, and everything is to be looked at again.
+        """
+        if self._skipping:
+            self._taken = end
+            return True
+        limit = self.max_line_length
+        assert limit is not None
+        room = max(limit - self._line_length, 0)
+        if end - self._taken <= room:
+            self._line_length += end - self._taken
+            return True
+        if room:
+            self._line_length += room
+            self.collect_incoming_data(self._take(self._taken + room))
+            return False
+        self._skipping = True
+        self.handle_line_too_long()
+        if self._skipping and (
+            self.max_line_length is None or self._line_length < self.max_line_length
+        ):
+            self._skipping = False  # the limit was raised
+        return False
+
+    def handle_line_too_long(self) -> None:
+        """More than `max_line_length` bytes came without a terminator. Logs, and closes.
+
+        So many bytes were delivered, and no more will be. Whoever overrides this may
+        close the channel;
+        or answer and forget what was collected: the rest of the line is then thrown away as it
+        comes, up to its terminator, for which `found_terminator` is not called;
+        or call `discard_buffers()`, which throws away what has arrived, further lines too, and
+        the answer that was pushed before: what comes next begins a line;
+        or raise `max_line_length`, to get more of the line.
+        """
+        self.log_info(
+            f"over {self.max_line_length} bytes without a terminator, closing channel {self!r}",
+            "error",
+        )
+        self.handle_close()
+
+    # -- both ways ------------------------------------------------------------------------------
 
     def handle_close(self) -> None:
         """The connection has ended."""
         self.close()
 
-    def push(self, data: Any) -> None:
-        """Queue bytes, and send what the socket takes at once. Safe from any thread.
-
-        Strings are taken with `use_encoding`. Raises `TypeError` for anything else.
-        """
-        if isinstance(data, str) and self.use_encoding:
-            data = data.encode(self.encoding)
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"push() takes bytes-like data, not {type(data).__name__}")
-        data = bytes(data)  # a copy of what the caller may change
-        if self._engine is None:
-            self._push(data)
-        else:
-            self._engine.run_on_loop(self._push, data)
-
-    def _push(self, data: bytes) -> None:
-        size = self.ac_out_buffer_size
-        if len(data) > size:
-            self._fifo.extend(data[start : start + size] for start in range(0, len(data), size))
-        else:
-            self._fifo.append(data)
-        self._start_sending()
-
-    def push_with_producer(self, producer: Any) -> None:
-        """Queue a producer: its `more()` is called for bytes until it returns none.
-
-        Safe from any thread; `more()` runs on the loop's.
-        """
-        if self._engine is None:
-            self._push_producer(producer)
-        else:
-            self._engine.run_on_loop(self._push_producer, producer)
-
-    def _push_producer(self, producer: Any) -> None:
-        self._fifo.append(producer)
-        self._start_sending()
-
-    def close_when_done(self) -> None:
-        """Close the channel once everything queued so far is sent. Safe from any thread."""
-        if self._engine is None:
-            self._fifo.append(None)
-        else:
-            self._engine.run_on_loop(self._push_end)
-
-    def _push_end(self) -> None:
-        self._fifo.append(None)
-        self.touch()
-
-    def _start_sending(self) -> None:
-        if not self._full:
-            self.initiate_send()
-        if self._fifo:
-            self.touch()
-
     @reports_changes
     def readable(self) -> Any:
-        """Whether to wait for input: always. Large input is the handlers' matter."""
+        """Whether to wait for input: always. `max_line_length` bounds what lines may grow to."""
         return 1
 
-    @reports_changes
-    def writable(self) -> Any:
-        """Whether something is to be sent, or the connection not yet established."""
-        return self._fifo or not self.connected
-
-    def initiate_send(self) -> None:
-        """Send from the queue until the socket is full, or other channels should have a turn."""
-        share = SEND_SHARE
-        self._full = False
-        while share > 0 and self._fifo and self.connected and not self._closed:
-            first = self._fifo[0]
-            if not first:
-                self._fifo.popleft()
-                if first is None:
-                    self.handle_close()
-                    return
-                continue
-            data = self._next_piece(first)
-            if data is None:
-                continue
-            try:
-                count = self.send(data)
-            except OSError:
-                self.handle_error()
-                return
-            if not count:
-                self._full = not self._closed
-                return
-            share -= count
-            if self._fifo and self._fifo[0] is data:
-                if count < len(data):
-                    self._fifo[0] = data[count:]
-                    self._full = True
-                    return
-                self._fifo.popleft()
-
-    def _next_piece(self, first: Any) -> Any:
-        """Put what one send() can take at the head of the queue and return it.
-
-        `None` if the head was a producer with nothing more.
-        """
-        fifo = self._fifo
-        size = self.ac_out_buffer_size
-        if isinstance(first, str) and self.use_encoding:
-            first = fifo[0] = first.encode(self.encoding)
-        if isinstance(first, (bytes, bytearray, memoryview)):
-            if len(first) > size:
-                fifo.popleft()
-                pieces = [first[at : at + size] for at in range(0, len(first), size)]
-                fifo.extendleft(reversed(pieces))
-            elif len(fifo) > 1 and type(first) is bytes and type(fifo[1]) is bytes:
-                self._join_small(size)
-            return fifo[0]
-        if hasattr(first, "more"):
-            data = first.more()
-            if self._closed:
-                return None
-            if isinstance(data, str) and self.use_encoding:
-                data = data.encode(self.encoding)
-            if data:
-                fifo.appendleft(data)
-                return self._next_piece(data) if len(data) > size else data
-            if fifo and fifo[0] is first:
-                fifo.popleft()
-            return None
-        # Something else that can be sliced, as the classic one allowed.
-        fifo.popleft()
-        fifo.extendleft((first[size:], first[:size]))
-        return fifo[0]
-
-    def _join_small(self, size: int) -> None:
-        """Make one piece of the small ones at the head: one system call instead of many."""
-        fifo = self._fifo
-        pieces: list[bytes] = []
-        length = 0
-        while fifo and type(fifo[0]) is bytes and (not pieces or length + len(fifo[0]) <= size):
-            pieces.append(fifo.popleft())
-            length += len(pieces[-1])
-        fifo.appendleft(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-
     def discard_buffers(self) -> None:
-        """Throw away all input that was not delivered and all output that was not sent."""
+        """Throw away all input that was not delivered and all output that was not sent.
+
+        What arrives next begins a line.
+        """
         self.ac_in_buffer = b""
         self.incoming.clear()
-        self._fifo.clear()
-        self._full = False
+        self._line_length = 0
+        self._skipping = False
+        super().discard_buffers()
 
 
 class simple_producer:

@@ -3,28 +3,24 @@
 Facts. The classic buffer is one `bytes` that is sliced after each send and concatenated before:
 4,000 sends of 4 KB took 8.5 s. Programs read `out_buffer` and assign it.
 
-Consequence. `WriteBuffer` keeps the pieces in a queue. They are joined up to one send's size when
-they are sent, and wholly only when somebody reads `out_buffer`. Nearly all channels have nothing to
-send at nearly all times, and predicates of programs read `out_buffer` before every wait: all of
-those share one empty buffer.
+Consequence. `WriteBuffer` keeps the pieces in a queue. They are gathered, or joined up to one
+send's size, when they are sent, and joined wholly only when somebody reads `out_buffer`. Nearly all
+channels have nothing to send at nearly all times, and predicates of programs read `out_buffer`
+before every wait: all of those share one empty buffer.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from socket import socket
 from threading import get_ident
 from typing import Any
 
 from .channels import Map, reports_changes
 from .dispatcher import dispatcher
-
-# What is handed to one send(). Classic asyncore's is the same, and it is a usual size of TCP's
-# window and of loopback's segments.
-SEND_SIZE = 65536
-
-# What one channel may send before the others have their turn: 16 sends.
-SEND_SHARE = 16 * SEND_SIZE
+from .gather import IOV_MAX, SEND_SHARE, SEND_SIZE, send_pieces
+from .watermarks import Watermarked
 
 
 class WriteBuffer:
@@ -54,6 +50,22 @@ class WriteBuffer:
         if self._offset or len(first) > limit:
             return memoryview(first)[self._offset : self._offset + limit]
         return first
+
+    def gather(self, limit: int) -> tuple[list[bytes | memoryview], int]:
+        """Return the first bytes, `limit` at most, without a copy, and how many these are."""
+        pieces: list[bytes | memoryview] = []
+        size = 0
+        for piece in self._pieces:
+            found: bytes | memoryview = piece
+            if not pieces and self._offset:
+                found = memoryview(piece)[self._offset :]
+            if size + len(found) > limit:
+                found = memoryview(found)[: limit - size]
+            pieces.append(found)
+            size += len(found)
+            if size == limit or len(pieces) == IOV_MAX:
+                break
+        return pieces, size
 
     def _join(self, limit: int) -> bytes:
         """Make one piece of the first ones, up to at least `limit` bytes, and return it."""
@@ -99,8 +111,11 @@ class _Nothing:
 _NOTHING = _Nothing()
 
 
-class dispatcher_with_send(dispatcher):
-    """A dispatcher whose `send` buffers what the socket does not take at once."""
+class dispatcher_with_send(dispatcher, Watermarked):
+    """A dispatcher whose `send` buffers what the socket does not take at once.
+
+    With a `high_watermark` it tells when to stop sending: `handle_pause`, and `handle_resume`.
+    """
 
     _output: WriteBuffer | _Nothing = _NOTHING
     _sends_directly = True
@@ -129,6 +144,13 @@ class dispatcher_with_send(dispatcher):
     def out_buffer(self, data: bytes) -> None:
         self._output = WriteBuffer(bytes(data)) if data else self._no_output()
         self.touch()
+        if self._marks is not None:
+            self._output_changed()
+
+    @property
+    def write_buffer_size(self) -> int:
+        """How many bytes of output wait for the socket."""
+        return self._output.size
 
     def _no_output(self) -> WriteBuffer | _Nothing:
         # Classes that don't send directly never have what `send` takes for the usual case.
@@ -145,19 +167,24 @@ class dispatcher_with_send(dispatcher):
         output = self._buffered()
         share = SEND_SHARE
         while isinstance(output, WriteBuffer) and output.size and share > 0 and not self._closed:
-            data = output.peek(SEND_SIZE)
-            if type(data) is not bytes and type(self.socket) is not socket:
-                data = bytes(data)  # whatever stands in for a socket may know bytes alone
-            count = dispatcher.send(self, data)
+            if type(self.socket) is socket:
+                pieces, size = output.gather(share)
+                count = send_pieces(self, pieces, size)
+            else:
+                data = bytes(output.peek(SEND_SIZE))  # what stands in for one may know no more
+                size = len(data)
+                count = dispatcher.send(self, data) or 0
             if not count or output is not self._output:
-                return  # the socket is full, or a handler assigned another buffer
+                break  # the socket is full, or a handler assigned another buffer
             output.consume(count)
             if not output.size:
                 self._output = self._no_output()
-                return
+                break
             share -= count
-            if count < len(data):
-                return
+            if count < size:
+                break
+        if self._marks is not None:
+            self._look_at_marks()
 
     def handle_write(self) -> None:
         """Send from the buffer (classic asyncore)."""
@@ -199,12 +226,54 @@ class dispatcher_with_send(dispatcher):
             # The socket is full, or not connected; the engine waits for it.
             output.append(data[sent:])
             if self._sends_directly:
+                if self._marks is not None:
+                    self._look_at_marks()
                 return
         elif data:
             self._output = WriteBuffer(data, sent)
         self.initiate_send()
         if self._output.size:
             self.touch()
+            if self._marks is not None:
+                self._look_at_marks()
+
+    def writelines(self, lines: Iterable[Any]) -> None:
+        """Send several bytes-like objects as if joined, without joining large ones.
+
+        Now or as soon as the socket takes them, and safe from any thread, as `send`. Raises
+        `TypeError`, before anything is sent, if one is not bytes-like.
+        """
+        pieces = [line if type(line) is bytes else _as_bytes(line) for line in lines]
+        if not self._sends_directly or getattr(self.send, "__func__", None) is not _SEND:
+            self.send(b"".join(pieces))  # the program's own, which may change what is sent
+            return
+        if self.debug:
+            self.log_info(f"sending {b''.join(pieces)!r}")
+        if self._engine is None:
+            self._send_lines(pieces)
+        else:
+            self._engine.run_on_loop(self._send_lines, pieces)
+
+    def _send_lines(self, pieces: list[bytes]) -> None:
+        output = self._buffered()
+        idle = not output.size
+        if not isinstance(output, WriteBuffer):
+            output = WriteBuffer()
+        for piece in pieces:
+            if piece:
+                output.append(piece)
+        if output.size:
+            self._output = output
+        if idle:
+            self.initiate_send()
+        if self._output.size:
+            self.touch()
+            if self._marks is not None:
+                self._look_at_marks()
+
+
+# What `writelines` may go around, if a channel has no other.
+_SEND = dispatcher_with_send.send
 
 
 def _as_bytes(data: Any) -> bytes:
