@@ -220,7 +220,7 @@ class ChatOutput(dispatcher, Watermarked):
                 self._fifo.popleft()
                 if first is None:
                     self.handle_close()
-                    return
+                    break
                 continue
             if plain and type(first) is file_producer and first.can_send_to(self.socket):
                 share -= self._send_file(first, share)

@@ -11,7 +11,9 @@ turn may send. That is for sockets of the standard library alone: what stands in
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from socket import socket
 from typing import Any
 
@@ -31,10 +33,10 @@ CAN_GATHER = hasattr(socket, "sendmsg")  # not on Windows
 
 
 def _iov_max() -> int:
-    try:
-        found = os.sysconf("SC_IOV_MAX")
-    except (AttributeError, OSError, ValueError):
-        found = -1
+    found = -1
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError, ValueError):
+            found = os.sysconf("SC_IOV_MAX")
     return found if found > 0 else 16  # the least that POSIX allows (limits.h)
 
 

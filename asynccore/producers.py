@@ -15,6 +15,7 @@ import io
 import os
 import socket
 import stat
+import sys
 from typing import Any
 
 # As asyncio's fallback reads 16 KiB to 256 KiB at a time; classic asynchat sends so much at once.
@@ -48,7 +49,8 @@ class file_producer:
 
     A channel whose socket is a plain TCP or Unix stream sends a regular file, as `open()` returns
     it, by `os.sendfile`. Any other object with `read()`, and any other channel, gets what is read.
-    A file that turns out shorter than `count` simply ends the output.
+    A file that turns out shorter than `count` simply ends the output. What changes in a file while
+    it is sent may show in what arrives (sendfile(2)).
 
     Raises `TypeError` for a text file or numbers that are none, `ValueError` for negative numbers,
     and what `seek()` raises if an `offset` is asked of a file that has no place to go to.
@@ -119,7 +121,7 @@ class file_producer:
         """
         size = limit if self.left is None else min(limit, self.left)
         count = 0
-        if size:
+        if size and sys.platform != "win32":  # where `can_send_to` never says so
             if self.file.closed:
                 raise ValueError(f"{self.file!r} was closed before all of it was sent")
             assert self._fd is not None and self._position is not None

@@ -1,0 +1,237 @@
+"""Whatever is sent in whatever way, and whatever the socket takes: the same bytes, in order.
+
+Over real sockets, whose plain kind is sent to by other calls than what stands in for one.
+"""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from typing import IO, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asynccore import dispatcher_with_send
+from asynccore.asynchat import async_chat, simple_producer
+from asynccore.producers import file_producer
+from asynccore.watermarks import Watermarked
+from tests.core.fakes import PATIENT, FakeSocket
+
+HIGH, LOW = 20_000, 3_000
+
+
+class Noting(Watermarked):
+    """Notes the hooks, and that they come in turn, with the buffers as they say."""
+
+    def __init__(self, *args: Any) -> None:
+        self.hooks: list[str] = []
+        super().__init__(*args)
+
+    def handle_pause(self) -> None:
+        assert self.hooks[-1:] != ["pause"]
+        assert self.high_watermark is not None and self.write_buffer_size > self.high_watermark
+        self.hooks.append("pause")
+
+    def handle_resume(self) -> None:
+        assert self.hooks[-1:] == ["pause"]
+        assert self.low_watermark is not None and self.write_buffer_size <= self.low_watermark
+        self.hooks.append("resume")
+
+
+class Chat(Noting, async_chat):
+    ac_out_buffer_size = 5_000
+
+
+class OwnSend(Chat):
+    """Gets what classic asynchat hands to `send`: bytes, so many at most."""
+
+    def send(self, data: Any) -> Any:
+        assert type(data) in (bytes, bytearray) and 0 < len(data) <= self.ac_out_buffer_size
+        return super().send(data)
+
+
+class Sender(Noting, dispatcher_with_send):
+    pass
+
+
+class End:
+    """The two ends of a connection with little room, and what came out so far."""
+
+    def __init__(self) -> None:
+        self.mine, self.peer = socket.socketpair()
+        for sock, option in ((self.mine, socket.SO_SNDBUF), (self.peer, socket.SO_RCVBUF)):
+            sock.setsockopt(socket.SOL_SOCKET, option, 4_096)
+            sock.setblocking(False)
+        self.got = bytearray()
+
+    def read(self, size: int) -> None:
+        try:
+            self.got += self.peer.recv(size)
+        except BlockingIOError:
+            pass
+
+
+class FakeEnd:
+    """The same without a network: what the socket takes is what the peer reads."""
+
+    def __init__(self) -> None:
+        self.mine = FakeSocket()
+        self.mine.takes.extend([0] * 3)
+        self.peer = FakeSocket()
+
+    def read(self, size: int) -> None:
+        self.mine.takes.append(size)
+
+    @property
+    def got(self) -> bytes:
+        return self.mine.output
+
+
+@contextmanager
+def connected(kind: Any, plain: bool, marked: bool) -> Iterator[tuple[Any, Any]]:
+    end: Any = End() if plain else FakeEnd()
+    channel = kind(end.mine, {})
+    if marked:
+        channel.high_watermark = HIGH
+        channel.low_watermark = LOW
+    try:
+        yield channel, end
+    finally:
+        channel.close()
+        end.peer.close()
+
+
+def check_end(channel: Any, end: Any, expected: bytes, marked: bool) -> None:
+    for size in cycle([100_000]):
+        if channel._closed or not channel.writable():
+            break
+        channel.handle_write()
+        end.read(size)
+    while plain_rest(end, expected):
+        end.read(100_000)
+    assert bytes(end.got) == expected
+    if not marked:
+        assert channel.hooks == []
+    if channel._closed and channel.hooks[-1:] == ["pause"]:
+        channel.hooks.append("resume")  # not told: there is nothing to go on with
+    assert channel.hooks == ["pause", "resume"] * (len(channel.hooks) // 2)
+    assert not channel._paused
+
+
+def plain_rest(end: Any, expected: bytes) -> bool:
+    before = len(end.got)
+    end.read(100_000)
+    return before < len(end.got) < len(expected)
+
+
+SIZES = st.sampled_from([0, 1, 10, 999, 4_000, 5_000, 5_001, 30_000])
+OPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["push", "lines", "small", "producer", "file", "show", "append", "array", "view"]
+            + ["write", "read"] * 3
+        ),
+        SIZES,
+    ),
+    max_size=14,
+)
+
+
+def make(number: int, size: int) -> bytes:
+    """Bytes that are found again only in their own place."""
+    return (b"%d:" % number * size)[:size]
+
+
+def as_file(files: list[IO[bytes]], data: bytes) -> IO[bytes]:
+    file = tempfile.TemporaryFile()
+    files.append(file)
+    file.write(b"before" + data + b"after")
+    file.seek(6)
+    return file
+
+
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("kind", [Chat, OwnSend])
+@settings(PATIENT, max_examples=60)
+@given(OPS, st.booleans())
+def test_chat(kind: Any, plain: bool, ops: list[tuple[str, int]], marked: bool) -> None:
+    files: list[IO[bytes]] = []
+    expected = b""
+    with connected(kind, plain, marked) as (channel, end):
+        for number, (how, size) in enumerate(ops):
+            data = make(number, size)
+            if how == "push":
+                channel.push(data)
+            elif how == "lines":
+                channel.writelines([data, memoryview(data), b"", bytearray(b"!")])
+                data += data + b"!"
+            elif how == "small":
+                channel.writelines(bytes([byte]) for byte in data[:1000])
+                data = data[:1000]
+            elif how == "producer":
+                channel.push_with_producer(simple_producer(data, 700))
+            elif how == "file":
+                channel.push_with_producer(file_producer(as_file(files, data), count=len(data)))
+            elif how in ("append", "array", "view"):
+                item = {"append": bytes, "array": bytearray, "view": memoryview}[how](data)
+                channel.producer_fifo.append(item)
+            else:
+                if how == "write":
+                    channel.handle_write()
+                elif how == "read":
+                    end.read(size)
+                else:
+                    shown = channel.producer_fifo
+                    if ("append", 30_000) not in ops and ("append", 5_001) not in ops:
+                        assert all(len(item) <= 5_000 for item in shown if type(item) is bytes)
+                data = b""
+            expected += data
+        channel.close_when_done()
+        check_end(channel, end, expected, marked)
+        assert channel._closed and not channel.producer_fifo
+    for file in files:
+        file.close()
+
+
+SENDS = st.lists(
+    st.tuples(
+        st.sampled_from(["send", "lines", "small", "show", "assign"] + ["write", "read"] * 3),
+        SIZES,
+    ),
+    max_size=14,
+)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+@settings(PATIENT, max_examples=60)
+@given(SENDS, st.booleans())
+def test_dispatcher_with_send(plain: bool, ops: list[tuple[str, int]], marked: bool) -> None:
+    expected = b""
+    with connected(Sender, plain, marked) as (channel, end):
+        for number, (how, size) in enumerate(ops):
+            data = make(number, size)
+            if how == "send":
+                channel.send(data)
+            elif how == "lines":
+                channel.writelines([data, memoryview(data), b"", bytearray(b"!")])
+                data += data + b"!"
+            elif how == "small":
+                channel.writelines(bytes([byte]) for byte in data[:1000])
+                data = data[:1000]
+            elif how == "assign":
+                channel.out_buffer = channel.out_buffer + data
+            else:
+                if how == "write":
+                    channel.handle_write()
+                elif how == "read":
+                    end.read(size)
+                else:
+                    assert len(channel.out_buffer) == channel.write_buffer_size
+                data = b""
+            expected += data
+        check_end(channel, end, expected, marked)
