@@ -1,0 +1,102 @@
+"""Socket options: what the kernel is asked for, and what is refused before."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from asynccore import dispatcher
+from asynccore.sockets import is_datagram
+from tests.core.fakes import FakeSocket
+
+
+@pytest.fixture
+def channel() -> Iterator[dispatcher]:
+    made = dispatcher(map={})
+    made.create_socket()
+    yield made
+    made.close()
+
+
+def option(channel: dispatcher, level: int, name: int) -> int:
+    found: int = channel.socket.getsockopt(level, name)
+    return found
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="the platform has no SO_REUSEPORT")
+def test_two_listeners_share_a_port(channel: dispatcher) -> None:
+    channel.set_reuse_port()
+    channel.bind(("127.0.0.1", 0))
+    other = dispatcher(map={})
+    other.create_socket()
+    try:
+        with pytest.raises(OSError):
+            other.bind(channel.socket.getsockname())
+        other.set_reuse_port()
+        other.bind(channel.socket.getsockname())
+    finally:
+        other.close()
+
+
+def test_a_platform_without_reuse_port_says_so(
+    channel: dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(socket, "SO_REUSEPORT", raising=False)
+    with pytest.raises(OSError, match="no SO_REUSEPORT") as caught:
+        channel.set_reuse_port()
+    assert caught.value.errno == errno.ENOPROTOOPT
+
+
+def test_nodelay(channel: dispatcher) -> None:
+    channel.set_nodelay()
+    assert option(channel, socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    channel.set_nodelay(False)
+    assert not option(channel, socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_keepalive(channel: dispatcher) -> None:
+    channel.set_keepalive(60, 9.5, 4)
+    idle = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)
+    assert option(channel, socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert idle is not None and option(channel, socket.IPPROTO_TCP, idle) == 60
+    assert option(channel, socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 10
+    assert option(channel, socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 4
+    channel.set_keepalive(on=False)
+    assert not option(channel, socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert option(channel, socket.IPPROTO_TCP, idle) == 60
+
+
+def test_keepalive_by_its_name_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "TCP_KEEPIDLE", raising=False)
+    monkeypatch.setattr(socket, "TCP_KEEPALIVE", 16, raising=False)
+    channel = dispatcher(FakeSocket(), {})
+    channel.set_keepalive(idle=60)
+    assert channel.socket.option == (socket.IPPROTO_TCP, 16, 60)
+
+
+@pytest.mark.parametrize("name", ["idle", "interval", "count"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
+def test_what_keepalive_refuses(channel: dispatcher, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} is None or at least 1"):
+        channel.set_keepalive(**{name: value})
+    assert not option(channel, socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+@pytest.mark.parametrize("name", ["set_reuse_port", "set_nodelay", "set_keepalive"])
+def test_without_a_socket(name: str) -> None:
+    with pytest.raises(RuntimeError, match="no socket yet"):
+        getattr(dispatcher(), name)()
+
+
+def test_what_is_a_datagram_socket() -> None:
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_UNIX, kind) as sock:
+            assert is_datagram(sock) is (kind == socket.SOCK_DGRAM)
+        fake = FakeSocket()
+        fake.kind = int(kind)
+        assert is_datagram(fake) is (kind == socket.SOCK_DGRAM)
+    assert not is_datagram(object())
