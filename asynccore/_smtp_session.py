@@ -96,15 +96,14 @@ class SMTPSession(Limited, SMTPCommands):
 
     # --- the end, if it is ours -----------------------------------------------------------------
 
-    def handle_shutdown(self) -> None:
+    def handle_shutdown(self) -> bool:
         """Say 421 and close, as soon as no message is under way (RFC 5321 section 3.8).
 
         While a message is received it comes after the reply to that; and after the reply to the
-        command from whose handler it is called.
+        command from whose handler it is called. Returns whether that is still to come.
         """
-        if not self._is_over():
-            self._shutting_down = True
-            self._may_go_on()
+        self._shutting_down = True
+        return self._may_go_on()
 
     def _may_go_on(self) -> bool:
         """Whether the session waits for more; if it should not, it is ended."""

@@ -407,11 +407,13 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         """The connection is established."""
         self.log_info("unhandled connect event", "warning")
 
-    def handle_shutdown(self) -> None:
+    def handle_shutdown(self) -> bool | None:
         """The program is about to end: `graceful_close` calls this first.
 
-        What it sends or pushes still goes out, then the channel is closed.
+        What is sent or pushed here still goes out, then the channel is closed. Return true if the
+        channel has something to finish and will close itself; at the timeout it is closed anyway.
         """
+        return None
 
     def handle_close(self) -> None:
         """The connection has ended."""

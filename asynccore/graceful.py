@@ -39,8 +39,9 @@ def graceful_close(map: Map | None = None, timeout: float = GRACE) -> None:
 
     The rest happens in the loop: each channel's `handle_shutdown` is called, listeners and
     channels without output are closed, and the others when `out_buffer` and `producer_fifo` are
-    empty. What is left after `timeout` seconds is closed then, and one line says how many. A
-    second call includes the channels that came since, and the earlier end counts.
+    empty. A channel whose `handle_shutdown` returns true ends by itself. What is left after
+    `timeout` seconds is closed then, and one line says how many. A second call includes the
+    channels that came since, and the earlier end counts.
 
     Raises `ValueError` for a negative timeout.
     """
@@ -75,6 +76,7 @@ class _Closing:
         self.timer = engine.timers.call_at(when, self.expire)
         self.told: dict[int, Any] = {}  # by identity: their handle_shutdown was called
         self.flushing: dict[int, tuple[Any, Any, Any]] = {}  # descriptor, channel, its `writable`
+        self.staying: list[tuple[Any, Any]] = []  # they end by themselves
 
     def go_on(self) -> None:
         """Begin with the channels that are there and were not told yet, listeners first."""
@@ -84,8 +86,9 @@ class _Closing:
         for fd, channel in new:
             if not self.holds(fd, channel):
                 continue
-            _guarded(channel, getattr(channel, "handle_shutdown", _nothing))
-            if _listens(channel) or not has_output(channel) or not self.watch(fd, channel):
+            if _guarded(channel, getattr(channel, "handle_shutdown", _nothing)):
+                self.staying.append((fd, channel))
+            elif _listens(channel) or not has_output(channel) or not self.watch(fd, channel):
                 self.close(fd, channel)
         self.end_if_empty()
 
@@ -137,7 +140,8 @@ class _Closing:
     def expire(self) -> None:
         """Close what is left, if it is what was there, or if a loop waits for it to end."""
         left = list(self.engine.map.items())
-        ours = any(self.holds(fd, channel) for fd, channel, _ in self.flushing.values())
+        awaited = self.staying + [(fd, channel) for fd, channel, _ in self.flushing.values()]
+        ours = any(self.holds(fd, channel) for fd, channel in awaited)
         done(self.engine)
         if not left or not (ours or self.engine.loops):
             return
@@ -181,9 +185,9 @@ def _nothing() -> None:
     pass
 
 
-def _guarded(channel: Any, method: Callable[[], object]) -> None:
+def _guarded(channel: Any, method: Callable[[], object]) -> object:
     try:
-        method()
+        return method()
     except RERAISED:
         raise
     except BaseException:
@@ -191,6 +195,7 @@ def _guarded(channel: Any, method: Callable[[], object]) -> None:
             channel.handle_error()
         else:
             logs.report_callback(method)
+        return None
 
 
 _closings: weakref.WeakKeyDictionary[Engine, _Closing] = weakref.WeakKeyDictionary()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import asynccore
-from asynccore import ChannelMap, asynchat, graceful, graceful_close, loop, use_logging
+from asynccore import ChannelMap, asynchat, graceful, graceful_close, loop, smtpd, use_logging
 from asynccore.pollers import WRITE
 from asynccore.testing import Fakes
 from tests.core.fakes import Channel, FakeSocket, Quiet
@@ -118,6 +118,76 @@ def test_the_hook_may_have_a_last_word(fakes: Fakes) -> None:
     poller.report((1000, WRITE), after=1.0)
     loop(map=engine.map)
     assert channel.scripted.output == b"421 shutting down\r\n"
+
+
+class Finishing(Sender):
+    """Has something to finish that is in no buffer."""
+
+    def handle_shutdown(self) -> bool:
+        return True
+
+
+def test_a_channel_that_has_something_to_finish_closes_itself(any_fakes: Fakes) -> None:
+    engine, clock, _ = any_fakes
+    channel = Finishing(1000, engine.map)
+    graceful_close(engine.map, 20)
+    asynccore.call_later(7.0, channel.close, map=engine.map)
+    loop(map=engine.map)
+    assert clock() == 1007.0 and len(engine.timers) == 0
+
+
+@pytest.mark.parametrize("in_a_loop", [True, False])
+def test_one_that_never_finishes_is_closed_at_the_timeout(
+    any_fakes: Fakes, capsys: pytest.CaptureFixture[str], in_a_loop: bool
+) -> None:
+    engine, clock, _ = any_fakes
+    channel = Finishing(1000, engine.map)
+    graceful_close(engine.map, 20)
+    while engine.map:
+        if in_a_loop:
+            loop(map=engine.map)
+        else:
+            engine.run_pass(5.0)
+    assert clock() == 1020.0 and channel.scripted.closed == 1
+    assert "(1)" in capsys.readouterr().err
+
+
+def test_a_mail_that_is_under_way_is_taken_before_the_server_ends(poller_name: str) -> None:
+    map = ChannelMap()
+    mails: list[bytes] = []
+
+    class Server(smtpd.SMTPServer):
+        def process_message(self, *args: Any, **options: Any) -> None:
+            mails.append(args[3])
+
+    server = Server(("127.0.0.1", 0), None, map=map)
+    address = server.socket.getsockname()
+    replies: list[bytes] = []
+
+    def client() -> None:
+        with socket.create_connection(address, timeout=30) as sock, sock.makefile("rwb") as talk:
+            talk.readline()
+            for line in (b"HELO a", b"MAIL FROM:<a@example.com>", b"RCPT TO:<b@example.com>"):
+                talk.write(line + b"\r\n")
+                talk.flush()
+                talk.readline()
+            talk.write(b"DATA\r\n")
+            talk.flush()
+            talk.readline()
+            graceful_close(map)
+            asynccore.call_soon_threadsafe(closing.set, map=map)
+            assert closing.wait(30)
+            talk.write(b"hello\r\n.\r\n")
+            talk.flush()
+            replies.extend(talk.readlines())
+
+    closing = threading.Event()
+    thread = threading.Thread(target=client)
+    thread.start()
+    loop(600, map=map, poller=poller_name)
+    thread.join()
+    assert mails == [b"hello"]
+    assert [reply[:3] for reply in replies] == [b"250", b"421"]
 
 
 def test_at_the_timeout_the_rest_is_closed_and_one_line_says_so(
