@@ -48,11 +48,11 @@ class async_chat(ChatOutput):
     """
 
     terminator: Any
-    _skipping = False  # the rest of a line that was too long
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
         self._input = b""
         self._taken = 0  # how much of `_input` was delivered
+        self._skipping = False  # the rest of a line that was too long
         self._line_length = 0  # what was delivered since the last terminator, if that is bounded
         self.incoming: list[bytes] = []
         super().__init__(sock, map)

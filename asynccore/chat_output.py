@@ -213,7 +213,6 @@ class ChatOutput(dispatcher, Watermarked):
         """Send from the queue until the socket is full, or other channels should have a turn."""
         share = SEND_SHARE
         self._full = False
-        plain = type(self.socket) is socket and getattr(self.send, "__func__", None) is _SEND
         while share > 0 and self._fifo and self.connected and not self._closed and not self._full:
             first = self._fifo[0]
             if not first:
@@ -222,20 +221,25 @@ class ChatOutput(dispatcher, Watermarked):
                     self.handle_close()
                     break
                 continue
+            # Looked at each time: a producer may have put another socket in its place.
+            send = self.send
+            plain = type(self.socket) is socket and getattr(send, "__func__", None) is _SEND
             if plain and type(first) is file_producer and first.can_send_to(self.socket):
                 share -= self._send_file(first, share)
                 continue
-            gathered = plain and (type(first) is bytes or first is self._leftover)
-            pieces: list[Any]
-            if gathered:
-                pieces, size = self._head(share)
-            else:
+            whole = plain and (type(first) is bytes or first is self._leftover)
+            data: Any
+            if not whole:
                 data = self._next_piece(first)
                 if data is None:
                     continue
                 size = len(data)
+            elif len(self._fifo) == 1 and len(first) <= share:
+                data, size = first, len(first)  # as in nearly all protocols that talk
+            else:
+                data, size = self._head(share)
             try:
-                count = send_pieces(self, pieces, size) if gathered else self.send(data)
+                count = send_pieces(self, data, size) if type(data) is list else send(data)
             except OSError:
                 self.handle_error()
                 break
@@ -243,7 +247,7 @@ class ChatOutput(dispatcher, Watermarked):
                 self._full = not self._closed
                 break
             share -= count
-            if gathered:
+            if whole:
                 self._take_out(count)
                 self._full = count < size
             elif self._fifo and self._fifo[0] is data:

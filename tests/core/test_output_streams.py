@@ -198,6 +198,50 @@ def test_chat(kind: Any, plain: bool, ops: list[tuple[str, int]], marked: bool) 
         file.close()
 
 
+def test_what_is_left_of_a_piece_is_shown_as_bytes() -> None:
+    with connected(Chat, True, False) as (channel, end):
+        channel.push(b"x" * 300_000)
+        channel.push(b"last")
+        shown = channel.producer_fifo
+        assert {type(item) for item in shown} == {bytes}
+        assert max(map(len, shown)) == channel.ac_out_buffer_size
+        left = b"".join(shown)
+        channel._fifo.clear()
+        end.read(300_000)
+        assert bytes(end.got) + left == b"x" * 300_000 + b"last"
+
+
+def test_a_small_piece_of_which_some_is_left_is_shown_as_bytes() -> None:
+    with connected(Chat, True, False) as (channel, _):
+        while not channel.writable():
+            channel.push(b"x" * channel.ac_out_buffer_size)
+        assert not channel._whole
+        assert {type(item) for item in channel.producer_fifo} == {bytes}
+
+
+def test_a_producer_that_puts_another_socket_in_place() -> None:
+    """As `start_tls` does: it may know nothing but `send`."""
+    with connected(Chat, True, False) as (channel, end):
+        other = FakeSocket(end.mine.fileno())
+
+        class Changes:
+            pieces = 2
+
+            def more(self) -> bytes:
+                channel.socket = other
+                self.pieces -= 1
+                return b"secret " if self.pieces >= 0 else b""
+
+        channel._full = True
+        channel.push_with_producer(Changes())
+        channel.push(b"more")
+        channel.push(b"!" * 6_000)
+        channel.handle_write()
+        assert other.output == b"secret secret more" + b"!" * 6_000
+        assert all(len(piece) <= channel.ac_out_buffer_size for piece in other.sent)
+        end.mine.close()
+
+
 SENDS = st.lists(
     st.tuples(
         st.sampled_from(["send", "lines", "small", "show", "assign"] + ["write", "read"] * 3),

@@ -218,6 +218,20 @@ def test_a_hook_that_fills_it_again(kind: Any) -> None:
 
 
 @both
+def test_hooks_do_not_nest(kind: Any) -> None:
+    channel = marked(kind, 0)
+    channel.put(b"x" * 11)
+
+    def fill() -> None:
+        channel.put(b"y" * 20)
+        channel.log.append("end of the hook")
+
+    channel.on_resume = fill
+    take(channel, 9)
+    assert channel.log == [("pause", 11), ("resume", 2), "end of the hook", ("pause", 22)]
+
+
+@both
 def test_a_hook_that_throws_the_output_away(kind: Any) -> None:
     channel = marked(kind, 0)
     channel.on_pause = channel.forget
@@ -292,6 +306,24 @@ def test_output_that_is_changed_in_the_queue_counts() -> None:
     assert chat.log == [("pause", 11), ("resume", 0)]
 
 
+def test_output_that_is_added_to_a_queue_that_was_kept_counts() -> None:
+    chat = marked(Chat, 0, 0, 0)
+    queue = chat.producer_fifo
+    chat.push(b"x")
+    queue.append(b"x" * 9)
+    chat.push(b"x")
+    assert chat.log == [("pause", 11)]
+
+
+@pytest.mark.parametrize("how", ["writelines", "push_with_producer"])
+def test_output_counts_however_it_comes(how: str) -> None:
+    chat = marked(Chat, 0)
+    chat.push(b"x")
+    data = b"x" * 10
+    getattr(chat, how)([data] if how == "writelines" else data)
+    assert chat.log == [("pause", 11)]
+
+
 def test_producers_count_what_they_handed_out() -> None:
     chat = marked(Chat, 0)
     chat.push_with_producer(simple_producer(b"x" * 100, 30))
@@ -333,6 +365,27 @@ def test_hooks_run_on_the_loops_thread(kind: Any, fakes: Fakes) -> None:
     fakes.engine.run_pass(0)
     fakes.engine.run_pass(0)
     assert channel.log[0] == ("pause", 11)
+    assert idents == [threading.get_ident()]
+
+
+@both
+def test_a_watermark_set_by_another_thread_counts_on_the_loops(kind: Any, fakes: Fakes) -> None:
+    channel = kind(0, 0, 0, map=fakes.engine.map)
+    channel.put(b"x" * 11)
+    idents: list[int] = []
+    channel.on_pause = lambda: idents.append(threading.get_ident())
+
+    def read() -> None:
+        thread = threading.Thread(target=setattr, args=(channel, "high_watermark", 10))
+        thread.start()
+        thread.join()
+        assert channel.log == []
+
+    channel.handle_read = read
+    fakes.engine.run_pass(0)
+    fakes.poller.report((1000, READ))
+    fakes.engine.run_pass(0)
+    fakes.engine.run_pass(0)
     assert idents == [threading.get_ident()]
 
 
