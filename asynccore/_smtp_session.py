@@ -201,6 +201,10 @@ class SMTPSession(Limited, SMTPCommands):
         if self._count_command():
             self._say_goodbye(TOO_MANY_COMMANDS)
             return
+        if size > self.max_command_size_limit:
+            # Its end was not kept: what else is wrong with it can't be told.
+            self.push(LINE_TOO_LONG)
+            return
         if isinstance(line, bytes):
             try:
                 line = line.decode("utf-8")

@@ -81,6 +81,14 @@ def test_command_input_is_bounded(decode_data: bool) -> None:
     assert talk.say("", "NOOP") == [TOO_LONG, "250 OK"]
 
 
+@pytest.mark.parametrize("end", [b"\xff", b"\n", b"y"])
+def test_a_line_too_long_is_that_and_nothing_else(end: bytes) -> None:
+    for pieces in [b"x" * 600 + end + b"\r\n"], [b"x" * 600, end, b"\r\n"]:
+        talk = Talk()
+        talk.channel.strict_line_ends = True
+        assert talk.send(*pieces).decode() == TOO_LONG + "\r\n"
+
+
 def test_command_size_limits() -> None:
     talk = Talk(options={"enable_SMTPUTF8": True})
     assert talk.say("NOOP " + "x" * 507, "NOOP " + "x" * 508) == ["501 Syntax: NOOP", TOO_LONG]
