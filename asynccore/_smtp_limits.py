@@ -15,12 +15,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .errors import RERAISED
+from .limits import check as check_number
 from .timeouts import check as check_seconds
 from .timers import Timer, Timers
 
 TIMES = ("command_timeout", "data_timeout")
 COUNTS = ("max_commands", "max_errors", "max_recipients")
 NAMES = (*TIMES, *COUNTS)
+OF_DISPATCHERS = ("idle_timeout", "write_timeout")
+OF_LISTENERS = ("max_connections", "max_connections_per_peer")
 
 TOO_MANY_COMMANDS = "Error: too many commands"
 TOO_MANY_ERRORS = "Error: too many errors"
@@ -30,21 +33,21 @@ def check(name: str, value: object) -> None:
     """Raise `TypeError` or `ValueError` for what can't be the limit `name`."""
     if name in TIMES:
         check_seconds(name, value)  # type: ignore[arg-type]
-    elif value is not None:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} is None or a number, not {value!r}")
-        if value < 1:
-            raise ValueError(f"{name} is None or at least 1, not {value!r}")
+    else:
+        check_number(name, value)  # type: ignore[arg-type]
 
 
 def check_keyword(name: str, value: Any) -> None:
-    """Raise `TypeError` or `ValueError` for what can't be set on every channel of a server."""
-    if name in NAMES:
+    """Raise `TypeError` or `ValueError` for what can't be a limit of a server and its channels."""
+    if name in OF_LISTENERS:
+        check_number(name, value)
+    elif name in NAMES:
         check(name, value)
-    elif name in ("idle_timeout", "write_timeout"):
+    elif name in OF_DISPATCHERS:
         check_seconds(name, value)
     elif name != "strict_line_ends":
-        raise TypeError(f"there is no limit {name!r}: the limits are {', '.join(NAMES)}")
+        known = ", ".join((*NAMES, *OF_DISPATCHERS, *OF_LISTENERS))
+        raise TypeError(f"there is no limit {name!r}: the limits are {known}")
 
 
 class Limit:

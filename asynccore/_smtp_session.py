@@ -181,7 +181,6 @@ class SMTPSession(Limited, SMTPCommands):
             undecodable, self._undecodable = self._undecodable, False
         received = self._emptystring.join(self.received_lines)
         self.received_lines = []
-        self._small_pieces = 0
         self._data_begins = False
         size, self.num_bytes = self.num_bytes, 0
         self._debug("Data: %r", received)

@@ -5,11 +5,14 @@ They have a module of their own because `smtpd` holds what an unchanged program 
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from . import smtpd
+from ._smtp_limits import OF_LISTENERS as _OF_LISTENERS
 from ._smtp_limits import check_keyword as _check_keyword
 from .channels import Map
+from .smtpd import _host_name
 
 __all__ = ["HardenedSMTPChannel", "HardenedSMTPServer"]
 
@@ -23,9 +26,8 @@ class HardenedSMTPChannel(smtpd.SMTPChannel):
     command_timeout: float | None = 300  # the same
     write_timeout: float | None = 300  # Postfix's smtpd_timeout, for reading and writing
     data_timeout: float | None = 3600  # 32 MiB (DATA_SIZE_DEFAULT) at 75 kbit/s
-    max_commands: int | None = (
-        10_000  # ten for each of 1,000 messages, Exim's smtp_accept_max_per_connection
-    )
+    # Ten for each of 1,000 messages, Exim's smtp_accept_max_per_connection.
+    max_commands: int | None = 10_000
     max_errors: int | None = 20  # Postfix's smtpd_hard_error_limit
     max_recipients: int | None = 1000  # Postfix's smtpd_recipient_limit
 
@@ -33,11 +35,14 @@ class HardenedSMTPChannel(smtpd.SMTPChannel):
 class HardenedSMTPServer(smtpd.SMTPServer):
     """An `SMTPServer` whose channels are `HardenedSMTPChannel`s.
 
-    Each limit can be given as a keyword, for all channels: `max_recipients=100`, `None` for no
-    limit; so can `strict_line_ends`. Raises `TypeError` or `ValueError` for what can't be one.
+    Each limit can be given as a keyword: those of the channels, with `strict_line_ends`, for all
+    of them (`max_recipients=100`), and those of the listener (`max_connections=10`); `None` for
+    no limit. Raises `TypeError` or `ValueError` for what can't be one.
     """
 
     channel_class: Any = HardenedSMTPChannel
+    max_connections: int | None = 100  # Postfix's default_process_limit
+    max_connections_per_peer: int | None = 50  # Postfix's smtpd_client_connection_count_limit
 
     def __init__(
         self,
@@ -51,11 +56,22 @@ class HardenedSMTPServer(smtpd.SMTPServer):
     ) -> None:
         for name, value in limits.items():
             _check_keyword(name, value)
-        self._limits = limits
+        own = {name: value for name, value in limits.items() if name in _OF_LISTENERS}
+        self._limits = {name: limits[name] for name in limits if name not in own}
         super().__init__(localaddr, remoteaddr, data_size_limit, map, enable_SMTPUTF8, decode_data)
+        for name, value in own.items():
+            setattr(self, name, value)
 
     def handle_accepted(self, conn: Any, addr: Any) -> None:
         """Start a channel on the connection, with the server's limits."""
         channel = self._start_channel(conn, addr)
         for name, value in self._limits.items():
             setattr(channel, name, value)
+
+    def handle_refused(self, sock: Any, addr: Any, reason: str) -> None:
+        """Say 421 to a connection that is one too many, and close it."""
+        with contextlib.suppress(OSError):  # it has gone already
+            # As much as fits: a connection that is new has room for a line.
+            sock.setblocking(False)
+            sock.send(f"421 {_host_name(self)} Error: too many connections\r\n".encode())
+        super().handle_refused(sock, addr, reason)

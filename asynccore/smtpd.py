@@ -177,10 +177,10 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
         self.handle_close()
 
     def _begin_waiting(self) -> None:
-        """The client's time for its next line, or for its message, begins now."""
+        """The client's time for its next line, for its message, or for leaving, begins now."""
         if self._patience is None and self._waits_for()[1] is None:
             return
-        if self._engine is None or self._is_over():
+        if self._engine is None or self._closed:
             return
         if self._patience is None:
             self._patience = _Patience(self, self._engine.timers)

@@ -70,6 +70,14 @@ def test_errors_since_the_last_message() -> None:
     assert ended(talk)
 
 
+def test_nothing_is_carried_out_afterwards() -> None:
+    talk = Talk()
+    talk.channel.max_errors = 1
+    mail = "\r\n".join(["FOO", *TO_DATA, "x", ".", ""]).encode()
+    assert talk.send(mail).splitlines()[-1].startswith(b"421")
+    assert talk.mailbox.messages == [] and not talk.channel.mailfrom
+
+
 def test_errors_of_the_programs_own_commands() -> None:
     class Channel(smtpd.SMTPChannel):
         max_errors = 1
@@ -85,6 +93,7 @@ def test_errors_of_the_programs_own_commands() -> None:
 def test_recipients(limit: int) -> None:
     talk = Talk()
     talk.channel.max_recipients = limit
+    talk.channel.max_errors = 1  # these are none
     talk.say("EHLO c", "MAIL FROM:<a@b>")
     replies = talk.say(*(f"RCPT TO:<r{i}@d>" for i in range(limit + 2)))
     assert replies == ["250 OK"] * limit + ["452 Error: too many recipients"] * 2
@@ -136,6 +145,17 @@ def test_a_limit_assigned_to_the_class_afterwards() -> None:
     assert talk.say("EHLO c", "MAIL FROM:<a@b>", *["RCPT TO:<c@d>"] * 2)[-1][:3] == "452"
 
 
+def test_assigned_before_there_is_a_channel() -> None:
+    class Channel(smtpd.SMTPChannel):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self.command_timeout = 10
+            super().__init__(*args, **kwargs)
+
+    clocked = Clocked(Channel)
+    assert clocked.wait(9) == b""
+    assert clocked.wait(1) == TIMEOUT
+
+
 def test_a_server_for_all_its_channels(new_map: dict[int, Any]) -> None:
     server = HardenedSMTPServer(
         ("127.0.0.1", 0), map=new_map, max_recipients=2, strict_line_ends=False, idle_timeout=None
@@ -148,6 +168,8 @@ def test_a_server_for_all_its_channels(new_map: dict[int, Any]) -> None:
     assert HardenedSMTPChannel.max_recipients == 1000
     with pytest.raises(TypeError, match="no limit 'max_recipient': the limits are command_timeout"):
         HardenedSMTPServer(("127.0.0.1", 0), map=new_map, max_recipient=2)
+    with pytest.raises(ValueError, match="max_connections"):
+        HardenedSMTPServer(("127.0.0.1", 0), map=new_map, max_connections=0)
     with pytest.raises(ValueError, match="idle_timeout"):
         HardenedSMTPServer(("127.0.0.1", 0), map=new_map, idle_timeout=-1)
 
@@ -198,7 +220,9 @@ def test_large_pieces_stay_as_they_are() -> None:
     talk = Talk()
     talk.say(*TO_DATA)
     pieces = [bytes([48 + i % 10]) * (600 if i % 300 == 0 else 2) for i in range(2000)]
-    talk.send(*pieces, b"\r\n.\r\n")
+    talk.send(*pieces)
+    assert len(talk.channel.received_lines) == len(pieces)
+    talk.send(b"\r\n.\r\n")
     assert talk.last_message == b"".join(pieces)
 
 
@@ -382,21 +406,32 @@ def test_an_idle_timeout_says_421(capsys: pytest.CaptureFixture[str]) -> None:
     assert (clocked.map, capsys.readouterr().out) == ({}, "")
 
 
-def test_a_timeout_after_quit_says_nothing_more() -> None:
-    class Channel(smtpd.SMTPChannel):
-        idle_timeout = 60
+@pytest.mark.parametrize("name", ["idle_timeout", "command_timeout"])
+def test_a_client_that_takes_no_reply_to_quit(name: str) -> None:
+    said: list[str] = []
 
-    class Full(FakeSocket):
-        def send(self, data: bytes) -> int:
-            return 0
+    class Channel(smtpd.SMTPChannel):
+        def push(self, msg: str) -> None:
+            said.append(msg)
 
     clocked = Clocked(Channel)
-    sock = clocked.talk.socket
+    setattr(clocked.channel, name, 60)
     clocked.talk.say("QUIT")
-    sock.__class__ = Full
-    clocked.channel.close_when_done = lambda: None
-    assert clocked.wait(60) == b""
-    assert clocked.map == {}
+    clocked.wait(59)
+    assert clocked.map
+    clocked.wait(1)
+    assert (clocked.map, clocked.talk.socket.closed) == ({}, 1)
+    assert said[1:] == ["221 Bye"]
+
+
+def test_no_timer_is_left_by_a_command_that_closes() -> None:
+    class Channel(Timed):
+        def smtp_NOOP(self, arg: str | None) -> None:
+            self.close()
+
+    clocked = Clocked(Channel)
+    clocked.talk.say("NOOP")
+    assert len(clocked.fakes.engine.timers) == 0
 
 
 def test_the_hardened_channel_has_time() -> None:
@@ -427,6 +462,11 @@ def address() -> Iterator[tuple[str, int]]:
 
 
 @pytest.fixture
+def lonely() -> Iterator[tuple[str, int]]:
+    yield from run(Sink(("127.0.0.1", 0), map={}, max_connections_per_peer=1))
+
+
+@pytest.fixture
 def impatient() -> Iterator[tuple[str, int]]:
     yield from run(Sink(("127.0.0.1", 0), map={}, command_timeout=0.01))
 
@@ -440,6 +480,27 @@ def test_counts_with_a_client_of_the_library(address: tuple[str, int]) -> None:
         raw.sendall(b"FOO\r\n" * 100)
         replies = b"".join(iter(lambda: raw.recv(65536), b"")).split(b"\r\n")
     assert [reply[:3] for reply in replies] == [b"220", b"500", b"500", b"421", b""]
+
+
+def test_too_many_connections(lonely: tuple[str, int]) -> None:
+    with (
+        socket.create_connection(lonely, 30) as first,
+        socket.create_connection(lonely, 30) as second,
+    ):
+        assert first.recv(3) == b"220"
+        received = b"".join(iter(lambda: second.recv(65536), b""))
+        first.sendall(b"QUIT\r\n")
+        assert b"221 Bye" in b"".join(iter(lambda: first.recv(65536), b""))
+    assert received == f"421 {FQDN} Error: too many connections\r\n".encode()
+
+
+def test_a_connection_too_many_that_has_gone(new_map: dict[int, Any]) -> None:
+    server = HardenedSMTPServer(("127.0.0.1", 0), map=new_map, max_connections=7)
+    assert (server.max_connections, server.max_connections_per_peer) == (7, 50)
+    one, other = socket.socketpair()
+    other.close()
+    server.handle_refused(one, PEER, "max_connections_per_peer")
+    assert one.fileno() == -1
 
 
 def test_a_timeout_with_sockets(impatient: tuple[str, int]) -> None:
