@@ -22,16 +22,30 @@ if TYPE_CHECKING:
     from .contexts import client_context as client_context
     from .contexts import insecure_context as insecure_context
     from .contexts import server_context as server_context
+    from .dispatchers import TLSMixin as TLSMixin
+    from .dispatchers import tls_async_chat as tls_async_chat
+    from .dispatchers import tls_dispatcher as tls_dispatcher
+    from .dispatchers import tls_dispatcher_with_send as tls_dispatcher_with_send
+    from .dispatchers import tls_listener as tls_listener
     from .peer import Cipher as Cipher
     from .peer import user_name as user_name
     from .pins import pin as pin
+    from .socket import OpenSSLSocket as OpenSSLSocket
 
 # Which module a name comes from; the same as above for type checkers, one line per module.
 _HOMES: dict[str, tuple[str, ...]] = {
     "certificates": ("load_certificates", "load_identity"),
     "contexts": ("Context", "client_context", "insecure_context", "server_context"),
     "peer": ("Cipher", "user_name"),
+    "dispatchers": (
+        "TLSMixin",
+        "tls_async_chat",
+        "tls_dispatcher",
+        "tls_dispatcher_with_send",
+        "tls_listener",
+    ),
     "pins": ("pin",),
+    "socket": ("OpenSSLSocket",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

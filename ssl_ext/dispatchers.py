@@ -1,0 +1,431 @@
+"""Dispatchers that speak TLS, and what makes one of any other.
+
+Facts. A program that has written `handle_read` and `handle_write` for plaintext knows nothing of
+handshakes. What goes wrong in TLS comes up wherever a socket is used. Bytes that came in clear
+before a handshake may be an attacker's.
+
+Consequence. `TLSMixin` puts an `OpenSSLSocket` in the place of the channel's socket, calls
+`handle_handshake` before any other handler, and leads whatever fails to `handle_tls_error`. A
+channel that begins TLS later throws away what it has received, and sends first, in clear, what it
+has queued.
+"""
+
+from __future__ import annotations
+
+import socket as _socket
+from typing import Any
+
+from asynccore.asynchat import async_chat
+from asynccore.buffered import dispatcher_with_send
+from asynccore.channels import Map
+from asynccore.dispatcher import dispatcher
+from asynccore.errors import RERAISED
+from asynccore.timeouts import check
+
+from . import peer
+from .errors import TLSError
+from .socket import (
+    FAILED,
+    HANDSHAKE_TIMEOUT,
+    OPEN,
+    PLAIN,
+    SHUTDOWN_TIMEOUT,
+    OpenSSLSocket,
+)
+
+
+class TLSMixin(dispatcher):
+    """TLS for a dispatcher class: `class Mine(TLSMixin, its_class)`.
+
+    With a `context` it speaks TLS from the beginning, over `sock` or over what it connects. Else
+    it is as its class until `start_tls`. `server_side` says which of the two sides it is.
+    `server_hostname` is whom a client expects to find, by default the host that it connects to.
+
+    Override `handle_handshake` and `handle_tls_error`; `handle_unwrapped` follows `unwrap`. Errors
+    of TLS reach `handle_tls_error` and not `handle_error`; `handle_timeout("handshake")` follows a
+    handshake that takes too long.
+
+    Raises as `OpenSSLSocket` does.
+    """
+
+    handshake_timeout: float | None = HANDSHAKE_TIMEOUT
+    """Seconds that a handshake may take, whatever comes in the meantime; `None` for any number."""
+    shutdown_timeout: float | None = SHUTDOWN_TIMEOUT
+    """Seconds that a closed connection is given to end properly; `None` for not at all."""
+
+    tls_context: Any = None
+    server_side = False
+    server_hostname: str | None = None
+
+    _tls: OpenSSLSocket | None = None
+    _greeted = False  # handle_handshake ran
+    _reported = False  # handle_tls_error ran
+    _unwraps = False
+
+    def __init__(
+        self,
+        sock: Any = None,
+        map: Map | None = None,
+        *,
+        context: Any = None,
+        server_side: bool | None = None,
+        server_hostname: str | None = None,
+    ) -> None:
+        check("handshake_timeout", self.handshake_timeout)
+        check("shutdown_timeout", self.shutdown_timeout)
+        if context is not None:
+            self.tls_context = context
+        if server_side is not None:
+            self.server_side = server_side
+        if server_hostname is not None:
+            self.server_hostname = server_hostname
+        if sock is not None and self.tls_context is not None:
+            sock = self._wrapped(sock)
+        super().__init__(sock, map)
+
+    def _wrapped(self, sock: Any, prelude: bytes = b"") -> OpenSSLSocket:
+        if isinstance(sock, OpenSSLSocket):
+            return sock
+        return OpenSSLSocket(
+            self.tls_context,
+            sock,
+            self.server_side,
+            self.server_hostname,
+            handshake_timeout=self.handshake_timeout,
+            shutdown_timeout=self.shutdown_timeout,
+            prelude=prelude,
+        )
+
+    def set_socket(self, sock: Any, map: Map | None = None) -> None:
+        """Take over a socket, for TLS if there is a context (`dispatcher.set_socket`)."""
+        if self.tls_context is not None:
+            sock = self._wrapped(sock)
+        if isinstance(sock, OpenSSLSocket):
+            self._follow(sock)
+        else:
+            self._tls = None
+        super().set_socket(sock, map)
+
+    def _follow(self, sock: OpenSSLSocket) -> None:
+        """Be told what becomes of a TLS socket."""
+        self._tls = sock
+        self._greeted = self._reported = self._unwraps = False
+        sock.on_progress = self._progressed
+        sock.on_timeout = self._timed_out
+
+    # -- what becomes of it, as the socket tells ------------------------------------------------
+
+    def _progressed(self) -> None:
+        # This is in the middle of a wait, or of a call: handlers run when that is over.
+        if self._engine is not None and self._tls is not None:
+            self._engine.call_soon_threadsafe(self._catch_up, self._tls)
+
+    def _catch_up(self, sock: OpenSSLSocket) -> None:
+        if self._tls is sock and not self._closed:
+            try:
+                self._follow_up()
+            except RERAISED:
+                raise
+            except BaseException:
+                self.handle_error()
+
+    def _follow_up(self) -> bool:
+        """Run the hook of what has happened; tell whether the channel goes on as it was."""
+        sock = self._tls
+        if sock is None:
+            return True
+        if sock.phase is OPEN:
+            if not self._greeted:
+                self._greeted = True
+                if self.connecting:
+                    # handle_connect first: it is what a class begins with.
+                    self.handle_connect_event()
+                if self._tls is sock and not self._closed:
+                    self.handle_handshake()
+        elif sock.phase is FAILED:
+            if isinstance(sock.failure, TLSError) and not sock.has_input():
+                self._tls_failed(sock.failure)
+        elif sock.phase is PLAIN and self._unwraps:
+            self._unwraps = False
+            self._tls = None
+            self.tls_context = None
+            sock.on_progress = sock.on_timeout = None
+            self.socket = sock.unwrap()
+            self.touch()
+            self.handle_unwrapped()
+        return self._tls is sock and not self._closed
+
+    def _timed_out(self) -> None:
+        self.handle_timeout("handshake")
+
+    def _tls_failed(self, why: TLSError) -> None:
+        if not self._reported:
+            self._reported = True
+            if self._tls is not None:
+                self._tls.told()
+            self.handle_tls_error(why)
+
+    def handle_read_event(self) -> None:
+        """Run the hooks of TLS first (`dispatcher.handle_read_event`)."""
+        if (self._greeted and self._tls is not None and self._tls.phase is OPEN) or (
+            self._follow_up()
+        ):
+            super().handle_read_event()
+
+    def handle_write_event(self) -> None:
+        """Run the hooks of TLS first (`dispatcher.handle_write_event`)."""
+        if (self._greeted and self._tls is not None and self._tls.phase is OPEN) or (
+            self._follow_up()
+        ):
+            super().handle_write_event()
+
+    def handle_connect_event(self) -> None:
+        """End a connect, which includes the handshake (`dispatcher.handle_connect_event`)."""
+        try:
+            super().handle_connect_event()
+        except TLSError as why:
+            self._tls_failed(why)
+
+    def recv(self, buffer_size: int) -> bytes:
+        """Return plaintext, or `b""` at the end and after an error of TLS (`dispatcher.recv`)."""
+        try:
+            return super().recv(buffer_size)
+        except TLSError as why:
+            self._tls_failed(why)
+            return b""
+
+    def _not_sent(self, why: OSError) -> int:
+        if isinstance(why, TLSError):
+            self._tls_failed(why)
+            return 0
+        return super()._not_sent(why)
+
+    # -- hooks ----------------------------------------------------------------------------------
+
+    def handle_handshake(self) -> None:
+        """TLS is established, and the peer is the right one. Nothing was received before this."""
+
+    def handle_tls_error(self, exc: TLSError) -> None:
+        """TLS has failed, and nothing more will be received or sent. By default, a line is logged
+        and `handle_close` called.
+
+        `TruncationError`: the peer left without close_notify. `CertificateError`: we refused its
+        certificate. `PeerRefused`: it refused us. `HandshakeError` and `TLSError`: anything else.
+        """
+        self.log_info(f"{type(exc).__name__}: {exc.reason}, closing channel {self!r}", "error")
+        self.handle_close()
+
+    def handle_unwrapped(self) -> None:
+        """The connection is plaintext again, after `unwrap`."""
+
+    # -- from plaintext and back ----------------------------------------------------------------
+
+    def start_tls(
+        self, context: Any, server_hostname: str | None = None, server_side: bool = False
+    ) -> None:
+        """Speak TLS from now on (STARTTLS: RFC 3207, RFC 2595, RFC 4217).
+
+        What was received and not yet delivered is thrown away: an attacker may have put it there
+        (RFC 3207 section 4.2 has the client's side, CVE-2011-0411 the server's). What is queued is
+        sent in clear first; what is sent afterwards waits for the handshake. Safe from any thread.
+
+        Raises `RuntimeError` without a connection, or if it speaks TLS already, and as
+        `OpenSSLSocket` does.
+        """
+        if self._tls is not None:
+            raise RuntimeError(f"{self!r} speaks TLS already")
+        if self._engine is None or self.socket is None or self._closed or not self.connected:
+            raise RuntimeError(f"{self!r} has no connection that could begin to speak TLS")
+        self._engine.run_on_loop(self._start_tls, context, server_hostname, server_side)
+
+    def _start_tls(self, context: Any, server_hostname: str | None, server_side: bool) -> None:
+        self.tls_context = context
+        self.server_hostname = server_hostname
+        self.server_side = server_side
+        try:
+            sock = self._wrapped(self.socket, self._take_output())
+        except BaseException:
+            self.tls_context = None
+            raise
+        self._forget_input()
+        self._follow(sock)
+        self.socket = sock
+        self.touch()
+
+    def _take_output(self) -> bytes:
+        """Return what is queued, and forget it: `dispatcher_with_send` and `async_chat`."""
+        return b""
+
+    def _forget_input(self) -> None:
+        """Throw away what was received and not delivered."""
+
+    def unwrap(self) -> None:
+        """Go back to plaintext (FTP's CCC: RFC 4217 section 6); `handle_unwrapped` follows.
+
+        Our close_notify goes out when the queue is empty; what the peer sends before its own is
+        delivered. What is sent in the meantime waits, and then goes out in clear. The peer is given
+        `shutdown_timeout` seconds. Safe from any thread. Raises `RuntimeError` without TLS.
+        """
+        if self._engine is None or self._tls is None or self._tls.phase is not OPEN:
+            raise RuntimeError(f"{self!r} doesn't speak TLS")
+        self._unwraps = True
+        self._engine.run_on_loop(self._unwrap)
+
+    def _unwrap(self) -> None:
+        sock = self._tls
+        if sock is None or not self._unwraps:
+            return
+        sock.begin_unwrap(self._take_output(), self.shutdown_timeout)
+        self.touch()
+
+    # -- what the peer is -----------------------------------------------------------------------
+
+    @property
+    def tls(self) -> OpenSSLSocket | None:
+        """The TLS socket, or `None` while the connection is plaintext."""
+        return self._tls
+
+    @property
+    def _agreed(self) -> Any:
+        return None if self._tls is None else self._tls.agreed
+
+    @property
+    def peer_certificate(self) -> Any:
+        """The peer's certificate (`cryptography.x509.Certificate`), or `None`."""
+        agreed = self._agreed
+        return None if agreed is None else peer.peer_certificate(agreed)
+
+    @property
+    def peer_chain(self) -> list[Any]:
+        """The peer's certificate and those that vouch for it (`peer.peer_chain`)."""
+        agreed = self._agreed
+        return [] if agreed is None else peer.peer_chain(agreed)
+
+    @property
+    def peer_names(self) -> list[str]:
+        """The names in the peer's certificate (`peer.peer_names`)."""
+        agreed = self._agreed
+        return [] if agreed is None else peer.peer_names(agreed)
+
+    @property
+    def tls_version(self) -> str | None:
+        """ "TLSv1.2" or "TLSv1.3", or `None` before the handshake's end."""
+        return None if self._tls is None else self._tls.version()
+
+    @property
+    def cipher(self) -> peer.Cipher | None:
+        """The cipher suite in use."""
+        agreed = self._agreed
+        return None if agreed is None else peer.cipher(agreed)
+
+    @property
+    def alpn_protocol(self) -> str | None:
+        """The application protocol that both sides want (RFC 7301), or `None`."""
+        return None if self._tls is None else self._tls.selected_alpn_protocol()
+
+    @property
+    def session_reused(self) -> bool | None:
+        """Whether the handshake was abbreviated; `None` if that is not known."""
+        agreed = self._agreed
+        return None if agreed is None else peer.session_reused(agreed)
+
+    @property
+    def server_name(self) -> str | None:
+        """The host name that the client asked for (RFC 6066 section 3), or `None`."""
+        agreed = self._agreed
+        return None if agreed is None else peer.server_name(agreed)
+
+    def user_name(self, mapping: peer.UserMapping = "common_name") -> str | None:
+        """Return the user that the client's certificate stands for (`peer.user_name`)."""
+        return peer.user_name(self.peer_certificate, mapping)
+
+
+class tls_dispatcher(TLSMixin, dispatcher):
+    """A `dispatcher` that speaks TLS; see `TLSMixin`."""
+
+
+class tls_dispatcher_with_send(TLSMixin, dispatcher_with_send):
+    """A `dispatcher_with_send` that speaks TLS; see `TLSMixin`."""
+
+    def _take_output(self) -> bytes:
+        output, self.out_buffer = self.out_buffer, b""
+        return output
+
+
+class tls_async_chat(TLSMixin, async_chat):
+    """An `async_chat` that speaks TLS; see `TLSMixin`."""
+
+    def _take_output(self) -> bytes:
+        """Return everything queued. Raises `RuntimeError` if the channel is to close after it."""
+        fifo = self.producer_fifo
+        if None in fifo:
+            raise RuntimeError("close_when_done() was called: there is no time after it")
+        pieces: list[bytes] = []
+        while fifo:
+            first = fifo.popleft()
+            if hasattr(first, "more"):
+                while data := first.more():
+                    pieces.append(self._as_bytes(data))
+            else:
+                pieces.append(self._as_bytes(first))
+        return b"".join(pieces)
+
+    def _as_bytes(self, data: Any) -> bytes:
+        return data.encode(self.encoding) if isinstance(data, str) else bytes(data)
+
+    def _forget_input(self) -> None:
+        self.ac_in_buffer = b""
+        self.incoming.clear()
+
+
+class tls_listener(dispatcher):
+    """A listener that hands out channels which speak TLS.
+
+    `address` is as `bind` takes it (a path for AF_UNIX); `channel_class` is made for each
+    connection as `channel_class(sock, map, context=context, server_side=True)`; it must be a
+    `TLSMixin`. The handshake is the channel's own matter, so that a slow one delays nobody.
+
+    Override `handle_channel`. Raises `OSError` if it can't listen there.
+    """
+
+    channel_class: type[TLSMixin] = tls_dispatcher_with_send
+
+    def __init__(
+        self,
+        address: Any = None,
+        context: Any = None,
+        channel_class: type[TLSMixin] | None = None,
+        map: Map | None = None,
+        *,
+        family: int | None = None,
+        backlog: int = 128,
+    ) -> None:
+        super().__init__(None, map)
+        if context is None:
+            raise TypeError("a TLS listener needs a context: ssl_ext.server_context(...)")
+        self.context = context
+        if channel_class is not None:
+            self.channel_class = channel_class
+        if address is not None:
+            self.create_socket(_family(address) if family is None else family)
+            try:
+                self.set_reuse_addr()
+                self.bind(address)
+                self.listen(backlog)
+            except BaseException:
+                self.close()
+                raise
+
+    def handle_accepted(self, sock: Any, addr: Any) -> None:
+        """Make a channel of a connection, and hand it to `handle_channel`."""
+        channel = self.channel_class(sock, self._map, context=self.context, server_side=True)
+        self.handle_channel(channel, addr)
+
+    def handle_channel(self, channel: TLSMixin, addr: Any) -> None:
+        """There is a new channel; its handshake has yet to come."""
+
+
+def _family(address: Any) -> int:
+    if isinstance(address, (str, bytes)):
+        return int(_socket.AF_UNIX)
+    return int(_socket.AF_INET6 if ":" in str(address[0]) else _socket.AF_INET)
