@@ -146,11 +146,16 @@ class dispatcher_with_send(dispatcher, Watermarked):
         self.touch()
         if self._marks is not None:
             self._output_changed()
+        if self._halves:
+            self._on_loop(self._output_drained)
 
     @property
     def write_buffer_size(self) -> int:
         """How many bytes of output wait for the socket."""
         return self._output.size
+
+    def _has_output(self) -> bool:
+        return bool(self._output.size)
 
     def _no_output(self) -> WriteBuffer | _Nothing:
         # Classes that don't send directly never have what `send` takes for the usual case.
@@ -185,6 +190,8 @@ class dispatcher_with_send(dispatcher, Watermarked):
                 break
         if self._marks is not None:
             self._look_at_marks()
+        if self._halves:
+            self._output_drained()
 
     def handle_write(self) -> None:
         """Send from the buffer (classic asyncore)."""
@@ -198,7 +205,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
     def send(self, data: Any) -> None:
         """Send `data`, now or as soon as the socket takes it. Safe from any thread.
 
-        Raises `TypeError` if it is not bytes-like.
+        Raises `TypeError` if it is not bytes-like, and `BrokenPipeError` after `shutdown_write`.
         """
         if self.debug:
             self.log_info(f"sending {data!r}")
@@ -206,8 +213,10 @@ class dispatcher_with_send(dispatcher, Watermarked):
             data = _as_bytes(data)
         engine = self._engine
         if engine is not None and engine.owner != get_ident():
+            self._check_output()
             engine.run_on_loop(self._send, data)
         elif self._output is not _NOTHING or not data:
+            self._check_output()
             self._send(data)
         else:
             # The usual case, without a detour through the buffer.
@@ -247,6 +256,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
         if not self._sends_directly or getattr(self.send, "__func__", None) is not _SEND:
             self.send(b"".join(pieces))  # the program's own, which may change what is sent
             return
+        self._check_output()
         if self.debug:
             self.log_info(f"sending {b''.join(pieces)!r}")
         if self._engine is None:

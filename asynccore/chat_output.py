@@ -94,6 +94,9 @@ class ChatOutput(dispatcher, Watermarked):
         self._whole = False
         self._leftover = None
 
+    def _has_output(self) -> bool:
+        return bool(self._fifo)
+
     @property
     def write_buffer_size(self) -> int:
         """How many bytes of output wait for the socket, without what producers still have."""
@@ -114,10 +117,13 @@ class ChatOutput(dispatcher, Watermarked):
     def push(self, data: Any) -> None:
         """Queue bytes, and send what the socket takes at once. Safe from any thread.
 
-        Strings are taken with `use_encoding`. Raises `TypeError` for anything else.
+        Strings are taken with `use_encoding`. Raises `TypeError` for anything else, and
+        `BrokenPipeError` after `shutdown_write`.
         """
         if type(data) is not bytes:
             data = self._as_output(data, "push")
+        if self._halves:
+            self._check_output()
         engine = self._engine
         if engine is None or engine.owner == get_ident():
             self._push(data)
@@ -149,6 +155,7 @@ class ChatOutput(dispatcher, Watermarked):
         pieces = [
             line if type(line) is bytes else self._as_output(line, "writelines") for line in lines
         ]
+        self._check_output()
         if self._engine is None:
             self._push_lines(pieces)
         else:
@@ -169,6 +176,7 @@ class ChatOutput(dispatcher, Watermarked):
         Safe from any thread; `more()` runs on the loop's. A `producers.file_producer` is sent
         without a copy where that is possible.
         """
+        self._check_output()
         if self._engine is None:
             self._push_producer(producer)
         else:
@@ -260,6 +268,8 @@ class ChatOutput(dispatcher, Watermarked):
                     self._fifo.popleft()
         if self._marks is not None:
             self._look_at_marks()
+        if self._halves:
+            self._output_drained()
 
     def _head(self, limit: int) -> tuple[list[bytes | memoryview], int]:
         """Return the bytes at the head of the queue, `limit` at most, and how many these are."""
@@ -365,3 +375,5 @@ class ChatOutput(dispatcher, Watermarked):
         self._queued = None
         if self._marks is not None:
             self._output_changed()
+        if self._halves:
+            self._on_loop(self._output_drained)

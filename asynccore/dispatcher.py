@@ -52,7 +52,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         # On the instance, for they are read at every event and send: Python 3.11 is slow to find
         # them in a class.
         self._watch = None
-        self._mutes = 0
+        self._mutes = self._halves = 0
         if sock:
             # A socket accepted by somebody else may well be blocking.
             sock.setblocking(False)
@@ -228,10 +228,10 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     def _not_sent(self, why: OSError) -> int:
         """Return 0 for what is no error to `send`, and raise the rest again."""
+        if self._halves and not self._has_output():
+            self._check_output()
         if why.errno == EWOULDBLOCK or direction(why):
             return 0
-        if not self._has_output():
-            self._check_output()
         if why.errno in _DISCONNECTED:
             self._end()
             return 0

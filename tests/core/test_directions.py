@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from asynccore import ChannelMap, dispatcher, loop
+from asynccore import ChannelMap, dispatcher, dispatcher_with_send, loop
+from asynccore.asynchat import async_chat, simple_producer
 from asynccore.pollers import HANGUP, READ, WRITE
 from asynccore.testing import Fakes
 from tests.core.fakes import Channel, FakeSocket
@@ -390,4 +391,128 @@ def test_a_paused_channel_is_left_alone(poller_name: str, tcp_pair: Callable[[],
     channel.resume_reading()
     loop(30, map=map, poller=poller_name, count=1)
     assert channel.log == [b"x"]
+    channel.close()
+
+
+# With buffered output -----------------------------------------------------------------------
+
+
+def full() -> BlockingIOError:
+    return BlockingIOError(errno.EAGAIN, "full")
+
+
+class Sender(dispatcher_with_send):
+    def put(self, data: bytes) -> None:
+        self.send(data)
+
+
+class Chat(async_chat):
+    def put(self, data: bytes) -> None:
+        self.push(data)
+
+
+def ways_to_put(channel: Any) -> list[Callable[[], object]]:
+    ways: list[Callable[[], object]] = [
+        lambda: channel.put(b"more"),
+        lambda: channel.writelines([b"more"]),
+    ]
+    if isinstance(channel, async_chat):
+        ways.append(lambda: channel.push_with_producer(simple_producer(b"more")))
+    return ways
+
+
+@pytest.mark.parametrize("kind", [Sender, Chat])
+def test_what_is_buffered_goes_before_the_end(kind: Any, fakes: Fakes) -> None:
+    sock = Socket(1000, [], [2, full(), 3])
+    channel = kind(sock, fakes.engine.map)
+    channel.put(b"hello")
+    channel.shutdown_write()
+    assert sock.output == b"he" and sock.shut == []
+    for way in ways_to_put(channel):
+        with pytest.raises(BrokenPipeError, match="shutdown_write"):
+            way()
+    channel.handle_write_event()
+    channel.handle_write_event()
+    assert sock.output == b"hello" and sock.shut == [socket.SHUT_WR]
+    assert interest(fakes) == READ
+    sock.takes.extend([BrokenPipeError(errno.EPIPE, "broken pipe")] * 2)
+    for way in ways_to_put(channel):
+        with pytest.raises(BrokenPipeError, match="shutdown_write"):
+            way()
+    assert not channel._closed
+
+
+@pytest.mark.parametrize("kind", [Sender, Chat])
+def test_sending_within_the_loop_after_the_end(kind: Any, fakes: Fakes) -> None:
+    channel = kind(Socket(1000), fakes.engine.map)
+    channel.shutdown_write()
+    channel.socket.takes.append(BrokenPipeError(errno.EPIPE, "broken pipe"))
+    before = fakes.engine.take()
+    try:
+        with pytest.raises(BrokenPipeError, match="shutdown_write"):
+            channel.put(b"x")
+    finally:
+        fakes.engine.give(before)
+
+
+@pytest.mark.parametrize("kind", [Sender, Chat])
+def test_a_connection_that_breaks_while_output_is_left(kind: Any, fakes: Fakes) -> None:
+    reset = ConnectionResetError(errno.ECONNRESET, "reset")
+    channel = kind(Socket(1000, [], [full(), reset]), fakes.engine.map)
+    channel.put(b"hello")
+    channel.shutdown_write()
+    channel.handle_write_event()
+    assert channel._closed
+
+
+def test_output_that_is_thrown_away_ends_too(fakes: Fakes) -> None:
+    sender = Sender(Socket(1000, [], [full()]), fakes.engine.map)
+    sender.send(b"x")
+    sender.shutdown_write()
+    sender.out_buffer = b""
+    assert sender.socket.shut == [socket.SHUT_WR]
+    chat = Chat(Socket(1001, [], [full()]), fakes.engine.map)
+    chat.push(b"x")
+    chat.shutdown_write()
+    chat.discard_buffers()
+    assert chat.socket.shut == [socket.SHUT_WR]
+
+
+def test_closing_when_done_after_the_output_ended(fakes: Fakes) -> None:
+    chat = Chat(Socket(1000, [], [full()]), fakes.engine.map)
+    chat.push(b"x")
+    chat.shutdown_write()
+    chat.close_when_done()
+    chat.handle_write_event()
+    assert chat.socket.output == b"x" and chat._closed
+
+
+def test_what_is_sent_while_connecting_and_then_the_end(fakes: Fakes) -> None:
+    channel = Sender(map=fakes.engine.map)
+    channel.set_socket(Socket(1000, [], [full()]))
+    channel.socket.connect_result = errno.EINPROGRESS
+    channel.connect(("192.0.2.1", 25))
+    channel.send(b"hello")
+    channel.shutdown_write()
+    channel.handle_write_event()
+    assert channel.socket.output == b"hello" and channel.socket.shut == [socket.SHUT_WR]
+
+
+@pytest.mark.parametrize("kind", [Sender, Chat])
+def test_a_large_answer_and_its_end_over_a_real_socket(
+    kind: Any, poller_name: str, tcp_pair: Callable[[], Any]
+) -> None:
+    mine, peer = tcp_pair()
+    map = ChannelMap()
+    channel = kind(mine, map)
+    answer = bytes(4_000_000)
+    channel.put(answer)
+    channel.shutdown_write()
+    received = 0
+    peer.settimeout(10)
+    while received < len(answer):
+        loop(0, map=map, poller=poller_name, count=1)
+        received += len(peer.recv(1_000_000))
+    loop(0, map=map, poller=poller_name, count=2)
+    assert peer.recv(10) == b"" and received == len(answer)
     channel.close()
