@@ -75,7 +75,7 @@ def test_nothing_is_carried_out_afterwards() -> None:
     talk.channel.max_errors = 1
     mail = "\r\n".join(["FOO", *TO_DATA, "x", ".", ""]).encode()
     assert talk.send(mail).splitlines()[-1].startswith(b"421")
-    assert talk.mailbox.messages == [] and not talk.channel.mailfrom
+    assert talk.mailbox.messages == [] and not talk.channel.seen_greeting
 
 
 def test_errors_of_the_programs_own_commands() -> None:
@@ -416,8 +416,9 @@ def test_a_client_that_takes_no_reply_to_quit(name: str) -> None:
 
     clocked = Clocked(Channel)
     setattr(clocked.channel, name, 60)
+    clocked.wait(10)
     clocked.talk.say("QUIT")
-    clocked.wait(59)
+    clocked.wait(59 if name == "command_timeout" else 49)
     assert clocked.map
     clocked.wait(1)
     assert (clocked.map, clocked.talk.socket.closed) == ({}, 1)

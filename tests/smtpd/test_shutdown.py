@@ -24,7 +24,7 @@ def closes(talk: Talk) -> bool:
 def test_between_commands_it_is_said_at_once(lines: tuple[str, ...]) -> None:
     talk = Talk()
     talk.say(*lines)
-    talk.channel.handle_shutdown()
+    assert talk.channel.handle_shutdown() is False
     assert talk.socket.take().decode() == GOING + "\r\n"
     assert talk.say("NOOP") == [""]
     talk.channel.handle_shutdown()
@@ -45,7 +45,7 @@ def test_a_message_is_answered_first(status: str | None) -> None:
     talk = Talk(status=status)
     talk.say(*TO_DATA)
     talk.send(b"half")
-    talk.channel.handle_shutdown()
+    assert talk.channel.handle_shutdown() is True  # it is still to come
     assert talk.socket.take() == b""
     assert (
         talk.send(b" and half\r\n.\r\nNOOP\r\n").decode() == f"{status or '250 OK'}\r\n{GOING}\r\n"
