@@ -54,6 +54,7 @@ class Engine(Turn):
         self.passes = 0
         self.events = 0
         self.stopping = False
+        self.hosting: Any = None  # a hosting.Attachment, while a host's loop drives this engine
         self._kept = False
         # The loop() calls on this map: the thread, and whether it goes on without channels.
         self.loops: list[tuple[int, bool]] = []
@@ -92,12 +93,12 @@ class Engine(Turn):
 
     def removed(self, fd: int) -> None:
         """Stop watching `fd`, which the map no longer holds and which may be closed next."""
-        if self.owner is not None and self.owner != get_ident():
+        if not self._is_at_home() or (self.owner is not None and self.owner != get_ident()):
             self.interest.moved.add(fd)
             self.wake()
         else:
             self.interest.forget(fd)
-            if self.owner is None:
+            if self.owner is None and self.hosting is None:
                 self._tidy_up()
             else:
                 self.nudge()
@@ -181,7 +182,8 @@ class Engine(Turn):
         super().give(before)
 
     def _tidy_up(self) -> None:
-        if not self.map and self.wakeup is not None and not self.loops:
+        held = self.loops or self.hosting is not None
+        if not self.map and self.wakeup is not None and not held:
             self._chosen = None
             self.drop_wakeup()
             self.interest.release()
@@ -198,14 +200,9 @@ class Engine(Turn):
         now = self.clock()
         deadline = None if timeout is None else now + timeout
         while True:
-            if interest.poller is None:
-                # Before new descriptors are made, which could get the numbers of closed ones.
-                interest.bury_closed()
-                self._attach(pollers.make(self._chosen))
             poller = interest.poller
-            assert poller is not None
-            if self.wakeup is None:
-                poller.set(self.make_wakeup(self.map), READ)
+            if poller is None or self.wakeup is None:
+                poller = self._ready_poller()
             unsettled = False
             if (
                 swept
@@ -260,6 +257,56 @@ class Engine(Turn):
         due = self.timers.next()
         if due is not None and due <= self.clock():
             self._run_timers()
+
+    def prepare(self) -> float | None:
+        """Settle everything, for a host that waits by itself until the poller is ready.
+
+        Returns by what time of the clock there is to be a pass whether it is ready or not; `None`
+        if it may wait for ever. What predicates raise comes out.
+        """
+        before = self.take()
+        try:
+            now = self.clock()
+            poller = self._ready_poller()
+            unsettled = self.interest.settle(poller, now)
+            if (
+                unsettled
+                or self.calls
+                or self.errands
+                or self.stopping
+                or self.interest.dirty
+                or self.interest.moved
+                or self.interest.poller is not poller
+                or poller.always_ready
+            ):
+                return now
+            limit = self.timers.next()
+            if self.interest.stirred and (limit is None or self.interest.review_at < limit):
+                limit = self.interest.review_at
+            return limit
+        finally:
+            self.give(before)
+
+    def _ready_poller(self) -> pollers.Poller:
+        """Return the poller, with the wake-up in it; both are made if need be."""
+        poller = self.interest.poller
+        if poller is None:
+            # Before new descriptors are made, which could get the numbers of closed ones.
+            self.interest.bury_closed()
+            poller = self._attach(pollers.make(self._chosen))
+        if self.wakeup is None:
+            poller.set(self.make_wakeup(self.map), READ)
+        return poller
+
+    def run_due(self) -> None:
+        """Run the callbacks and timers that are due, without looking for events."""
+        before = self.take()
+        try:
+            if self.calls or self.errands:
+                self._run_calls()
+            self._run_timers()
+        finally:
+            self.give(before)
 
     def _dispatch(self, events: list[pollers.Event]) -> None:
         interest = self.interest
@@ -382,6 +429,9 @@ class Engine(Turn):
     def _attach(self, poller: pollers.Poller) -> pollers.Poller:
         """Put a new poller in the place of the present one."""
         if self.interest.poller is not None:
+            if self.hosting is not None:
+                # Else a later descriptor of the same number is silently deaf at the host's.
+                self.hosting.poller_closes()
             self.interest.poller.close()
         if self.wakeup is not None:
             poller.set(self.wakeup.fileno(), READ)
@@ -396,6 +446,8 @@ class Engine(Turn):
         super().after_fork()
         self.loops = [loop for loop in self.loops if loop[0] == get_ident()]
         self._outstays = any(outstays for _, outstays in self.loops)
+        if self.hosting is not None:
+            self.hosting.forked()  # the host's loop is the parent's
         self.passes += 1  # the events at hand are the parent's
         poller, self.interest.poller = self.interest.poller, None
         if poller is not None:

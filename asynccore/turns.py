@@ -33,6 +33,7 @@ class Turn:
 
     def __init__(self) -> None:
         self.owner: int | None = None  # the thread that holds it
+        self.home: int | None = None  # the thread of the host that waits between passes
         self.errands: deque[Call] = deque()
         self.wakeup: Wakeup | None = None
         self._lock = threading.RLock()
@@ -58,19 +59,23 @@ class Turn:
         if self.owner == get_ident():
             function(*args)
             self.nudge()
-        elif self._lock.acquire(blocking=False):
+        elif self._is_at_home() and self._lock.acquire(blocking=False):
             before, self.owner = self.owner, get_ident()
             try:
                 function(*args)
             finally:
                 self.give(before)
+            self.nudge()
         else:
             self.errands.append((function, args))
             self.wake()
             self._do_errands_here()
 
+    def _is_at_home(self) -> bool:
+        return self.home is None or self.home == get_ident()
+
     def _do_errands_here(self) -> None:
-        while self.errands and self._lock.acquire(blocking=False):
+        while self.errands and self._is_at_home() and self._lock.acquire(blocking=False):
             before, self.owner = self.owner, get_ident()
             try:
                 self.do_errands()
@@ -98,9 +103,14 @@ class Turn:
     def nudge(self) -> None:
         """End the present wait, if this is called in the middle of one.
 
-        By another thread, or by a signal handler, which runs on the very thread that waits.
+        By another thread, by a signal handler, which runs on the very thread that waits, or by
+        other code on a host's thread, which waits when no pass is running.
         """
-        if self.waiting or (self.owner is not None and self.owner != get_ident()):
+        if (
+            self.waiting
+            or (self.owner is None and self.home is not None)
+            or (self.owner is not None and self.owner != get_ident())
+        ):
             self.wake()
 
     def wake(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 from .base import (
     ERROR,
@@ -37,11 +38,16 @@ __all__ = [
     "check",
     "default_name",
     "make",
+    "register",
 ]
 
 ENGINE_VARIABLE = "ASYNCCORE_ENGINE"
 
+# Packages that bring pollers name them under this in their metadata (entry points).
+PLUG_INS = "asynccore.pollers"
+
 _POLLERS: dict[str, type[Poller]] = {}
+_registered: dict[str, Callable[[], Poller]] = {}
 
 if sys.platform == "linux":
     from .epoll import EpollPoller
@@ -78,19 +84,39 @@ def default_name() -> str:
 def make(name: str | None = None) -> Poller:
     """Return a new poller: the named one, or the default.
 
-    Raises `ValueError` for a name that is not in `available()`.
+    Raises `ValueError` for a name that is not in `available()`, nor a plug-in's or registered.
     """
     if name is None:
         name = default_name()
     else:
         check(name)
-    return _POLLERS[name]()
+    return _factory(name)()
+
+
+def register(name: str, factory: Callable[[], Poller]) -> None:
+    """Let `make(name)` return what `factory()` returns."""
+    _registered[name] = factory
+
+
+def _factory(name: str) -> Callable[[], Poller]:
+    """Return what makes a poller of that name. Raises `KeyError`."""
+    found = _POLLERS.get(name) or _registered.get(name)
+    if found is None:
+        from importlib.metadata import entry_points
+
+        for plug_in in entry_points(group=PLUG_INS, name=name):
+            found = _registered[name] = plug_in.load()
+            return found
+        raise KeyError(name)
+    return found
 
 
 def check(name: str, said: str | None = None) -> None:
     """Raise `ValueError` if `name` is no poller of this platform; `said` is how to quote it."""
-    if name not in _POLLERS:
+    try:
+        _factory(name)
+    except KeyError:
         raise ValueError(
             f"unknown engine {said or repr(name)}: this platform has {', '.join(_POLLERS)}; "
             f"leave it out for the default, {available()[0]}"
-        )
+        ) from None

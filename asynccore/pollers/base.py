@@ -8,6 +8,7 @@ the BSDs and Solaris; a poller whose system call speaks otherwise translates.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 # poll(2): POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL.
@@ -36,9 +37,13 @@ class Poller:
 
     name: ClassVar[str]
     interest: dict[int, int]
+    always_ready: bool = False
+    """Whether it holds a file that the kernel won't watch, and so reports at every wait."""
 
     def __init__(self) -> None:
         self.interest = {}
+        # Called with a descriptor that is taken out, by pollers that have none of their own.
+        self.left: Callable[[int], object] | None = None
         self._turn = 0
 
     def set(self, fd: int, mask: int) -> None:

@@ -54,6 +54,10 @@ if sys.platform == "linux":
                     self._register(fd, mask)
             self.interest[fd] = mask
 
+        @property
+        def always_ready(self) -> bool:  # type: ignore[override]
+            return bool(self._always)
+
         def _register(self, fd: int, mask: int) -> None:
             try:
                 self._epoll.register(fd, mask)

@@ -28,6 +28,8 @@ if sys.platform != "win32":
                 self.interest[fd] = mask
             elif self.interest.pop(fd, None) is not None:
                 self._poll.unregister(fd)
+                if self.left is not None:
+                    self.left(fd)
 
         def wait(self, timeout: float | None) -> list[Event]:
             return self.share(self._poll.poll(milliseconds(timeout)))

@@ -27,7 +27,8 @@ class SelectPoller(Poller):
 
     def set(self, fd: int, mask: int) -> None:
         if not mask:
-            self.interest.pop(fd, None)
+            if self.interest.pop(fd, None) is not None and self.left is not None:
+                self.left(fd)
             return
         if sys.platform != "win32" and fd not in self.interest:
             if fd >= _FD_SETSIZE:

@@ -1,0 +1,1 @@
+"""Event loops of other projects: how each of them drives a map, or waits for one."""

@@ -1,0 +1,123 @@
+"""asyncio and uvloop as hosts.
+
+A loop that can't watch descriptors (Windows' ProactorEventLoop) is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Any
+
+from asynccore.engine import Engine
+from asynccore.hosting import Attachment
+
+
+class AsyncioHost:
+    """The `Host` of one asyncio loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._sides: dict[int, tuple[bool, bool]] = {}
+
+    def watch(self, fd: int, read: bool, write: bool, callback: Callable[[], object]) -> None:
+        """Call back while `fd` is ready."""
+        reads, writes = self._sides.get(fd, (False, False))
+        if read:
+            self.loop.add_reader(fd, callback)
+        elif reads:
+            self.loop.remove_reader(fd)
+        if write:
+            self.loop.add_writer(fd, callback)
+        elif writes:
+            self.loop.remove_writer(fd)
+        self._sides[fd] = read, write
+
+    def unwatch(self, fd: int) -> None:
+        """Call back no more."""
+        read, write = self._sides.pop(fd)
+        if self.loop.is_closed():
+            return
+        if read:
+            self.loop.remove_reader(fd)
+        if write:
+            self.loop.remove_writer(fd)
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
+        """Call back once."""
+        return self.loop.call_later(delay, callback)
+
+
+class AsyncioAttachment(Attachment):
+    """A map that an asyncio loop drives.
+
+    `await attachment`, or `await attachment.wait_empty()`, waits until the map is empty. `async
+    with attachment:` detaches at the end.
+    """
+
+    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(engine, AsyncioHost(loop))
+        self.loop = loop
+        self._waiters: list[asyncio.Future[None]] = []
+
+    async def wait_empty(self) -> None:
+        """Wait until the map is empty, `asynccore.stop(map)` is called, or it is detached.
+
+        Raises what left a handler: `ExitNow` and the like.
+        """
+        if self.exception is not None:
+            raise self.exception
+        if self.attached and self.engine.map:
+            waiter = self.loop.create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self.wait_empty().__await__()
+
+    async def __aenter__(self) -> AsyncioAttachment:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.detach()
+
+    def emptied(self) -> None:
+        """Wake who waits."""
+        self._release(None)
+
+    def ended(self) -> None:
+        """Wake who waits, with what left a handler; if nobody waits, report it to the loop."""
+        if not self._release(self.exception) and self.exception is not None:
+            if isinstance(self.exception, (KeyboardInterrupt, SystemExit)):
+                raise self.exception  # asyncio lets these two end the loop
+            self.loop.call_exception_handler(
+                {"message": "an attached map of channels ended", "exception": self.exception}
+            )
+
+    def _release(self, exception: BaseException | None) -> bool:
+        waiters, self._waiters = self._waiters, []
+        waiters = [waiter for waiter in waiters if not waiter.done()]
+        for waiter in waiters:
+            if exception is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(exception)
+        return bool(waiters)
+
+
+def attach(engine: Engine, loop: asyncio.AbstractEventLoop) -> AsyncioAttachment:
+    """Let a loop drive a map's engine; on the loop's thread, before or while it runs."""
+    attachment = AsyncioAttachment(engine, loop)
+    try:
+        attachment.begin()
+    except NotImplementedError:
+        raise RuntimeError(
+            f"{type(loop).__name__} can't watch descriptors: use asyncio.SelectorEventLoop"
+        ) from None
+    return attachment
