@@ -302,6 +302,8 @@ class Engine(Turn):
         """Run the callbacks and timers that are due, without looking for events."""
         before = self.take()
         try:
+            if self.wakeup is not None:
+                self.wakeup.clear()
             if self.calls or self.errands:
                 self._run_calls()
             self._run_timers()

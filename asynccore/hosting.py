@@ -5,14 +5,14 @@ serves a whole map. A reader that raises is dropped by some hosts, for good. Oth
 host's thread between passes, and changes what channels want. A host that still watches a closed
 descriptor is deaf to the next one of that number.
 
-Consequence. When the descriptor is ready, the host calls one pass, which never raises: what leaves a
-handler ends the attachment and is kept for whoever waits for that. Whatever changes between passes
-sets the wake-up, which is in the same poller. After each pass everything is settled before the host
-waits. The host lets go of a descriptor before it is closed. Where a poller has no descriptor
-(select, poll), the host watches each of the channels' instead.
+Consequence. When the descriptor is ready, the host calls one pass, which never raises: what leaves
+a handler ends the attachment and is kept for whoever waits for that. Whatever changes between
+passes sets the wake-up, which is in the same poller. After each pass everything is settled before
+the host waits. The host lets go of a descriptor before it is closed. Where a poller has no
+descriptor (select, poll), the host watches each of the channels' instead.
 
-Trade-off. Between passes anything may be assigned to any channel, but comparing all of them at every
-pass would make idle ones costly: what is not reported is noticed within a second.
+Trade-off. Between passes anything may be assigned to any channel, but comparing all of them at
+every pass would make idle ones costly: what is not reported is noticed within a second.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ def attach(host: Any = None, map: Map | None = None) -> AsyncioAttachment | Twis
     engine = engine_for(default_map() if map is None else map)
     if host is None:
         host = _running()
-    if isinstance(host, asyncio.AbstractEventLoop):
+    if hasattr(host, "add_reader") and hasattr(host, "run_until_complete"):
         from compat.hosts import asyncio_host
 
         return asyncio_host.attach(engine, host)
@@ -42,10 +41,13 @@ def attach(host: Any = None, map: Map | None = None) -> AsyncioAttachment | Twis
 
 
 def _running() -> Any:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        pass
+    # Neither is loaded for this: what is not loaded does not run.
+    asyncio: Any = sys.modules.get("asyncio")
+    if asyncio is not None:
+        try:
+            return asyncio.get_running_loop()
+        except RuntimeError:
+            pass
     reactor = sys.modules.get("twisted.internet.reactor")
     if reactor is not None and getattr(reactor, "running", False):
         return reactor

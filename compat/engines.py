@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
+
 from asynccore import pollers
+from asynccore.pollers import Poller
 
 VARIABLE = pollers.ENGINE_VARIABLE
 
-# Event loops of other projects that are to drive dispatchers. A name leaves this tuple when the
-# bridge to it exists.
-PLANNED_HOSTS = ("asyncio", "uvloop", "twisted")
+# Event loops of other projects that a script's own `loop()` can wait in, and what they need.
+HOSTS = {"asyncio": "asyncio", "uvloop": "uvloop", "twisted": "twisted"}
 
 
 def check(engine: str) -> str:
-    """Return `engine`, the name of a poller of this platform.
+    """Return `engine`: the name of a poller of this platform, or one of HOSTS.
 
-    Raises ValueError, which names the choices, for one of PLANNED_HOSTS and for any other name.
+    Raises ValueError, which names the choices, for any other name, and for a host that is not
+    installed.
     """
     here = pollers.available()
     if engine in here:
         return engine
-    if engine in PLANNED_HOSTS:
-        problem = f"engine {engine!r} is planned, but not available in this version"
-    else:
-        problem = f"unknown engine {engine!r}"
-    raise ValueError(f"{problem}: choose from {', '.join(here)}")
+    if engine in HOSTS:
+        if find_spec(HOSTS[engine]) is None:
+            raise ValueError(
+                f"engine {engine!r} needs {HOSTS[engine]}, which is not installed: "
+                f"pip install 'asynccore[{engine}]'"
+            )
+        register()
+        return engine
+    raise ValueError(f"unknown engine {engine!r}: choose from {', '.join((*here, *HOSTS))}")
+
+
+def register() -> None:
+    """Make the hosts known to asynccore, where its metadata don't: in a checkout."""
+    for name in HOSTS:
+        pollers.register(name, lambda name=name: make(name))  # type: ignore[misc]
+
+
+def make(name: str) -> Poller:
+    """Return a poller that waits in a host."""
+    poller: Poller = import_module("compat.hosts.waiting").POLLERS[name]()
+    return poller

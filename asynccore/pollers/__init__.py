@@ -105,8 +105,8 @@ def _factory(name: str) -> Callable[[], Poller]:
         from importlib.metadata import entry_points
 
         for plug_in in entry_points(group=PLUG_INS, name=name):
-            found = _registered[name] = plug_in.load()
-            return found
+            factory: Callable[[], Poller] = plug_in.load()
+            return _registered.setdefault(name, factory)
         raise KeyError(name)
     return found
 

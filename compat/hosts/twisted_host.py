@@ -126,7 +126,7 @@ class TwistedAttachment(Attachment):
         for waiter in waiters:
             waiter.errback(self.exception)
         if not waiters:
-            log.err(self.exception, "an attached map of channels ended")
+            log.err(self.exception, "an attached map of channels ended")  # type: ignore[no-untyped-call]
 
 
 def attach(engine: Engine, reactor: Any) -> TwistedAttachment:
