@@ -57,6 +57,11 @@ from .loop import stop as stop
 from .loop import write as write
 from .removed import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .resolver import set_resolver as set_resolver
+from .statistics import ChannelStatistics as ChannelStatistics
+from .statistics import Statistics as Statistics
+from .statistics import collect_statistics as collect_statistics
+from .statistics import statistics as statistics
+from .statistics import warn_slow_handlers as warn_slow_handlers
 from .timers import Timer as Timer
 from .tracebacks import compact_traceback as compact_traceback
 from .trigger import Trigger as Trigger

@@ -225,7 +225,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
             except OSError as why:
                 count = self._not_sent(why)
             if self._watch is not None and count:
-                self._watch.sent_now()
+                self._watch.sent_now(count)
             if count != len(data):
                 self._send(data, count)
 

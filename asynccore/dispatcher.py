@@ -164,7 +164,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if self._undertaking is not None:
             self._undertaking.cancel()
         self.touch()
-        if self._has_timeouts:
+        if self._has_timeouts or (self._engine is not None and self._engine.counts_bytes):
             self._timeouts_changed()
 
     # -- predicates -----------------------------------------------------------------------------
@@ -223,7 +223,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         except OSError as why:
             return self._not_sent(why)
         if count and self._watch is not None:
-            self._watch.sent_now()
+            self._watch.sent_now(count)
         return count
 
     def _not_sent(self, why: OSError) -> int:
@@ -252,6 +252,8 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
                 self.touch()  # perhaps the engine doesn't know this socket yet
             raise
         if data:
+            if self._watch is not None:
+                self._watch.bytes_received += len(data)
             return data
         # An empty datagram is no end (udp(7)).
         if buffer_size and not is_datagram(self.socket):

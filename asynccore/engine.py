@@ -30,6 +30,7 @@ from . import logs, pollers
 from .channels import ChannelMap, Map
 from .errors import RERAISED
 from .interest import Interest
+from .meters import Meter
 from .pollers import ERROR, HANGUP, INVALID, PRIORITY, READ, WRITE
 from .timers import Timers
 from .turns import Call, Turn
@@ -53,6 +54,11 @@ class Engine(Turn):
         self.interest = Interest(map, clock())
         self.passes = 0
         self.events = 0
+        self.callbacks = 0  # timers and calls that ran
+        self.accept_pauses = 0
+        self.meter: Meter | None = None  # as long as somebody wants to know how long handlers take
+        self.counts_bytes = False
+        self.bytes_received = self.bytes_sent = 0  # of channels that are gone
         self.stopping = False
         self.hosting: Any = None  # a hosting.Attachment, while a host's loop drives this engine
         self._kept = False
@@ -68,7 +74,10 @@ class Engine(Turn):
         return type(None), ()
 
     def keep(self) -> None:
-        """Stay until the timers and callbacks are done, though no channel holds the engine."""
+        """Stay until the timers and callbacks are done, though no channel holds the engine.
+
+        And as long as there is a meter.
+        """
         if not isinstance(self.map, ChannelMap):
             self._kept = True
             _kept.add(self)
@@ -187,7 +196,7 @@ class Engine(Turn):
             self._chosen = None
             self.drop_wakeup()
             self.interest.release()
-        if self._kept and not self.busy():
+        if self._kept and self.meter is None and not self.busy():
             self._kept = False
             _kept.discard(self)
 
@@ -323,6 +332,9 @@ class Engine(Turn):
         # While this is empty, the map holds what was asked.
         doubtful: Container[int] = interest.moved if interest.reports_moves else _ALL
         now = self.clock() if timed else 0.0
+        meter = self.meter
+        if meter is not None:
+            readers = {}  # the short way has no clock
         for fd, mask in events:
             if timed and fd in timed:
                 timed[fd].note(bool(mask & WRITE), now)
@@ -349,10 +361,12 @@ class Engine(Turn):
                 if mask != READ or fd in quiet:
                     dirty.add(fd)
                 try:
-                    if mask == READ:
+                    if mask != READ:
+                        self._deliver(fd, channel, mask, serial)
+                    elif meter is None:
                         channel.handle_read_event()
                     else:
-                        self._deliver(fd, channel, mask, serial)
+                        meter.call(channel.handle_read_event, fd=fd)
                 except RERAISED:
                     raise
                 except BaseException as why:
@@ -372,16 +386,26 @@ class Engine(Turn):
             mask |= wanted & (READ | WRITE)
         elif not mask & wanted:
             return
+        meter = self.meter
         if mask & READ:
-            channel.handle_read_event()
+            if meter is None:
+                channel.handle_read_event()
+            else:
+                meter.call(channel.handle_read_event, fd=fd)
             if not self._still(fd, channel, serial):
                 return
         if mask & WRITE:
-            channel.handle_write_event()
+            if meter is None:
+                channel.handle_write_event()
+            else:
+                meter.call(channel.handle_write_event, fd=fd)
             if not self._still(fd, channel, serial):
                 return
         if mask & PRIORITY:
-            channel.handle_expt_event()
+            if meter is None:
+                channel.handle_expt_event()
+            else:
+                meter.call(channel.handle_expt_event, fd=fd)
 
     def _still(self, fd: int, channel: Any, serial: int) -> bool:
         """Look again, after a handler ran, whether the rest of an event is for this channel."""
@@ -421,8 +445,12 @@ class Engine(Turn):
                 self._call(callback, args)
 
     def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.callbacks += 1
         try:
-            callback(*args)
+            if self.meter is None:
+                callback(*args)
+            else:
+                self.meter.call(callback, *args)
         except RERAISED:
             raise
         except BaseException:

@@ -207,6 +207,7 @@ class Listening(Directions):
 
     def _begin_rest(self, engine: Any) -> None:
         self._pause_count += 1
+        engine.accept_pauses += 1
         self._mute(RESTING)
         engine.timers.call_later(ACCEPT_PAUSE, self._end_rest, self.socket)
 
@@ -315,6 +316,7 @@ class Listening(Directions):
 
     def _pause_for(self, reached: str, engine: Any) -> None:
         self._pause_count += 1
+        engine.accept_pauses += 1
         self._mute(FULL)
         now = engine.clock()
         if now - self._said_full >= LOOK_INTERVAL:

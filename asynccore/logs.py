@@ -35,6 +35,14 @@ def emit(type: str, message: Any) -> None:
         _logger.log(_LEVELS.get(type, 20), "%s", message)
 
 
+def report_slow(message: str) -> None:
+    """Tell of what held the loop up."""
+    if _logger is not None:
+        _logger.warning("%s", message)
+    if sys.stderr is not None:
+        sys.stderr.write(f"warning: {message}\n")
+
+
 def report_callback(callback: Any) -> None:
     """Report the current exception, which left a timer or a callback, with its traceback."""
     name = getattr(callback, "__qualname__", None) or repr(callback)

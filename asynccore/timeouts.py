@@ -66,6 +66,8 @@ class Watch:
         "_timer",
         "_timers",
         "active",
+        "bytes_received",
+        "bytes_sent",
         "channel",
         "connecting_since",
         "deadline",
@@ -82,6 +84,8 @@ class Watch:
         self.connecting_since: float | None = None
         self.pending: float | None = None  # since when output waits, if it does
         self.deadline: float | None = None
+        self.bytes_received = 0
+        self.bytes_sent = 0
 
     def next_expiry(self) -> tuple[float, str] | None:
         """Return when something expires, if nothing happens until then, and what it is."""
@@ -106,8 +110,9 @@ class Watch:
         if wrote:
             self.sent = now
 
-    def sent_now(self) -> None:
-        """The peer took something."""
+    def sent_now(self, count: int = 0) -> None:
+        """The peer took something: so many bytes."""
+        self.bytes_sent += count
         self.note(True, self._timers.clock())
 
     def set_deadline(self, seconds: float | None) -> None:
@@ -260,6 +265,18 @@ class Timed:
         return self._watch
 
     def _drop_watch(self) -> None:
-        if self._watch is not None:
-            self._watch.stop()
+        watch = self._watch
+        if watch is not None:
+            watch.stop()
             self._watch = None
+            if self._engine is not None:
+                self._engine.bytes_received += watch.bytes_received
+                self._engine.bytes_sent += watch.bytes_sent
+
+    def _drop_idle_watch(self) -> None:
+        """Give up a watch that was there for its counts alone."""
+        watch = self._watch
+        if watch is not None and not self._has_timeouts and watch.deadline is None:
+            self._drop_watch()
+            if self._engine is not None:
+                self._engine.interest.timed.pop(self._fileno, None)
