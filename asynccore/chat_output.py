@@ -313,7 +313,7 @@ class ChatOutput(dispatcher, Watermarked):
         if count == 0 and self._fifo and self._fifo[0] is producer:
             self._fifo.popleft()
         if count and self._watch is not None:
-            self._watch.sent_now()
+            self._watch.sent_now(count)
         return count or 0
 
     def _next_piece(self, first: Any) -> Any:

@@ -57,5 +57,5 @@ def send_pieces(channel: Any, pieces: list[bytes | memoryview], size: int) -> in
     except OSError as why:
         return dispatcher._not_sent(channel, why)
     if count and channel._watch is not None:
-        channel._watch.sent_now()
+        channel._watch.sent_now(count)
     return count
