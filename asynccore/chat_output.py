@@ -284,7 +284,7 @@ class ChatOutput(dispatcher, Watermarked):
                 return pieces, limit
             pieces.append(piece)
             size += len(piece)
-            if len(pieces) == IOV_MAX:
+            if size == limit or len(pieces) == IOV_MAX:
                 break
         return pieces, size
 

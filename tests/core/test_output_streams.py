@@ -219,6 +219,39 @@ def test_a_small_piece_of_which_some_is_left_is_shown_as_bytes() -> None:
         assert {type(item) for item in channel.producer_fifo} == {bytes}
 
 
+def test_a_socket_that_took_less_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: list[int] = []
+    original = socket.socket.send
+
+    def send(sock: socket.socket, data: Any) -> int:
+        offered.append(len(data))
+        return original(sock, data)
+
+    monkeypatch.setattr(socket.socket, "send", send)
+    with connected(Chat, True, False) as (channel, end):
+        channel.push(b"x" * 300_000)
+        channel.push(b"more")
+        assert offered == [300_000]
+        while channel.writable():
+            end.read(300_000)
+            channel.handle_write()
+        assert channel._leftover is None  # or it would keep what was sent in memory
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_what_was_sent_is_not_kept(shown: bool) -> None:
+    with connected(Chat, True, False) as (channel, end):
+        channel.push(b"x" * 300_000)
+        channel.socket = other = FakeSocket(end.mine.fileno())
+        if shown:
+            assert channel.producer_fifo
+        channel.handle_write()
+        assert channel._leftover is None
+        end.read(300_000)
+        assert bytes(end.got) + other.output == b"x" * 300_000
+        end.mine.close()
+
+
 def test_a_producer_that_puts_another_socket_in_place() -> None:
     """As `start_tls` does: it may know nothing but `send`."""
     with connected(Chat, True, False) as (channel, end):

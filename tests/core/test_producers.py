@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import asynccore
 from asynccore.asynchat import async_chat
-from asynccore.gather import IOV_MAX
+from asynccore.gather import CAN_GATHER, IOV_MAX
 from asynccore.producers import BUFFER_SIZE, file_producer
 from tests.core.fakes import FakeSocket
 
@@ -387,6 +387,34 @@ def test_more_lines_than_one_call_takes(kind: Any) -> None:
         channel.handle_write()
         got += peer.recv(1_000_000)
     assert bytes(got) == b"".join(lines)
+    channel.close()
+    peer.close()
+
+
+@pytest.mark.skipif(not CAN_GATHER, reason="no sendmsg here")
+@pytest.mark.parametrize("kind", [Sender, Chat])
+def test_a_call_gets_no_more_than_the_system_takes(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asynccore.buffered.IOV_MAX", 3)
+    monkeypatch.setattr("asynccore.chat_output.IOV_MAX", 3)
+    counts: list[int] = []
+    original = socket.socket.sendmsg
+
+    def sendmsg(sock: socket.socket, pieces: list[bytes]) -> int:
+        counts.append(len(pieces))
+        return original(sock, pieces)
+
+    monkeypatch.setattr(socket.socket, "sendmsg", sendmsg)
+    mine, peer = socket.socketpair()
+    mine.setblocking(False)
+    channel = kind(mine, {})
+    lines = [bytes([65 + number]) * 2_000 for number in range(8)]
+    channel.writelines(lines)
+    while channel.writable():
+        channel.handle_write()
+    assert peer.recv(1_000_000) == b"".join(lines)
+    assert counts == [3, 3, 2]
     channel.close()
     peer.close()
 
