@@ -69,6 +69,8 @@ class Listening(Directions):
     """How many handshakes may be unfinished (`handshake_begun`). At that many the listener
     accepts nothing until one has ended. `None` for any number."""
 
+    _crowded = True  # at the last event there was more than one connection
+    _accept_pass = 0  # when that was
     _limited = False
     _ledger: Ledger | None = None
     _look_timer: Any = None
@@ -149,14 +151,24 @@ class Listening(Directions):
     def handle_accept(self) -> None:
         """Somebody wants to connect: accept, and hand the connection to `handle_accepted`.
 
-        Up to `ACCEPT_BATCH` connections are accepted at once. If `handle_accepted` raises, its
-        connection is closed and the exception goes on to `handle_error`.
+        Up to `ACCEPT_BATCH` connections are accepted at once, if they come in numbers. If
+        `handle_accepted` raises, its connection is closed and the exception goes on to
+        `handle_error`.
         """
         global fresh
-        for _ in range(ACCEPT_BATCH):
+        engine = self._engine
+        most = ACCEPT_BATCH
+        if engine is not None:
+            # Asking in vain costs as much as accepting. Who is still there is reported at once.
+            if not self._crowded and engine.passes - self._accept_pass > 1:
+                most = 1
+            self._accept_pass = engine.passes
+        taken = 0
+        while taken < most:
             pair = self.accept()
             if pair is None:
-                return
+                break
+            taken += 1
             fresh = pair
             sock, addr = pair
             try:
@@ -168,8 +180,9 @@ class Listening(Directions):
                 raise
             finally:
                 fresh = (None, None)
-            if not self._may_accept_more():
-                return
+            if taken < most and not self._may_accept_more():
+                break
+        self._crowded = taken > 1
 
     def _handle_accept_event(self) -> None:
         if not self._limited:

@@ -381,6 +381,7 @@ def test_unfinished_handshakes(fakes: Fakes) -> None:
         fakes.clock.advance(LOOK_INTERVAL)
         fakes.engine.run_pass(0)
     event(fakes)
+    event(fakes)
     assert len(listener.children) == 6
     for child in listener.children[4:]:
         listener.handshake_ended(child)
@@ -529,3 +530,19 @@ def test_a_listener_with_a_timeout_gives_blocking_sockets() -> None:
         assert sock.gettimeout() is None
         sock.close()
     listener.close()
+
+
+def test_who_comes_alone_is_accepted_without_a_second_look(fakes: Fakes) -> None:
+    listener = Listener(fakes, "a")
+    accepts = listener.socket.accepts
+    event(fakes)  # the first time it looks
+    assert len(listener.children) == 1 and not accepts
+    accepts.extend([(FakeSocket(3000 + number), ("b", 5)) for number in range(5)])
+    accepts.append(BlockingIOError(errno.EAGAIN, "nobody"))
+    event(fakes)
+    assert len(listener.children) == 2
+    # Reported again in the very next pass: there are more.
+    for expected in (3, 6):
+        fakes.poller.report((1000, READ))
+        fakes.engine.run_pass(0)
+        assert len(listener.children) == expected
