@@ -31,6 +31,8 @@ from errno import ESHUTDOWN as ESHUTDOWN
 from errno import EWOULDBLOCK as EWOULDBLOCK
 from errno import errorcode as errorcode
 
+from .activation import InheritedSocket as InheritedSocket
+from .activation import listen_fds as listen_fds
 from .buffered import dispatcher_with_send as dispatcher_with_send
 from .channels import ChannelMap as ChannelMap
 from .connecting import ConnectError as ConnectError

@@ -7,7 +7,7 @@ import sys
 from errno import EALREADY, EBADF, EINPROGRESS, EINVAL, EISCONN, ENOTCONN, EWOULDBLOCK, errorcode
 from typing import Any
 
-from . import limits, listening, logs
+from . import activation, limits, listening, logs
 from .channels import ChannelMap, Map, reports_changes
 from .connecting import ConnectsByName
 from .engine import Engine, engine_for
@@ -182,9 +182,18 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     # -- socket calls ---------------------------------------------------------------------------
 
     def bind(self, addr: Any) -> None:
-        """Bind the socket to an address. Raises `OSError` (bind(2))."""
+        """Bind the socket to an address. Raises `OSError` (bind(2)).
+
+        Under `asynccore run`, a socket that the process inherited may take its place.
+        """
         self.addr = addr
-        self.socket.bind(addr)
+        inherited = None
+        if activation.arranged is not None:
+            inherited = activation.arranged.prepare(self.socket, addr)
+        if inherited is None:
+            self.socket.bind(addr)
+        else:
+            activation.take_over(self, inherited)
 
     def connect(self, address: Any) -> None:
         """Begin to connect; `handle_connect` follows, or `handle_error` with the `OSError`.

@@ -505,6 +505,15 @@ def engine_for(map: Map) -> Engine:
     return found
 
 
+def engines() -> list[Engine]:
+    """Return the engines there are now. Safe from any thread."""
+    while True:
+        try:
+            return list(_engines)
+        except RuntimeError:  # another thread made one meanwhile
+            continue
+
+
 def _after_fork_in_child() -> None:
     for engine in list(_engines):
         engine.after_fork()

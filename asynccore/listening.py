@@ -19,6 +19,7 @@ import socket as _socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import activation
 from .channels import Map
 from .directions import FULL, RESTING, Directions
 from .errors import EXHAUSTED, NOBODY, RERAISED
@@ -103,6 +104,8 @@ class Listening(Directions):
 
         Raises `TypeError` or `ValueError` for a limit that is none.
         """
+        if activation.arranged is not None:
+            activation.arranged.check_listener(self.addr)
         limits = [getattr(self, name) for name in NAMES]
         for name, limit in zip(NAMES, limits, strict=True):
             check(name, limit)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from errno import EBADF
 from typing import Any
 
-from . import graceful, pollers, signals
+from . import graceful, pollers, signals, watching
 from .channels import Map
 from .engine import Engine, engine_for
 from .errors import _DISCONNECTED, RERAISED
@@ -126,6 +126,8 @@ def loop(
     timeout = _checked(timeout)
     if poller is not None:
         pollers.check(poller)
+    if watching.wanted:
+        watching.begin()
     poll_once: Any = package().poll2 if use_poll else package().poll
     if poll_once not in _OURS:
         # The program has put a poll function of its own in place.

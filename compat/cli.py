@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import asynccore
+from asynccore import watching
 from compat import demo, enabling, runner
 
 # What argparse uses for a command line that makes no sense, and Python for a missing script.
@@ -19,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises SystemExit, as argparse does, after --help, --version and usage errors.
     """
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(_with_usual_top(sys.argv[1:] if argv is None else argv))
     try:
         status: int = arguments.action(arguments)
     except (ValueError, runner.CannotRun) as problem:
@@ -29,6 +30,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"asynccore {arguments.command}: {problem}", file=sys.stderr)
         return 1
     return status
+
+
+def _with_usual_top(argv: Sequence[str]) -> list[str]:
+    """Give the `--top` of `run` its usual value where it stands alone.
+
+    An optional operand, as argparse has it, would swallow SCRIPT.
+    """
+    found = list(argv)
+    at = 1 if found[:1] == ["run"] else len(found)
+    while at < len(found) and found[at].startswith("--") and found[at] != "--":
+        if found[at] == "--top":
+            found[at] = f"--top={watching.USUAL}"
+        # Each option has an operand, behind "=" or in the next place.
+        at += 1 if "=" in found[at] else 2
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
             help="outside a virtual environment: for every program anybody runs with this Python",
         )
         command.set_defaults(action=action)
+    _add_top(commands)
     _add_demo(commands)
     return parser
 
@@ -71,11 +88,33 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="run a program under the legacy names",
         description="Run a program as Python would, with asynccore for asyncore, asynchat and"
         " smtpd, in its child processes too.",
-        usage="asynccore run [--engine ENGINE] (SCRIPT | -m MODULE | -c CODE) [ARG ...]",
+        usage="asynccore run [--engine ENGINE] [--workers N] [--fd N] [--top[=PATH]]"
+        " (SCRIPT | -m MODULE | -c CODE) [ARG ...]",
         epilog="Options of Python itself go before: python -u -m asynccore run SCRIPT",
         allow_abbrev=False,
     )
     _add_engine(command)
+    command.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="so many processes, which share the ports that the program binds",
+    )
+    command.add_argument(
+        "--fd",
+        dest="fds",
+        type=int,
+        metavar="N",
+        action="append",
+        default=[],
+        help="an inherited socket, which the program gets when it binds that address; the sockets"
+        " of LISTEN_FDS are found without it",
+    )
+    command.add_argument(
+        "--top",
+        metavar="PATH",
+        help="let 'asynccore top' look at it, at the usual place or at the given one",
+    )
     # Everything from here on belongs to the program, whatever it looks like.
     command.add_argument("-m", dest="module", help="a module to run", nargs=argparse.REMAINDER)
     command.add_argument("-c", dest="code", help="code to run", nargs=argparse.REMAINDER)
@@ -86,6 +125,22 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         nargs=argparse.REMAINDER,
     )
     command.set_defaults(action=_run, fail=command.error)
+
+
+def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "top",
+        help="watch the channels of a running program",
+        description="Show the channels and rates of a program that was started by"
+        " 'asynccore run --top', or with ASYNCCORE_TOP=1 or =PATH in its environment.",
+    )
+    command.add_argument("target", metavar="PID|PATH", help="its process id, or its socket")
+    command.add_argument(
+        "--interval", type=float, default=1.0, metavar="S", help="seconds between two looks"
+    )
+    command.add_argument("--once", action="store_true", help="look once, for pipes")
+    command.add_argument("--json", action="store_true", help="print what was seen as JSON lines")
+    command.set_defaults(action=_top)
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -114,8 +169,11 @@ def _run(arguments: argparse.Namespace) -> int:
         program = arguments.script
     else:
         arguments.fail("what to run is missing: SCRIPT, -m MODULE or -c CODE")
-    options = runner.interpreter_options(sys.orig_argv, len(sys.argv) - 1)
-    return runner.run(program, options, arguments.engine)
+    interpreter = runner.interpreter_options(sys.orig_argv, len(sys.argv) - 1)
+    options = runner.Options(
+        arguments.engine, arguments.workers, tuple(arguments.fds), arguments.top
+    )
+    return runner.run(program, interpreter, options)
 
 
 def _enable(arguments: argparse.Namespace) -> int:
@@ -126,6 +184,12 @@ def _enable(arguments: argparse.Namespace) -> int:
 def _disable(arguments: argparse.Namespace) -> int:
     print(enabling.disable(enabling.site_packages(arguments.where)))
     return 0
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from compat import top
+
+    return top.main(arguments.target, arguments.interval, arguments.once, arguments.json)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

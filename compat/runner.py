@@ -13,14 +13,18 @@ told to ignore the environment by (-E, -I) cannot work, and is refused.
 
 from __future__ import annotations
 
+import functools
 import getopt
 import os
+import stat
 import string
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from asynccore import activation, watching
 from compat import engines
 
 # Holds asyncore.py, asynchat.py and smtpd.py, which hand over to asynccore.
@@ -74,15 +78,28 @@ def interpreter_options(command_line: Sequence[str], arguments: int) -> list[str
     return options
 
 
-def run(program: Sequence[str], options: Sequence[str] = (), engine: str | None = None) -> int:
-    """Run `python OPTIONS PROGRAM…` under the legacy names.
+class Options(NamedTuple):
+    """How to run a program: what the command line of `asynccore run` may say."""
+
+    engine: str | None = None  # the default engine
+    workers: int | None = None  # so many processes; None: this one
+    fds: tuple[int, ...] = ()  # inherited sockets, besides those that LISTEN_FDS tells of
+    top: str | None = None  # where `asynccore top` may look: a path, "1" for the usual one
+
+
+def run(
+    program: Sequence[str], interpreter: Sequence[str] = (), options: Options | None = None
+) -> int:
+    """Run `python INTERPRETER… PROGRAM…` under the legacy names.
 
     `program` starts with a script, `-m` and a module, or `-c` and code. On POSIX this process
-    becomes the program and the call does not return; elsewhere the program is waited for, and
-    its exit status returned.
+    becomes the program and the call does not return, unless there are workers; elsewhere the
+    program is waited for, and its exit status returned.
 
-    Raises CannotRun, and ValueError as `environment` does.
+    Raises CannotRun, and ValueError as `environment` does and for options that contradict each
+    other or what was inherited.
     """
+    options = options or Options()
     if sys.flags.ignore_environment:
         raise CannotRun(
             "python -E and -I ignore the environment, through which the legacy names are passed;"
@@ -90,7 +107,56 @@ def run(program: Sequence[str], options: Sequence[str] = (), engine: str | None 
         )
     if not sys.executable:
         raise CannotRun("this Python does not know its own executable")
-    return _become([sys.executable, *options, *program], environment(os.environ, engine))
+    command = [sys.executable, *interpreter, *program]
+    env = environment(os.environ, options.engine)
+    sockets = _inherited(options.fds)
+    if options.top is not None:
+        if options.workers is not None and options.top != watching.USUAL:
+            raise ValueError("several workers can't share one --top=PATH: leave the path out")
+        env[watching.VARIABLE] = options.top
+    if options.workers is None:
+        return _become(command, _for_process(env, sockets, os.getpid(), os.getpid()))
+    return _prefork(command, env, sockets, options.workers)
+
+
+def _inherited(fds: Sequence[int]) -> list[int]:
+    """Return the descriptors of sockets that the program's `bind` is to find."""
+    numbers = [*fds, *(fd for _, fd in activation.listen_numbers(os.environ))]
+    for fd in numbers:
+        try:
+            is_socket = stat.S_ISSOCK(os.fstat(fd).st_mode)
+        except OSError as why:
+            raise CannotRun(f"there is no descriptor {fd} to inherit: {why.strerror}") from None
+        if not is_socket:
+            raise CannotRun(f"descriptor {fd} is no socket")
+        os.set_inheritable(fd, True)
+    return numbers
+
+
+def _for_process(
+    env: Mapping[str, str], sockets: Sequence[int], us: int, pid: int
+) -> dict[str, str]:
+    """Return an environment that passes the sockets of process `us` to the process `pid`."""
+    changed = dict(env)
+    changed.pop(activation.SOCKETS_VARIABLE, None)
+    if sockets:
+        changed[activation.SOCKETS_VARIABLE] = f"{pid}:{','.join(map(str, sockets))}"
+        if env.get("LISTEN_PID") == str(us):
+            changed["LISTEN_PID"] = str(pid)  # for programs that know of activation
+    return changed
+
+
+def _prefork(command: list[str], env: dict[str, str], sockets: list[int], count: int) -> int:
+    if count < 1:
+        raise ValueError(f"--workers is at least 1, not {count}")
+    if sys.platform == "win32":
+        raise CannotRun("--workers needs fork and SO_REUSEPORT, which Windows has not")
+    else:
+        from compat import workers
+
+        env[activation.REUSE_PORT_VARIABLE] = "1"
+        for_process = functools.partial(_for_process, env, sockets, os.getpid())
+        return workers.supervise(command, for_process, count)
 
 
 def _become(command: list[str], env: dict[str, str]) -> int:

@@ -35,7 +35,9 @@ ALLOWED: dict[str, frozenset[str]] = {
         | {"OpenSSL", "certifi", "cryptography", "service_identity"}
     ),
     "compat": frozenset(
-        _STANDARD | {"asynccore", "ssl_ext", "compat"} | {"asyncio", "twisted", "uvloop", "zope"}
+        _STANDARD
+        | {"asynccore", "ssl_ext", "compat"}
+        | {"asyncio", "rich", "twisted", "uvloop", "zope"}
     ),
 }
 
