@@ -105,7 +105,7 @@ class Listening(Directions):
         Raises `TypeError` or `ValueError` for a limit that is none.
         """
         if activation.arranged is not None:
-            activation.arranged.check_listener(self.addr)
+            activation.arranged.check_listener(getattr(self, "addr", None))
         limits = [getattr(self, name) for name in NAMES]
         for name, limit in zip(NAMES, limits, strict=True):
             check(name, limit)

@@ -189,14 +189,12 @@ def test_a_listener_takes_the_inherited_socket(make, arranged, poller_name):
             accepted.append(sock)
             self.close()
 
-        def handle_read(self):
-            pass
+        def handle_read_event(self):
+            if self.accepting:
+                super().handle_read_event()
 
-        def handle_write(self):
+        def handle_write_event(self):
             pass
-
-        def handle_close(self):
-            pass  # of a socket that is not connected
 
     channels = asynccore.ChannelMap()
     listener = Listener(map=channels)
