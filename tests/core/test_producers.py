@@ -154,6 +154,16 @@ def test_what_was_written_to_the_file_is_sent(path: Path, pair: Any, sent: list[
 
 
 @needs_sendfile
+def test_what_is_written_before_it_is_sent_counts_too(path: Path, pair: Any) -> None:
+    chat, peer = pair
+    with open(path, "r+b") as file:
+        producer = file_producer(file, 0)
+        file.write(b"new")
+        chat.push_with_producer(producer)
+        assert receive(chat, peer) == b"new" + DATA[3:]
+
+
+@needs_sendfile
 @pytest.mark.parametrize("code", ["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "ENOTSOCK"])
 def test_what_sendfile_can_not_is_read(
     code: str, path: Path, pair: Any, monkeypatch: pytest.MonkeyPatch
@@ -221,6 +231,15 @@ def test_a_pipe_is_read(pair: Any, sent: list[int]) -> None:
     with open(out, "rb") as file:
         chat.push_with_producer(file_producer(file))
         assert receive(chat, peer) == b"through a pipe"
+    assert sent == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no /dev/zero here")
+def test_a_device_is_read(pair: Any, sent: list[int]) -> None:
+    chat, peer = pair
+    with open("/dev/zero", "rb") as file:
+        chat.push_with_producer(file_producer(file, count=1000))
+        assert receive(chat, peer) == bytes(1000)
     assert sent == []
 
 
@@ -426,6 +445,27 @@ def test_nothing_is_sent_if_one_line_is_wrong(kind: Any, lines: Any) -> None:
     with pytest.raises(TypeError):
         channel.writelines(lines)
     assert channel.socket.sent == [] and channel.write_buffer_size == 0
+
+
+@pytest.mark.parametrize("kind", [Sender, Chat])
+def test_a_full_socket_is_not_tried_again(kind: Any) -> None:
+    channel = kind(FakeSocket(takes=[0, 1]), {})
+    channel.writelines([b"a", b"b"])
+    channel.writelines([b"c", b"d"])
+    assert channel.socket.sent == [b""] and channel.write_buffer_size == 4
+
+
+@pytest.mark.parametrize("kind", [Sender, Chat])
+def test_small_lines_are_joined(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each piece of a sendmsg() the kernel takes as long as for copying a kilobyte."""
+    monkeypatch.setattr(socket.socket, "sendmsg", None, raising=False)
+    mine, peer = socket.socketpair()
+    mine.setblocking(False)
+    channel = kind(mine, {})
+    channel.writelines([b"abc"] * 100)
+    assert peer.recv(1_000) == b"abc" * 100
+    channel.close()
+    peer.close()
 
 
 @pytest.mark.parametrize("kind", [Sender, Chat])
