@@ -461,8 +461,8 @@ def test_cancelled_timers_do_not_pile_up(timers: Timers) -> None:
     assert due(timers, 60.0) == list(range(10))
 
 
-def test_a_million_timers_are_cancelled_and_leave_nothing(timers: Timers) -> None:
-    """Each rebuild of the heap is paid for by as many cancelled timers as it looks at twice."""
+def test_many_timers_are_cancelled_and_leave_nothing(timers: Timers) -> None:
+    """Each rebuild of the heap is paid for: the work is linear, so this goes for millions too."""
     rebuilds = 0
     looked_at = 0
 
@@ -473,7 +473,7 @@ def test_a_million_timers_are_cancelled_and_leave_nothing(timers: Timers) -> Non
             looked_at += len(self)
             return super().__iter__()
 
-    total = 1_000_000
+    total = 200_000
     many = [timers.call_later(60.0, nothing) for _ in range(total)]
     assert len(timers) == entries(timers) == total
     timers._heap = Counted(timers._heap)
