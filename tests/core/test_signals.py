@@ -359,6 +359,19 @@ def test_the_wake_up_is_where_signals_write(looped: Any) -> None:
     assert len(seen) == 1
 
 
+def test_a_wake_up_that_is_there_already_is_used_at_once(looped: Any) -> None:
+    map = ChannelMap()
+    trigger = asynccore.Trigger(map)
+    seen: list[int] = []
+    loop(0, map=map, count=1)
+    trigger.pull(lambda: (seen.append(wakeup_fd()), trigger.close()))
+    wakeup = engine_for(map).wakeup
+    assert wakeup is not None
+    expected = wakeup.signal_fileno()
+    loop(60.0, map=map)
+    assert seen == [expected]
+
+
 def test_a_loop_inside_of_another_takes_the_signals_and_gives_them_back(looped: Any) -> None:
     fds: list[int] = []
 

@@ -257,3 +257,15 @@ def test_a_childs_pull_does_not_reach_the_parent(any_map: Any) -> None:
     fd = trigger._fileno
     assert asynccore.select.select([fd], [], [], 0)[0] == []
     trigger.close()
+
+
+def test_what_was_pulled_runs_though_it_is_closed_before_its_turn(any_map: Any) -> None:
+    trigger, other = Trigger(any_map), Trigger(any_map)
+    ran: list[int] = []
+    trigger.pull(ran.append, 1)
+    trigger.pull(ran.append, 2)
+    trigger.close()
+    assert ran == []
+    one_pass(other)
+    assert ran == [1, 2]
+    other.close()
