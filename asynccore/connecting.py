@@ -20,7 +20,7 @@ import os
 import socket as _socket
 import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from errno import (
     EADDRNOTAVAIL,
     EAFNOSUPPORT,
@@ -518,7 +518,6 @@ class ConnectsByName(Timed):
     connected = False
     addr: Any = None
     socket: Any = None
-    close: Callable[[], None]
     _map: Map
     _closed = False
     _ended = False

@@ -33,6 +33,7 @@ FULL = 8  # a listener ran into a limit of its own
 _INPUT_ENDED = 1  # handle_eof() was told
 _OUTPUT_ENDS = 2  # shutdown_write() was called
 _OUTPUT_ENDED = 4  # and the peer was told
+_TELLING = 8  # handle_close() is being told
 
 
 class Directions:
@@ -50,6 +51,8 @@ class Directions:
     _halves = 0
 
     if TYPE_CHECKING:
+
+        def close(self) -> None: ...
 
         def handle_close(self) -> None: ...
 
@@ -127,15 +130,28 @@ class Directions:
         """Hand the end of the connection to `handle_close`, once."""
         if not self._ended:
             self._ended = True
+            self._halves |= _TELLING
             fd = self._fileno
             try:
                 self.handle_close()
             except BaseException:
                 self._ended = False  # it did not take it: it is told again
                 raise
+            finally:
+                self._halves &= ~_TELLING
             if fd is not None and self._fileno == fd and self._ended:
                 # Not closed: perhaps it still has output. There is nothing more to read.
                 self._on_loop(self._mute, ENDED)
+
+    def _end_output(self) -> None:
+        """Hand the end over; who knows of it, and stayed for the sake of its output, is closed.
+
+        That output can't be sent any more, and the socket would be ready to fail for ever.
+        """
+        if not self._ended:
+            self._end()
+        elif not self._halves & _TELLING and not is_datagram(self.socket):
+            self.close()
 
     def _end_if_dead(self) -> None:
         """Hand over the end of a stream that was over before we had it, or never began.

@@ -242,7 +242,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if why.errno == EWOULDBLOCK or direction(why):
             return 0
         if why.errno in _DISCONNECTED:
-            self._end()
+            self._end_output()
             return 0
         raise why
 

@@ -60,7 +60,10 @@ def reports_its_changes(function: Any, cls: type) -> bool:
         return False
     known = _known.get(function)
     if known is None or known[0] is not function.__code__:
-        known = _known[function] = (function.__code__, _what_it_reads(function.__code__))
+        try:
+            known = _known[function] = (function.__code__, _what_it_reads(function.__code__))
+        except (OSError, ImportError):
+            return False  # out of descriptors, no module can be imported; looked at again later
     reads = known[1]
     if reads is None:
         return False

@@ -37,6 +37,20 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print how many faults `tests/faults` tried and survived; here, for xdist loads only this."""
+    tried = survived = 0
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", None) == "teardown":
+                for name, value in report.user_properties:
+                    if name == "faults":
+                        tried += value[0]
+                        survived += value[1]
+    if tried:
+        terminalreporter.write_line(f"faults: {tried:,} tried, {survived:,} survived")
+
+
 # Descriptors -------------------------------------------------------------------------------
 
 

@@ -515,4 +515,23 @@ def test_a_large_answer_and_its_end_over_a_real_socket(
         received += len(peer.recv(1_000_000))
     loop(0, map=map, poller=poller_name, count=2)
     assert peer.recv(10) == b"" and received == len(answer)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_output_that_fails_after_the_end_closes_who_stayed_for_it(kind: int) -> None:
+    """Else its socket would be ready to fail for ever. A datagram socket is not over."""
+
+    class Staying(dispatcher):
+        ends = 0
+
+        def handle_close(self) -> None:
+            self.ends += 1
+            assert self.send(b"bye") == 0 and not self._closed  # not while it is being told
+
+    sock = FakeSocket(takes=[BrokenPipeError(errno.EPIPE, "gone")] * 3)
+    sock.kind = int(kind)
+    channel = Staying(sock, ChannelMap())
+    assert channel.send(b"x") == 0 and (channel.ends, sock.closed) == (1, 0)
+    assert channel.send(b"x") == 0
+    assert (channel.ends, sock.closed) == (1, 1 if kind == socket.SOCK_STREAM else 0)
     channel.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -364,3 +365,16 @@ def test_the_package_sees_a_plain_attribute_before_every_wait() -> None:
     map.clear()
     engine.drop_wakeup()
     engine.interest.release()
+
+
+def test_a_module_that_cant_be_imported_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of descriptors: the predicate is asked before every wait, until it can be read."""
+
+    class Channel(dispatcher_with_send):
+        def writable(self) -> Any:
+            return bool(self.out_buffer)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "dis", None)
+        assert not reports_its_changes(Channel.writable, Channel)
+    assert reports_its_changes(Channel.writable, Channel)
