@@ -55,6 +55,7 @@ class Watcher:
 
     def follow(self, poller: Poller) -> None:
         """Let the host watch the poller's descriptor, or all those that it holds."""
+        poller = getattr(poller, "real", poller)  # what a WrappedPoller tells the kernel
         fd = poller.fileno()
         if fd >= 0:
             wanted = {fd: READ}

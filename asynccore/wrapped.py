@@ -153,6 +153,11 @@ class WrappedPoller(Poller):
 
     # -- as the engine sees it ------------------------------------------------------------------
 
+    @property
+    def always_ready(self) -> bool:  # type: ignore[override]
+        """Whether `wait` has something to see to before anybody waits."""
+        return bool(self._stirred) or self.real.always_ready
+
     def set(self, fd: int, mask: int) -> None:
         sock = self.sockets.get(fd)
         if sock is None:
