@@ -535,3 +535,11 @@ def test_output_that_fails_after_the_end_closes_who_stayed_for_it(kind: int) -> 
     assert channel.send(b"x") == 0
     assert (channel.ends, sock.closed) == (1, 1 if kind == socket.SOCK_STREAM else 0)
     channel.close()
+
+
+def test_when_both_directions_have_ended_so_has_the_connection() -> None:
+    channel = Stays(Socket(1000, [b""]), {})
+    channel.shutdown_write()
+    assert channel.log == []
+    channel.recv(10)
+    assert channel.log == ["eof", "close"] and channel._closed
