@@ -29,7 +29,7 @@ class ChannelStatistics(NamedTuple):
     bytes_sent: int | None
     """Bytes that the socket took from `send` since they are counted; `None` if they aren't."""
     pending: int | None
-    """Bytes of output that wait in the channel; `None` if it keeps them some way of its own."""
+    """Its `write_buffer_size`; `None` if it has none, for it keeps its output its own way."""
 
 
 class Statistics(NamedTuple):
@@ -199,12 +199,5 @@ def _address(channel: Any) -> str | None:
 
 
 def _pending(channel: Any) -> int | None:
-    output = getattr(channel, "_output", None)
-    if output is not None:
-        size: Any = getattr(output, "size", None)
-        return size if isinstance(size, int) else None
-    fifo = getattr(channel, "_fifo", None)
-    if fifo is None:
-        return None
-    pieces = [it for it in list(fifo) if isinstance(it, (bytes, bytearray, memoryview))]
-    return sum(len(piece) for piece in pieces)
+    size: Any = getattr(channel, "write_buffer_size", None)
+    return size if isinstance(size, int) else None

@@ -343,6 +343,34 @@ def test_the_poller_knows_what_asking_every_time_would_say(
     engine.interest.release()
 
 
+def test_a_known_predicate_beside_one_that_is_asked_is_asked_too() -> None:
+    """What its own handler did to the state is seen at once."""
+    map = ChannelMap()
+    engine, _, poller = engine_with_fakes(map)
+
+    class Half(dispatcher_with_send):
+        backlog = b""
+
+        def readable(self) -> bool:
+            return not self.connecting
+
+        def writable(self) -> bool:
+            return bool(self.backlog)
+
+        def handle_read_event(self) -> None:
+            self.connecting = True
+
+    Half(FakeSocket(1000), map)
+    engine.run_pass(0)
+    poller.report((1000, READ))
+    engine.run_pass(0)
+    engine.run_pass(0)
+    assert 1000 not in poller.interest
+    map.clear()
+    engine.drop_wakeup()
+    engine.interest.release()
+
+
 def test_the_package_sees_a_plain_attribute_before_every_wait() -> None:
     """The negative control: what doesn't report is swept."""
     map = ChannelMap()

@@ -140,7 +140,7 @@ def test_pending_output(fakes: Fakes) -> None:
     assert one(map, 1002).pending is None
     channel: Any = Channel()
     map[1003] = channel
-    channel._output = [b"of its own"]
+    channel.write_buffer_size = "of its own"
     assert one(map, 1003).pending is None
 
 
@@ -237,6 +237,32 @@ def test_turned_off_nothing_is_left(any_fakes: Fakes) -> None:
     assert statistics(engine.map).bytes_received is None
     collect_statistics(True, engine.map)
     assert statistics(engine.map).bytes_received == 0
+
+
+def test_a_gathered_send_is_counted() -> None:
+    map = ChannelMap()
+    mine, other = socket.socketpair()
+    with mine, other:
+        collect_statistics(map=map)
+        chat = async_chat(mine, map)
+        chat.producer_fifo.extend([b"x" * 5000, b"y" * 5000])
+        chat.push_with_producer(simple_producer(b"z" * 100))
+        loop(5, map=map, count=1)
+        assert other.recv(20000, socket.MSG_WAITALL | socket.MSG_DONTWAIT) in (
+            b"x" * 5000 + b"y" * 5000 + b"z" * 100,
+        )
+        assert statistics(map).bytes_sent == 10100
+        chat.close()
+
+
+def test_a_watch_that_was_there_before_begins_anew(fakes: Fakes) -> None:
+    map = fakes.engine.map
+    channel = Echo(FakeSocket(1000, receives=[b"12345", b"1"]), map)
+    channel.idle_timeout = 60
+    channel.handle_read()
+    collect_statistics(map=map)
+    channel.handle_read()
+    assert (one(map).bytes_received, one(map).bytes_sent) == (1, 1)
 
 
 def test_an_empty_read_and_a_full_socket_count_nothing(fakes: Fakes) -> None:
