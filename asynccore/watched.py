@@ -171,22 +171,10 @@ def _ask(engine: Engine) -> Callable[[Engine, float], dict[str, Any]]:
 
 
 def _snapshot(engine: Engine) -> dict[str, Any]:
-    snapshot = getattr(package(), "statistics", None)
-    if snapshot is not None:
-        if not getattr(engine, "counts_bytes", True):
-            package().collect_statistics(True, engine.map)  # from the first look on
-        found: dict[str, Any] = snapshot(engine.map).as_dict()
-        return found
-    poller = engine.interest.poller
-    return {
-        "poller": poller.name if poller is not None else None,
-        "passes": engine.passes,
-        "events": engine.events,
-        "channels": [
-            {"fd": fd, "name": type(channel).__name__, "address": str(getattr(channel, "addr", ""))}
-            for fd, channel in list(engine.map.items())
-        ],
-    }
+    if not engine.counts_bytes:
+        package().collect_statistics(True, engine.map)  # from the first look on
+    found: dict[str, Any] = package().statistics(engine.map).as_dict()
+    return found
 
 
 def _where(thread: int | None) -> list[str]:
