@@ -202,7 +202,7 @@ class Engine(Turn):
 
     def _pass(self, timeout: float | None) -> None:
         self.passes += 1
-        interest, calls, errands = self.interest, self.calls, self.errands
+        interest, timers, calls, errands = self.interest, self.timers, self.calls, self.errands
         dirty, moved, swept = interest.dirty, interest.moved, interest.swept
         if calls or errands:
             self._run_calls()
@@ -228,7 +228,7 @@ class Engine(Turn):
             if not self.map and not (self._outstays and self.busy()):
                 return
             limit = deadline
-            due = self.timers.next()
+            due = timers.next() if timers._heap or timers._batch else None
             if due is not None and (limit is None or due < limit):
                 limit = due
             if interest.stirred and (limit is None or interest.review_at < limit):
@@ -263,9 +263,10 @@ class Engine(Turn):
                 break
         if calls or errands:
             self._run_calls()
-        due = self.timers.next()
-        if due is not None and due <= self.clock():
-            self._run_timers()
+        if timers._heap or timers._batch:
+            due = timers.next()
+            if due is not None and due <= self.clock():
+                self._run_timers()
 
     def prepare(self) -> float | None:
         """Settle everything, for a host that waits by itself until the poller is ready.
