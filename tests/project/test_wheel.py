@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from email.parser import Parser
 
 import pytest
 
+from compat import engines
 from tests.project.checkout import PACKAGES, ROOT, module_files
 
 SOURCES = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", *PACKAGES, "examples")
@@ -86,6 +88,15 @@ def test_the_command_is_there(wheel: zipfile.Path) -> None:
     assert "asynccore = compat.cli:main" in entries
 
 
+def test_the_hosts_are_there_as_pollers(wheel: zipfile.Path) -> None:
+    entries = (dist_info(wheel) / "entry_points.txt").read_text(encoding="utf-8")
+    _, _, pollers = entries.partition("[asynccore.pollers]\n")
+    found = dict(line.split(" = ") for line in pollers.partition("\n\n")[0].split("\n") if line)
+    assert set(found) == set(engines.HOSTS)
+    for name, target in found.items():
+        assert pkgutil.resolve_name(target).name == name
+
+
 def test_what_it_needs(wheel: zipfile.Path) -> None:
     needs = {need.replace(" ", "") for need in metadata(wheel).get_all("Requires-Dist", [])}
     assert {need for need in needs if "extra==" not in need} == {
@@ -96,4 +107,4 @@ def test_what_it_needs(wheel: zipfile.Path) -> None:
         'pyasynchat;python_version>="3.12"',
     }
     extras = set(metadata(wheel).get_all("Provides-Extra", []))
-    assert extras == {"twisted", "uvloop", "test", "bench", "docs"}
+    assert extras == {"twisted", "uvloop", "test", "bench", "docs", "top"}
