@@ -82,10 +82,10 @@ class Interest:
             self.quiet.pop(fd, None)
             self.readers.pop(fd, None)
             self.gone.add(fd)
-            self.timed.pop(fd, None)
             self._sweeps.remove(fd)
             if self._seen:
                 self._seen = {}  # so that the same object under the same number is adopted anew
+        self.timed.pop(fd, None)  # also of a channel that was gone before it was asked
         self.dirty.discard(fd)
         self._muted.discard(fd)
         self._refused.discard(fd)
@@ -177,6 +177,8 @@ class Interest:
         watch = getattr(channel, "_watch", None)
         if watch is not None:
             self.timed[fd] = watch
+        else:
+            self.timed.pop(fd, None)
         if getattr(channel, "_mutes", 0):
             self._muted.add(fd)
 

@@ -343,3 +343,19 @@ def test_the_hooks_belong_to_dispatchers() -> None:
         bare.handle_close()
     bare._rearm()
     assert bare._watch is None
+
+
+def test_who_gets_the_number_of_a_channel_that_was_never_asked(any_fakes: Fakes) -> None:
+    """Its timeouts end with it, though the loop never knew it."""
+    keeper = Timed(any_fakes, fd=2000)
+    until(any_fakes, 0.0)
+    gone = Timed(any_fakes)
+    gone.idle_timeout = 5
+    gone.close()
+    other = Timed(any_fakes, 0, 1)
+    other.send(b"x")  # which waits, until there is room
+    any_fakes.poller.report((1000, WRITE))
+    until(any_fakes, 20.0)
+    assert gone.log == [] and len(any_fakes.engine.timers) == 0
+    other.close()
+    keeper.close()
