@@ -118,20 +118,6 @@ class Engine(Turn):
             self.interest.dirty.add(fd)
             self.nudge()
 
-    def mute(self, fd: int | None, seconds: float | None = None) -> None:
-        """Don't read from `fd` for so many seconds, or for good, whatever its channel says."""
-        if fd is not None:
-            self.run_on_loop(self._mute, fd, seconds)
-
-    def _mute(self, fd: int, seconds: float | None) -> None:
-        self.interest.mute(fd)
-        if seconds is not None:
-            self.timers.call_later(seconds, self._unmute, fd, self.map.get(fd))
-
-    def _unmute(self, fd: int, channel: Any) -> None:
-        if self.map.get(fd) is channel:  # else the number is somebody else's by now
-            self.interest.unmute(fd)
-
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback on the thread of the loop, in its present or next pass."""
         self.calls.append((callback, args))

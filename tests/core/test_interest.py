@@ -638,16 +638,14 @@ def test_muted_means_not_read_whatever_the_channel_says(any_fakes: Fakes) -> Non
     Quiet(1000, engine.map)
     engine.map[1001] = Channel(True, True)
     engine.run_pass(0)
-    engine.mute(1000, 2.0)
-    engine.mute(1001)
-    engine.mute(None)
+    engine.interest.mute(1000)
+    engine.interest.mute(1001)
     engine.run_pass(0)
     assert 1000 not in poller.interest
     assert poller.interest[1001] == WRITES
-    engine.run_pass(5.0)
+    engine.interest.unmute(1000)
     engine.run_pass(0)
     assert poller.interest[1000] == READS
-    assert clock() == 1002.0
     clock.advance(REVIEW_INTERVAL)
     engine.run_pass(0)
     assert poller.interest[1001] == WRITES
@@ -658,7 +656,7 @@ def test_a_mute_is_not_inherited_with_the_number(any_fakes: Fakes) -> None:
     keep(any_fakes)
     channel = Quiet(1000, engine.map)
     engine.run_pass(0)
-    engine.mute(1000)
+    engine.interest.mute(1000)
     engine.run_pass(0)
     channel.close()
     Quiet(1000, engine.map)
@@ -672,8 +670,9 @@ def test_the_end_of_a_rest_is_not_inherited_with_the_number(any_fakes: Fakes) ->
     keep(any_fakes)
     listener = Quiet(1000, engine.map)
     engine.run_pass(0)
-    engine.mute(1000, 1.0)
+    listener._rest()
     engine.run_pass(0)
+    assert 1000 not in poller.interest
     listener.close()
 
     class HalfOpen(dispatcher):
