@@ -208,7 +208,7 @@ def call_later(
     callback can't be called.
     """
     engine = _engine(map)
-    return call_at(engine.clock() + delay, callback, *args, map=map)
+    return _start(engine, engine.timers.new(None, callback, args, delay=delay))
 
 
 def call_at(
@@ -244,7 +244,7 @@ def call_every(
     if not interval > 0:
         raise ValueError(f"an interval is more than 0 seconds, not {interval!r}")
     engine = _engine(map)
-    return _start(engine, engine.timers.new(engine.clock() + interval, callback, args, interval))
+    return _start(engine, engine.timers.new(None, callback, args, interval, interval))
 
 
 def call_soon_threadsafe(

@@ -128,29 +128,36 @@ class Timers:
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
         """Return a new timer for `delay` seconds from now."""
-        return self.call_at(self.clock() + delay, callback, *args)
+        return self.add(self.new(None, callback, args, delay=delay))
 
     def new(
         self,
-        when: float,
+        when: float | None,
         callback: Callable[..., object],
         args: tuple[Any, ...],
         interval: float | None = None,
+        delay: float = 0.0,
     ) -> Timer:
         """Return a timer that is still to be handed to `add`.
 
-        With an `interval` in seconds it repeats. Raises `TypeError` if the callback can't be
-        called, `ValueError` if `when` is not a number.
+        It is for the time `when` of the clock, or `delay` seconds from now if that is `None`. With
+        an `interval` in seconds it repeats. Raises `TypeError` if the callback can't be called,
+        `ValueError` if the time is not a number.
         """
         if not callable(callback):
             raise TypeError(f"a timer needs something to call, not {callback!r}")
+        now = self.clock()
+        if when is None:
+            when = now + delay
+        else:
+            delay = when - now
         if when != when:
             raise ValueError("a timer's time can't be NaN")
-        return Timer(self, when, when - self.clock(), callback, args, interval)
+        return Timer(self, when, delay, callback, args, interval)
 
     def add(self, timer: Timer) -> Timer:
         """Put a timer in the heap by its time; an entry that it had before is dead from now on."""
-        if not timer.active:
+        if timer.callback is None:
             return timer
         if timer._entry is not None:
             timer._entry = None
