@@ -40,8 +40,9 @@ from . import resolver
 from .channels import ChannelMap, Map
 from .engine import Engine, engine_for
 from .errors import RERAISED, _strerror
-from .happy_eyeballs import ATTEMPT_DELAY, LEAST_ATTEMPT_DELAY, Address, Race
+from .happy_eyeballs import ATTEMPT_DELAY, Address, Race
 from .namespace import package
+from .targets import Target
 from .timeouts import Timed, Watch
 from .timers import Timer
 
@@ -87,94 +88,6 @@ def _show(sockaddr: Any) -> str:
         return repr(sockaddr)
     host, port = sockaddr[:2]
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
-
-
-class _Target:
-    """What `connect_name` was asked for, checked."""
-
-    def __init__(
-        self, host: str, port: int | str, family: int, delay: float, local: tuple[str, int] | None
-    ) -> None:
-        if not isinstance(host, str):
-            raise TypeError(f"a host is a name or a numeric address, not {host!r}")
-        self.answer: Any = None  # known without a look-up
-        self.port = _port(port)
-        if family not in (0, _socket.AF_INET, _socket.AF_INET6):
-            raise ValueError(f"connect_name() knows AF_INET and AF_INET6, not {family!r}")
-        if isinstance(delay, bool) or not isinstance(delay, (int, float)):
-            raise TypeError(f"attempt_delay is a number of seconds, not {delay!r}")
-        if not delay >= LEAST_ATTEMPT_DELAY:
-            raise ValueError(
-                f"attempt_delay is at least {LEAST_ATTEMPT_DELAY} seconds (RFC 8305), not {delay!r}"
-            )
-        self.delay = delay
-        self.local = None if local is None else _local(local)
-        self.family = int(family)
-        self.text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        found = _numeric(host, self.port if isinstance(self.port, int) else None, self.family)
-        if found is None:
-            self.host = _ascii(host)
-        else:
-            self.host = host
-            if isinstance(self.port, int):
-                self.answer = found
-
-    def addresses(self, answer: Any) -> list[Address]:
-        """Return those addresses of an answer that are to be tried."""
-        found = [Address(int(family), sockaddr) for family, _, _, _, sockaddr in answer]
-        if self.local is not None and self.local.family:
-            found = [address for address in found if address.family == self.local.family]
-        return found
-
-
-def _port(port: int | str) -> int | str:
-    if isinstance(port, bool) or not isinstance(port, (int, str)):
-        raise TypeError(f"a port is a number or the name of a service, not {port!r}")
-    if isinstance(port, str):
-        if not port or "\0" in port:
-            raise ValueError(f"{port!r} is no port and no service")
-        if not (port.isascii() and port.isdecimal()):
-            return port
-        port = int(port)
-    if not 0 <= port <= 65535:
-        raise ValueError(f"a port is 0 to 65535, not {port}")
-    return port
-
-
-def _numeric(host: str, port: int | None, family: int) -> Any:
-    """Return the answer for a numeric address, and `None` for a name."""
-    if not host or not host.isascii() or "\0" in host:
-        return None
-    # As bytes, so that Python doesn't encode it as a name.
-    found = resolver.look_up(host.encode(), port, family, int(_socket.AI_NUMERICHOST))
-    return None if isinstance(found, BaseException) else found
-
-
-def _ascii(host: str) -> str:
-    """Encode an international name (Python's `idna` codec, RFC 3490), and check any."""
-    try:
-        name = host.encode("idna").decode()
-    except UnicodeError as why:
-        raise ValueError(f"{host!r} is no host name: {why}") from None
-    if not name or "\0" in name:
-        raise ValueError(f"{host!r} is no host name")
-    return name
-
-
-def _local(local: tuple[str, int]) -> Address:
-    try:
-        host, port = local
-    except (TypeError, ValueError):
-        raise TypeError(f"local_address is a host and a port, not {local!r}") from None
-    if isinstance(port, bool) or not isinstance(port, int):
-        raise TypeError(f"the port of local_address is a number, not {port!r}")
-    number = _port(port)
-    if host == "":
-        return Address(0, ("", number))
-    found = _numeric(host, port, 0) if isinstance(host, str) else None
-    if not found:
-        raise ValueError(f"the host of local_address is a numeric address, not {host!r}")
-    return Address(int(found[0][0]), found[0][4])
 
 
 class _StandIn:
@@ -281,7 +194,7 @@ class Attempt(_Entry):
 class Undertaking(_Entry):
     """One `connect_name`, from the look-up to the connection or the error."""
 
-    def __init__(self, channel: Any, engine: Engine, target: _Target) -> None:
+    def __init__(self, channel: Any, engine: Engine, target: Target) -> None:
         super().__init__(channel)
         self.addr = target.host, target.port
         self.began = engine.clock()
@@ -548,7 +461,7 @@ class ConnectsByName(Timed):
         Raises `TypeError` and `ValueError` for arguments that can't be right, and `RuntimeError`
         if the channel has a socket.
         """
-        target = _Target(host, port, family, attempt_delay, local_address)
+        target = Target(host, port, family, attempt_delay, local_address)
         if self._fileno is not None:
             raise RuntimeError(
                 f"connect_name() makes a socket of its own, and {self!r} has one: close() it first"
@@ -556,7 +469,7 @@ class ConnectsByName(Timed):
         self._engine = engine_for(self._map)
         self._engine.run_on_loop(self._connect_name, target)
 
-    def _connect_name(self, target: _Target) -> None:
+    def _connect_name(self, target: Target) -> None:
         before = self._undertaking
         self.connected = self._closed = self._ended = False
         self.connecting = True

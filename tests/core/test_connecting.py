@@ -396,6 +396,7 @@ def test_calling_it_again_begins_anew(any_fakes: Fakes, net: Net) -> None:
     client = begin(any_fakes)
     first = net.delivers[0]
     client.connect_name("other.example", "smtp")
+    assert len(any_fakes.engine.map) == 1
     first([info("192.0.2.1")])
     step(any_fakes)
     assert net.tried == [] and net.asked[1] == ("other.example", "smtp", 0)
@@ -427,6 +428,30 @@ def test_the_same_object_reconnects(any_fakes: Fakes, net: Net) -> None:
     step(any_fakes)
     assert client.log_.count("connect") == 1 and client.log_.count("close") == 3
     assert nothing_left(any_fakes, net)
+
+
+def test_a_second_answer_is_ignored(any_fakes: Fakes, net: Net) -> None:
+    client = begin(any_fakes)
+    net.answer("192.0.2.1")
+    step(any_fakes)
+    net.answer("192.0.2.2")
+    step(any_fakes)
+    assert net.tried == ["192.0.2.1"]
+    ready(any_fakes, net.sockets[0])
+    assert client.log_ == ["connect"] and nothing_left(any_fakes, net, net.sockets[0])
+
+
+def test_the_poller_knows_before_a_socket_closes(any_fakes: Fakes, net: Net) -> None:
+    """Its number may be somebody else's before the loop looks at the map again."""
+    keeper = Client(any_fakes.engine.map)
+    keeper.set_socket(FakeSocket(2000))
+    client = begin(any_fakes)
+    net.answer("192.0.2.1")
+    step(any_fakes)
+    assert 1000 in any_fakes.poller.interest
+    client.close()
+    assert 1000 not in any_fakes.poller.interest
+    keeper.close()
 
 
 def test_a_socket_is_in_the_way(any_fakes: Fakes, net: Net) -> None:
