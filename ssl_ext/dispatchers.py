@@ -25,10 +25,12 @@ from asynccore.timeouts import check
 from . import peer
 from .errors import TLSError
 from .socket import (
+    CLEAR,
     FAILED,
     HANDSHAKE_TIMEOUT,
     OPEN,
     PLAIN,
+    SHAKING,
     SHUTDOWN_TIMEOUT,
     OpenSSLSocket,
 )
@@ -58,6 +60,7 @@ class TLSMixin(dispatcher):
     server_hostname: str | None = None
 
     _tls: OpenSSLSocket | None = None
+    _named: str | None = None  # the host that it connected to by name
     _greeted = False  # handle_handshake ran
     _reported = False  # handle_tls_error ran
     _unwraps = False
@@ -90,7 +93,7 @@ class TLSMixin(dispatcher):
             self.tls_context,
             sock,
             self.server_side,
-            self.server_hostname,
+            self._named if self.server_hostname is None else self.server_hostname,
             handshake_timeout=self.handshake_timeout,
             shutdown_timeout=self.shutdown_timeout,
             prelude=prelude,
@@ -105,6 +108,11 @@ class TLSMixin(dispatcher):
         else:
             self._tls = None
         super().set_socket(sock, map)
+
+    def connect_name(self, host: str, port: int | str, **options: Any) -> None:
+        """Connect to a host by name, and expect that host there (`dispatcher.connect_name`)."""
+        self._named = None if self.server_side else host
+        super().connect_name(host, port, **options)
 
     def _follow(self, sock: OpenSSLSocket) -> None:
         """Be told what becomes of a TLS socket."""
@@ -181,6 +189,8 @@ class TLSMixin(dispatcher):
 
     def handle_connect_event(self) -> None:
         """End a connect, which includes the handshake (`dispatcher.handle_connect_event`)."""
+        if self._tls is not None and self._tls.phase in (CLEAR, SHAKING):
+            return  # connected, but not yet to the right peer
         try:
             super().handle_connect_event()
         except TLSError as why:
@@ -353,7 +363,10 @@ class tls_dispatcher_with_send(TLSMixin, dispatcher_with_send):
 
 
 class tls_async_chat(TLSMixin, async_chat):
-    """An `async_chat` that speaks TLS; see `TLSMixin`."""
+    """An `async_chat` that speaks TLS, and bounds its lines; see `TLSMixin`."""
+
+    max_line_length: int | None = 65536
+    """Bytes that may come without a terminator: asyncio's limit for `StreamReader.readline`."""
 
     def _take_output(self) -> bytes:
         """Return everything queued. Raises `RuntimeError` if the channel is to close after it."""
@@ -368,6 +381,7 @@ class tls_async_chat(TLSMixin, async_chat):
                     pieces.append(self._as_bytes(data))
             else:
                 pieces.append(self._as_bytes(first))
+        self.producer_fifo = fifo  # all is counted anew
         return b"".join(pieces)
 
     def _as_bytes(self, data: Any) -> bytes:
@@ -376,6 +390,7 @@ class tls_async_chat(TLSMixin, async_chat):
     def _forget_input(self) -> None:
         self.ac_in_buffer = b""
         self.incoming.clear()
+        self._line_length = 0
 
 
 class tls_listener(dispatcher):

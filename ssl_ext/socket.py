@@ -116,6 +116,7 @@ class OpenSSLSocket:
         self._plain = b""  # read ahead
         self._ended = False  # the peer said close_notify
         self._said_goodbye = False  # our close_notify is sent
+        self._goodbye: int | None = None  # how shutdown() was called, while there is no room for it
         self._told = False  # the failure was raised
         self._read_wants = READ
         self._write_wants = WRITE
@@ -159,6 +160,8 @@ class OpenSSLSocket:
         if phase is OPEN:
             # Each of the two waits for one direction, perhaps for the opposite of its own.
             mask = self._write_wants if wanted & WRITE or self._held else 0
+            if self._goodbye is not None:
+                mask |= WRITE
             if wanted & READ and not self._ended:
                 mask |= self._read_wants
             return mask
@@ -198,6 +201,11 @@ class OpenSSLSocket:
                 self._flush()
             if wanted & WRITE and not self._held:
                 ready |= WRITE
+        if self._goodbye is not None and mask & (WRITE | _GONE) and not self._held:
+            try:
+                self._say_goodbye()
+            except OSError:
+                pass  # gone: reading tells
         if self.failure is not None:
             return self.ready_now(wanted)
         return ready
@@ -493,11 +501,26 @@ class OpenSSLSocket:
         """
         if how == _socket.SHUT_RD and self.phase not in (PLAIN, LISTENING):
             return
-        if self.phase is OPEN and self.connection is not None and not self._held:
-            try:
-                self.connection.shutdown()
-            except SSL.Error:
-                pass  # full, or gone: the kernel knows
+        if self.phase in (CLEAR, SHAKING) and how == _socket.SHUT_WR:
+            self._goodbye = how  # as soon as there is TLS to say it in
+        elif self.phase is OPEN and not self._said_goodbye:
+            self._goodbye = how
+            self._say_goodbye()
+        else:
+            self._raw.shutdown(how)
+
+    def _say_goodbye(self) -> None:
+        connection, how = self.connection, self._goodbye
+        assert connection is not None and how is not None
+        try:
+            connection.shutdown()
+        except SSL.WantWriteError:
+            self._report()  # as soon as there is room
+            return
+        except SSL.Error:
+            pass  # gone: the kernel knows
+        self._goodbye = None
+        self._said_goodbye = True
         self._raw.shutdown(how)
 
     def unwrap(self) -> _socket.socket:

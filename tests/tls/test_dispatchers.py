@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import select
+import shutil
 import socket
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,6 +15,8 @@ import pytest
 import asynccore
 import ssl_ext
 from asynccore import ChannelMap, asynchat, call_later, dispatcher, dispatcher_with_send, loop
+from asynccore.engine import Engine, engine_for
+from asynccore.testing import FakeClock
 from ssl_ext import (
     CertificateError,
     OpenSSLSocket,
@@ -28,11 +33,14 @@ from tests.tls.support import (
     ADDRESS,
     HOST,
     VERSIONS,
+    authority,
     client_certificate,
     client_raw,
     raw_context,
+    server_certificate,
     server_raw,
     strange_certificate,
+    write_pem,
 )
 
 
@@ -767,3 +775,236 @@ def _over(channel: Any) -> bool:
 
 
 ENDS = ("TruncationError", "close", "PeerRefused", "HandshakeError")
+
+
+# Half-closed, by name, in time ----------------------------------------------------------------
+
+
+class Half(Noting):
+    """Goes on sending after the peer has ended."""
+
+    def handle_eof(self) -> None:
+        self.log.append("eof")
+
+
+def test_each_direction_ends_by_itself(channels: Any, tcp_pair: Any, version: int) -> None:
+    ours, theirs = tcp_pair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    server = Half(theirs, channels, context=server_raw(version), server_side=True)
+    client = Half(ours, channels, context=client_raw(version), server_hostname=HOST)
+    client.send(b"x" * 1_000_000)
+    run(channels, lambda: not client.out_buffer)
+    client.shutdown_write()
+    run(channels, lambda: "eof" in server.log)
+    assert len(server.got) == 1_000_000
+    server.send(b"y" * 1_000_000)
+    run(channels, lambda: not server.out_buffer)
+    server.shutdown_write()
+    run(channels, lambda: "close" in client.log)
+    assert len(client.got) == 1_000_000
+    assert client.error is server.error is None
+
+
+def test_whom_a_client_connects_to_by_name_is_whom_it_expects(channels: Any) -> None:
+    listener = Listener(("127.0.0.1", 0), server_raw(), Echo, channels)
+    client = Noting(map=channels, context=client_raw())
+    client.connect_name("127.0.0.1", listener.socket.getsockname()[1])
+    client.send(b"hi\n")
+    run(channels, lambda: client.got == b"hi\n")
+    assert client.log == ["connect", "handshake", "read"]
+    client.close()
+    client = Noting(map=channels, context=client_raw())
+    client.connect_name("localhost", listener.socket.getsockname()[1], family=socket.AF_INET)
+    run(channels, lambda: client.error)
+    assert type(client.error) is CertificateError
+
+
+def test_lines_are_bounded(channels: Any, tcp_pair: Any) -> None:
+    ours, theirs = tcp_pair()
+    server = Echo(theirs, channels, context=server_raw(), server_side=True)
+    client = Noting(ours, channels, context=client_raw(), server_hostname=HOST)
+    assert server.max_line_length == 65536
+    client.send(b"x" * 65537)
+    run(channels, lambda: client.log[-1:] == ["close"])
+
+
+class Timed(Noting):
+    """Says which time was up."""
+
+    def handle_timeout(self, which: str) -> None:
+        self.log.append(f"timeout {which}")
+        super().handle_timeout(which)
+
+
+@pytest.fixture
+def clock(channels: Any) -> Any:
+    """A clock that a test moves; the poller is a real one."""
+    made = FakeClock()
+    channels.engine = Engine(channels, made)
+    return made
+
+
+def turns(channels: Any, until: Callable[[], object] | None = None) -> None:
+    """Run a loop whose clock stands still; without `until`, for as long as anything happens."""
+    poller = engine_for(channels).interest
+    for _ in range(1000):
+        loop(timeout=0, map=channels, count=1)
+        if until is not None and until():
+            return
+        ready = [] if poller.poller is None else [poller.poller.fileno()]
+        if not select.select(ready, [], [], 0 if until is None else 20)[0] and until is None:
+            return
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_a_handshake_has_a_deadline_whatever_trickles_in(
+    channels: Any, tcp_pair: Any, clock: FakeClock, role: str
+) -> None:
+    ours, theirs = tcp_pair()
+    context = client_raw() if role == "client" else server_raw()
+    name = HOST if role == "client" else None
+    channel = Timed(
+        ours, channels, context=context, server_side=role == "server", server_hostname=name
+    )
+    for byte in b"\x16\x03\x03\x02\x00\x01":
+        theirs.sendall(bytes([byte]))
+        turns(channels)
+        clock.advance(9.9)
+    turns(channels)
+    assert channel.log == []
+    clock.advance(0.7)
+    turns(channels)
+    assert channel.log[0] == "timeout handshake"
+    assert channel.log[-1] == "close"
+    assert not channels
+
+
+def test_a_legacy_class_has_the_deadline_too(
+    channels: Any, tcp_pair: Any, clock: FakeClock
+) -> None:
+    ours, _ = tcp_pair()
+    channel = Legacy(OpenSSLSocket(server_raw(), ours, True, handshake_timeout=5.0), channels)
+    turns(channels)
+    clock.advance(5.1)
+    turns(channels)
+    turns(channels)  # the timer comes after the events, and this is one
+    assert channel.log == ["read", "error HandshakeError"]
+
+
+def test_a_handshake_that_is_over_has_no_deadline(
+    channels: Any, tcp_pair: Any, clock: FakeClock
+) -> None:
+    ours, theirs = tcp_pair()
+    server = Timed(theirs, channels, context=server_raw(), server_side=True)
+    client = Timed(ours, channels, context=client_raw(), server_hostname=HOST)
+    turns(channels, lambda: "handshake" in client.log and "handshake" in server.log)
+    clock.advance(1000.0)
+    turns(channels)
+    assert client.log == server.log == ["handshake"]
+
+
+def test_a_peer_that_never_answers_the_end_is_waited_for_so_long(
+    channels: Any, tcp_pair: Any, clock: FakeClock
+) -> None:
+    ours, theirs = tcp_pair()
+    server = Timed(theirs, channels, context=server_raw(), server_side=True)
+    client = Timed(ours, channels, context=client_raw(), server_hostname=HOST)
+    turns(channels, lambda: "handshake" in client.log and "handshake" in server.log)
+    server.pause_reading()
+    client.close()
+    turns(channels)
+    assert len(channels) == 2
+    assert "closing TLS connection" in repr(list(channels.values()))
+    clock.advance(30.1)
+    turns(channels)
+    assert list(channels.values()) == [server]
+
+
+def test_a_peer_that_never_goes_back_to_plaintext(
+    channels: Any, tcp_pair: Any, clock: FakeClock
+) -> None:
+    ours, theirs = tcp_pair()
+    server = Half(theirs, channels, context=server_raw(), server_side=True)
+    client = Timed(ours, channels, context=client_raw(), server_hostname=HOST)
+    turns(channels, lambda: "handshake" in client.log and "handshake" in server.log)
+    client.unwrap()
+    server.send(b"still there")
+    turns(channels, lambda: client.got)
+    assert client.got == b"still there"
+    clock.advance(30.1)
+    turns(channels)
+    assert type(client.error) is TLSError
+    assert client.log[-1] == "TLSError"
+
+
+@pytest.mark.parametrize("seconds", [-1, "60", True])
+def test_a_timeout_that_is_none_is_refused(channels: Any, seconds: Any) -> None:
+    class Odd(tls_dispatcher):
+        handshake_timeout = seconds
+
+    with pytest.raises((TypeError, ValueError), match="handshake_timeout"):
+        Odd(map=channels)
+
+
+# Foreign peers ------------------------------------------------------------------------------------
+
+OPENSSL = shutil.which("openssl")
+needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="there is no openssl command")
+
+
+@needs_openssl
+@pytest.mark.parametrize("flag", ["-tls1_2", "-tls1_3"])
+def test_openssl_s_client(channels: Any, tmp_path: Any, flag: str) -> None:
+    listener = Listener(("127.0.0.1", 0), server_raw(), Echo, channels)
+    ca = write_pem(tmp_path, "ca.pem", authority().cert_pem)
+    port = listener.socket.getsockname()[1]
+    child = subprocess.Popen(
+        [
+            *(OPENSSL or "", "s_client", flag, "-quiet", "-verify_return_error"),
+            *("-no_ign_eof", "-verify_hostname", HOST, "-CAfile", str(ca)),
+            *("-connect", f"127.0.0.1:{port}"),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert child.stdin is not None and child.stdout is not None
+    reader = asynccore.file_dispatcher(child.stdout.fileno(), channels)
+    got: list[bytes] = []
+    reader.handle_read = lambda: got.append(reader.recv(100))  # type: ignore[method-assign]
+    child.stdin.write(b"hello\n")
+    child.stdin.flush()
+    run(channels, lambda: b"".join(got) == b"hello\n")
+    reader.close()
+    child.communicate()
+    listener.close()
+    run(channels, lambda: not channels)
+
+
+@needs_openssl
+@pytest.mark.parametrize("flag", ["-tls1_2", "-tls1_3"])
+def test_openssl_s_server(channels: Any, tmp_path: Any, flag: str) -> None:
+    leaf = server_certificate()
+    pem = write_pem(tmp_path, "server.pem", leaf.private_key_pem, *leaf.cert_chain_pems)
+    child = subprocess.Popen(
+        [
+            *(OPENSSL or "", "s_server", flag, "-rev"),
+            *("-cert", str(pem), "-accept", "127.0.0.1:0"),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert child.stdout is not None
+    try:
+        line = next(line for line in child.stdout if line.startswith(b"ACCEPT"))
+        client = Noting(map=channels, context=client_raw(), server_hostname=HOST)
+        client.create_socket()
+        client.connect(("127.0.0.1", int(line.rpartition(b":")[2])))
+        client.send(b"hello\n")
+        run(channels, lambda: client.got == b"olleh\n")
+        client.close()
+        run(channels, lambda: not channels)
+    finally:
+        child.kill()
+        child.communicate()
