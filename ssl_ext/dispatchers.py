@@ -442,5 +442,5 @@ class tls_listener(dispatcher):
 
 def _family(address: Any) -> int:
     if isinstance(address, (str, bytes)):
-        return int(_socket.AF_UNIX)
+        return int(getattr(_socket, "AF_UNIX"))  # noqa: B009 - Windows has none
     return int(_socket.AF_INET6 if ":" in str(address[0]) else _socket.AF_INET)

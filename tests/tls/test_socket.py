@@ -1,0 +1,324 @@
+"""OpenSSLSocket by itself: what is sent again, what is read ahead, and what it is asked."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from errno import EINPROGRESS
+from typing import Any
+
+import pytest
+from OpenSSL import SSL
+
+from asynccore.pollers import READ, WRITE
+from ssl_ext import HandshakeError, OpenSSLSocket, TLSError, TruncationError
+from ssl_ext.socket import FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, RECORD, SHUTDOWN_TIMEOUT
+from tests.tls.support import HOST, VERSIONS, client_raw, server_raw
+
+
+@pytest.fixture(params=VERSIONS.values(), ids=VERSIONS)
+def version(request: pytest.FixtureRequest) -> int:
+    """TLS 1.2 and 1.3 in turn."""
+    number: int = request.param
+    return number
+
+
+@pytest.fixture
+def ends(version: int) -> Iterator[tuple[OpenSSLSocket, OpenSSLSocket]]:
+    """A client and a server whose handshake is over, with small buffers between them."""
+    ours, theirs = socket.socketpair()  # what is sent is there at once
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
+    client = OpenSSLSocket(client_raw(version), ours, server_hostname=HOST)
+    server = OpenSSLSocket(server_raw(version), theirs, True)
+    for _ in range(20):
+        for end in (client, server):
+            try:
+                end.do_handshake()
+            except BlockingIOError:
+                pass
+    assert client.phase is server.phase is OPEN
+    yield client, server
+    client.close()
+    server.close()
+
+
+def take(sock: OpenSSLSocket, size: int = 1 << 20) -> bytes:
+    """Receive until there is nothing left for now, or the end."""
+    got = b""
+    while True:
+        try:
+            data = sock.recv(size)
+        except BlockingIOError:
+            return got
+        if not data:
+            return got
+        got += data
+
+
+def fill(sock: OpenSSLSocket, data: bytes) -> int:
+    """Send until the socket is full; return how many bytes it took."""
+    count = 0
+    while True:
+        try:
+            count += sock.send(data[count:])
+        except BlockingIOError:
+            return count
+
+
+def bytes_of(size: int) -> bytes:
+    return bytes(number % 251 for number in range(size))
+
+
+def exchange(sender: OpenSSLSocket, receiver: OpenSSLSocket, data: bytes, step: int) -> bytes:
+    """Send `data` in offers of `step` bytes, and receive it."""
+    got, place = b"", 0
+    while len(got) < len(data):
+        try:
+            if place < len(data):
+                place += sender.send(data[place : place + step])
+                continue
+        except BlockingIOError:
+            pass
+        if place < len(data):
+            sender.handle_event(WRITE, 0)
+        got += take(receiver)
+    return got
+
+
+@pytest.mark.parametrize("step", [1, 1000, RECORD, RECORD + 1, 100_000, 1_000_000])
+def test_offers_of_every_size_arrive_whole(ends: Any, step: int) -> None:
+    client, server = ends
+    data = bytes_of(200_000 if step > 1 else 3000)
+    assert exchange(client, server, data, step) == data
+    assert exchange(server, client, data, step) == data
+
+
+@pytest.mark.parametrize("less", [1, 10, 5000, 16384])
+def test_a_retry_may_shrink(ends: Any, less: int) -> None:
+    client, server = ends
+    data = bytes_of(300_000)
+    place = fill(client, data)
+    assert client.poll_interest(0) == WRITE  # though nobody wants to write
+    got = take(server)
+    while place < len(data):
+        try:
+            count = client.send(data[place : place + less])
+        except BlockingIOError:
+            got += take(server)
+            continue
+        assert 0 < count <= less
+        place += count
+    assert got + take(server) == data
+
+
+def test_a_caller_that_changes_its_mind_is_too_late_for_one_offer(ends: Any) -> None:
+    client, server = ends
+    data = b"a" * 300_000
+    place = fill(client, data)
+    got = b""
+    other = b"b" * 5
+    while other:
+        got += take(server)
+        try:
+            other = other[client.send(other) :]
+        except BlockingIOError:
+            pass
+    got += take(server)
+    assert got.endswith(b"bbbbb")
+    assert set(got[:place]) == {ord("a")} and got.count(b"b") == 5
+
+
+def test_what_waits_is_flushed_without_the_caller(ends: Any) -> None:
+    client, server = ends
+    data = bytes_of(300_000)
+    place = fill(client, data)
+    got = take(server)
+    for _ in range(10):
+        assert client.handle_event(WRITE, WRITE) in (0, WRITE)
+        got += take(server)
+    assert data.startswith(got) and len(got) > place
+
+
+def test_what_is_read_ahead_is_not_forgotten(ends: Any) -> None:
+    client, server = ends
+    client.send(b"0123456789")
+    assert server.ready_now(READ) == 0
+    assert server.handle_event(READ, READ) == READ
+    assert server.pending() == 10
+    assert server.recv(3, socket.MSG_PEEK) == b"012"
+    assert server.recv(3) == b"012"
+    assert server.ready_now(READ) == READ
+    assert server.ready_now(WRITE) == 0
+    buffer = bytearray(5)
+    assert server.recv_into(buffer) == 5 and buffer == b"34567"
+    assert server.recv_into(buffer, 1) == 1
+    assert server.read(100) == b"9"
+    with pytest.raises(BlockingIOError):
+        server.recv(100)
+    assert server.handle_event(READ, READ) == 0
+    assert server.poll_interest(READ) == READ
+
+
+def test_nothing_is_read_that_nobody_wants(ends: Any) -> None:
+    client, server = ends
+    client.send(b"hello")
+    assert server.handle_event(READ, 0) == 0
+    assert server.pending() == 0
+    assert server.poll_interest(0) == 0
+
+
+def test_an_empty_send_is_nothing(ends: Any) -> None:
+    client, server = ends
+    assert client.send(b"") == 0
+    client.sendall(b"")
+    client.sendall(memoryview(b"hello"))
+    assert take(server) == b"hello"
+    with pytest.raises(BlockingIOError):
+        client.sendall(b"x" * 1_000_000)
+
+
+def test_a_clean_end_is_an_end_for_good(ends: Any) -> None:
+    client, server = ends
+    client.send(b"last")
+    client.shutdown(socket.SHUT_RD)
+    client.shutdown(socket.SHUT_WR)
+    assert server.recv(100) == b"last"
+    assert server.recv(100) == server.recv(100) == b""
+    assert server.ready_now(READ) == READ
+    assert server.poll_interest(READ | WRITE) == WRITE
+    server.send(b"still")
+    assert client.recv(100) == b"still"
+
+
+def test_a_truncation_is_told_each_time_and_wakes_nobody_twice(ends: Any) -> None:
+    client, server = ends
+    client._raw.shutdown(socket.SHUT_WR)
+    assert server.handle_event(READ, READ | WRITE) == READ | WRITE
+    for _ in range(3):
+        with pytest.raises(TruncationError, match="without close_notify"):
+            server.recv(100)
+    with pytest.raises(TruncationError):
+        server.send(b"x")
+    assert server.phase is FAILED
+    assert server.ready_now(READ | WRITE) == server.poll_interest(READ | WRITE) == 0
+
+
+def test_a_damaged_record_is_an_error(ends: Any) -> None:
+    client, server = ends
+    client._raw.send(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+    with pytest.raises(TLSError) as caught:
+        server.recv(100)
+    assert type(caught.value) is TLSError
+    assert caught.value.queue
+
+
+def test_back_to_plaintext(ends: Any) -> None:
+    client, server = ends
+    client.send(b"before")
+    with pytest.raises(BlockingIOError):
+        client.unwrap()
+    assert take(server) == b"before"
+    with pytest.raises(BlockingIOError):
+        client.send(b"too early")
+    plain = server.unwrap()
+    assert client.unwrap() is client._raw
+    assert client.phase is PLAIN and server.unwrap() is plain
+    client.send(b"clear")
+    assert plain.recv(100) == b"clear"
+    plain.send(b"as day")
+    assert client.recv(100) == b"as day"
+    assert client.poll_interest(READ) == READ and client.handle_event(READ, READ) == READ
+
+
+def test_what_was_agreed(ends: Any, version: int) -> None:
+    client, _ = ends
+    assert client.version() == ("TLSv1.2" if version == 0x303 else "TLSv1.3")
+    name, protocol, bits = client.cipher()
+    assert name and protocol and bits >= 128
+    assert client.selected_alpn_protocol() is None
+    assert client.agreed is client.connection
+    assert "open" in repr(client)
+
+
+def test_it_is_a_socket_that_never_blocks(ends: Any) -> None:
+    client, _ = ends
+    assert client.gettimeout() == 0.0
+    client.setblocking(False)
+    client.settimeout(0)
+    with pytest.raises(ValueError, match="never blocks"):
+        client.setblocking(True)
+    with pytest.raises(ValueError, match="never blocks"):
+        client.settimeout(None)
+    assert client.family == socket.AF_UNIX and client.type == socket.SOCK_STREAM
+    assert client.proto == 0 and client.fileno() >= 0
+    assert client.getpeername() == client.getsockname() == ""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert len(client.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 4)) == 4
+    assert (HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT) == (60.0, 30.0)
+
+
+def test_a_context_that_can_not_be_used() -> None:
+    import ssl
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        with pytest.raises(TypeError, match=r"ssl_ext\.client_context"):
+            OpenSSLSocket(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ours)
+        with pytest.raises(ValueError, match="whose certificate"):
+            OpenSSLSocket(client_raw(), ours)
+        with pytest.raises(ValueError, match="for clients"):
+            OpenSSLSocket(server_raw(), ours, True, HOST)
+        OpenSSLSocket(client_raw(), ours, server_hostname="")  # every name, explicitly
+    with socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        with pytest.raises(ValueError, match="stream socket"):
+            OpenSSLSocket(server_raw(), datagrams, True)
+
+
+def test_an_exception_of_a_callback_is_a_failed_handshake() -> None:
+    class Odd:
+        def connection(self, sock: Any, server_side: bool, name: str | None) -> SSL.Connection:
+            made = SSL.Connection(client_raw(), sock)
+            made.set_connect_state()
+            return made
+
+        def verify_peer(self, connection: SSL.Connection, name: str | None) -> None:
+            raise KeyError("a bug")
+
+        def failure(self, connection: SSL.Connection, queue: Any) -> None:
+            return None
+
+        def remember(self, connection: SSL.Connection) -> None:
+            raise NotImplementedError
+
+    ours, theirs = socket.socketpair()
+    client = OpenSSLSocket(Odd(), ours, server_hostname=HOST)
+    server = OpenSSLSocket(server_raw(), theirs, True)
+    with pytest.raises(HandshakeError, match="KeyError: 'a bug'") as caught:
+        for _ in range(20):
+            for end in (client, server):
+                try:
+                    end.do_handshake()
+                except BlockingIOError:
+                    pass
+    assert isinstance(caught.value.__cause__, KeyError)
+    client.close()
+    server.close()
+
+
+def test_connecting_ends_with_the_handshake() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        sock = OpenSSLSocket(client_raw(), socket.socket())
+        listens = OpenSSLSocket(server_raw(), listener, True)
+        with pytest.raises(ValueError, match="can't listen"):
+            sock.listen()
+        listens.listen()
+        assert listens.poll_interest(READ) == READ
+        assert sock.poll_interest(0) == WRITE
+        with pytest.raises(BlockingIOError):
+            sock.connect(listener.getsockname())
+        assert sock.connect_ex(listener.getsockname()) == EINPROGRESS
+        sock.close()
+        assert sock.fileno() == -1
