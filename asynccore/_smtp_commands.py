@@ -10,6 +10,7 @@ Trade-off. The attributes can be assigned at any time, so nothing derived from t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ._smtp_syntax import (
@@ -131,7 +132,17 @@ class SMTPCommands:
         if self.enable_SMTPUTF8:
             self.push("250-SMTPUTF8")
             self.command_size_limits["MAIL"] += SMTPUTF8_OPTION
+        for line in self._extensions():
+            self.push(f"250-{line}")
         self.push("250 HELP")
+
+    def _extensions(self) -> Iterable[str]:
+        """Return what else EHLO is to offer (RFC 5321 section 4.1.1.1: the ehlo-lines)."""
+        return ()
+
+    def _refusal(self, verb: str) -> str:
+        """Return the reply that refuses a known command now; "" if it may be carried out."""
+        return ""
 
     def _greet(self, verb: str, arg: str | None) -> bool:
         if not arg:

@@ -223,7 +223,11 @@ class SMTPSession(Limited, SMTPCommands):
         if size > limit:
             self.push(LINE_TOO_LONG)
         elif known:
-            command(argument)
+            refusal = self._refusal(verb)
+            if refusal:
+                self.push(refusal)
+            else:
+                command(argument)
         else:
             self.push(f'500 Error: command "{verb}" not recognized')
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .peer import Cipher as Cipher
     from .peer import user_name as user_name
     from .pins import pin as pin
+    from .smtp import TLSSMTPChannel as TLSSMTPChannel
+    from .smtp import TLSSMTPServer as TLSSMTPServer
     from .socket import OpenSSLSocket as OpenSSLSocket
 
 # Which module a name comes from; the same as above for type checkers, one line per module.
@@ -45,6 +47,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "tls_listener",
     ),
     "pins": ("pin",),
+    "smtp": ("TLSSMTPChannel", "TLSSMTPServer"),
     "socket": ("OpenSSLSocket",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

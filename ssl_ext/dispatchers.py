@@ -117,6 +117,7 @@ class TLSMixin(dispatcher):
     def _follow(self, sock: OpenSSLSocket) -> None:
         """Be told what becomes of a TLS socket."""
         self._tls = sock
+        sock.map = self._map  # a greeting may be sent, and fail, before the loop has seen it
         self._greeted = self._reported = self._unwraps = False
         sock.on_progress = self._progressed
         sock.on_timeout = self._timed_out

@@ -125,7 +125,7 @@ class OpenSSLSocket:
         self._last = b""  # to be sent before going back to plaintext
         self._ahead = b""  # sent, and not yet reported as sent
         self._fresh = True  # nothing was received yet
-        self._map: Map | None = None
+        self.map: Map | None = None  # in which it may linger
         self._report: Callable[[], None] = _nothing
         self._timer: Timer | None = None
         sock.setblocking(False)
@@ -150,7 +150,7 @@ class OpenSSLSocket:
 
     def entered(self, map: Map, report: Callable[[], None]) -> None:
         """Serve a channel in `map` (`asynccore.wrapped.Willful`)."""
-        self._map = map
+        self.map = map
         self._report = report
         if self.phase in (CLEAR, SHAKING):
             self._start_timer()
@@ -294,8 +294,8 @@ class OpenSSLSocket:
         self._enter(FAILED)
 
     def _start_timer(self) -> None:
-        if self._timer is None and self.handshake_timeout and self._map is not None:
-            self._timer = call_later(self.handshake_timeout, self._expire, map=self._map)
+        if self._timer is None and self.handshake_timeout and self.map is not None:
+            self._timer = call_later(self.handshake_timeout, self._expire, map=self.map)
 
     def _expire(self) -> None:
         self._timer = None
@@ -550,8 +550,8 @@ class OpenSSLSocket:
         """
         self._last = last
         self._enter(UNWRAPPING)
-        if timeout and self._map is not None:
-            self._timer = call_later(timeout, self._give_up, map=self._map)
+        if timeout and self.map is not None:
+            self._timer = call_later(timeout, self._give_up, map=self.map)
         self._unwrap_on()
 
     def _give_up(self) -> None:
@@ -610,12 +610,12 @@ class OpenSSLSocket:
         elif phase is FAILED:
             if isinstance(self.failure, TLSError) and not isinstance(self.failure, TruncationError):
                 # Our alert is on its way.
-                linger(self._map, self._raw, None, b"", self.shutdown_timeout)
+                linger(self.map, self._raw, None, b"", self.shutdown_timeout)
             else:
                 self._raw.close()
         else:
             timeout = None if self._ended and not held else self.shutdown_timeout
-            linger(self._map, self._raw, connection, held, timeout)
+            linger(self.map, self._raw, connection, held, timeout)
 
     # -- as any socket --------------------------------------------------------------------------
 

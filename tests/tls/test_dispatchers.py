@@ -1006,33 +1006,3 @@ def test_openssl_s_server(channels: Any, tmp_path: Any, flag: str) -> None:
     finally:
         child.kill()
         child.communicate()
-
-
-def test_half_a_line_in_clear_is_no_beginning_of_one_in_tls(channels: Any, tcp_pair: Any) -> None:
-    ours, theirs = tcp_pair()
-    server = Line(theirs, channels, lambda line: None)
-    ours.sendall(b"first\ninject")
-    run(channels, lambda: server.log and server.incoming)
-    server.start_tls(server_raw(), server_side=True)
-    client = Noting(ours, channels, context=client_raw(), server_hostname=HOST)
-    client.send(b"secret\n")
-    run(channels, lambda: "secret" in server.log[-1])
-    assert server.log == ["first", "(TLS)", "secret"]
-
-
-def test_a_peer_reads_what_came_before_the_end_at_its_leisure(
-    channels: Any, tcp_pair: Any, version: int
-) -> None:
-    pair = Pair(channels, tcp_pair(), client_raw(version), server_raw(version))
-    pair.run(lambda: "handshake" in pair.client.log and "handshake" in pair.server.log)
-    pair.server.send(b"never read")
-    pair.server.pause_reading()
-    pair.client.send(b"x" * 10_000)
-    select.select([pair.client.tls], [], [], 20)
-    pair.client.close()  # a plain close() would reset the connection
-    for _ in range(5):
-        loop(timeout=0, map=channels, count=1)
-    pair.server.resume_reading()
-    pair.run(lambda: "close" in pair.server.log)
-    assert len(pair.server.got) == 10_000
-    assert pair.server.error is None
