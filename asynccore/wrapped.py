@@ -232,8 +232,3 @@ class WrappedPoller(Poller):
 
     def after_fork(self) -> None:
         self.real.after_fork()
-
-
-def waiting(poller: Poller | None) -> bool:
-    """Whether something may be ready that `poller.fileno()` does not show: a host must not wait."""
-    return isinstance(poller, WrappedPoller) and bool(poller._stirred)
