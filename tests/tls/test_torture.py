@@ -1,0 +1,219 @@
+"""The whole conversation of TLS, cut after every byte and held up at every byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import asynccore
+from asynccore import ChannelMap
+from ssl_ext import TruncationError
+from tests.tls.support import (
+    HOST,
+    VERSIONS,
+    client_certificate,
+    client_raw,
+    server_raw,
+)
+from tests.tls.wire import Noting, Watch, Wire, whole_records
+
+# Which way the bytes go that are cut, and so who listens and who talks.
+WAYS = ("up", "down")
+
+WORDS = (b"hello", b"again")
+
+
+@pytest.fixture(params=VERSIONS.values(), ids=VERSIONS)
+def version(request: pytest.FixtureRequest) -> int:
+    """TLS 1.2 and 1.3 in turn."""
+    number: int = request.param
+    return number
+
+
+class World:
+    """A client and a server on a wire: `talker` says two words and the end, `listener` listens."""
+
+    def __init__(
+        self, way: str, contexts: tuple[Any, Any], poller: str | None = None, tcp: bool = False
+    ) -> None:
+        self.way = way
+        self.back = "down" if way == "up" else "up"
+        self.channels = ChannelMap()
+        self.watch = Watch(self.channels, poller)
+        self.wire = Wire(tcp)
+        client, server = contexts
+        self.client = Noting(self.wire.client, self.channels, context=client, server_hostname=HOST)
+        self.server = Noting(self.wire.server, self.channels, context=server, server_side=True)
+        self.listener, self.talker = (
+            (self.server, self.client) if way == "up" else (self.client, self.server)
+        )
+        self.talker.begin = self.talk
+
+    def talk(self) -> None:
+        for word in WORDS:
+            self.talker.send(word)
+        self.talker.close()
+
+    def settle(self) -> None:
+        self.watch.settle()
+        self.wire.take()
+
+    def run(self, limit: int) -> None:
+        """Let the conversation go on, but no more than `limit` bytes on the way to the listener."""
+        self.settle()
+        while self.wire.deliver(self.way, limit - len(self.wire.passed[self.way])) + (
+            self.wire.deliver(self.back)
+        ):
+            self.settle()
+
+    def close(self) -> None:
+        asynccore.close_all(self.channels, ignore_all=True)
+        self.channels.clear()
+        self.watch.close()
+        self.wire.close()
+
+
+@pytest.fixture
+def worlds() -> Iterator[list[World]]:
+    """What is to be closed afterwards."""
+    made: list[World] = []
+    yield made
+    for world in made:
+        world.close()
+
+
+def contexts(version: int, with_certificates: bool) -> tuple[Any, Any]:
+    """Both contexts. Curves without a post-quantum part make conversations of 1 KB, not 4 KB."""
+    pair = (
+        client_raw(version, client_certificate() if with_certificates else None),
+        server_raw(version, demands=with_certificates),
+    )
+    for context in pair:
+        context.set_options(SSL_OP_NO_TICKET)
+    return pair
+
+
+SSL_OP_NO_TICKET = 1 << 14  # SSL_OP_NO_TICKET (ssl.h): its size would vary
+
+
+def milestones(way: str, version: int, with_certificates: bool) -> list[tuple[int, list[str]]]:
+    """Have the records delivered one by one; return what was known after each."""
+    world = World(way, contexts(version, with_certificates))
+    try:
+        return [*_known_after_each_record(world)]
+    finally:
+        world.close()
+
+
+def _known_after_each_record(world: World) -> Iterator[tuple[int, list[str]]]:
+    wire, way = world.wire, world.way
+    world.settle()
+    yield 0, []
+    while True:
+        while wire.deliver(world.back):
+            world.settle()
+        if not wire.waiting[way]:
+            return
+        size = 5 + int.from_bytes(wire.waiting[way][3:5], "big")
+        assert wire.deliver(way, size) == size
+        world.settle()
+        yield len(world.listener.got), list(world.listener.log)
+
+
+@pytest.mark.parametrize("with_certificates", [False, True], ids=["anonymous", "certificates"])
+@pytest.mark.parametrize("way", WAYS)
+def test_cut_after_every_byte(
+    way: str, version: int, with_certificates: bool, worlds: list[World]
+) -> None:
+    """What is known depends on the whole records that came, and on nothing else; the rest is a
+    truncation, said to be one of the handshake if that was not over."""
+    known = milestones(way, version, with_certificates)
+    assert known[-1] == (len(b"".join(WORDS)), ["handshake", "read", "close"])
+    pair = contexts(version, with_certificates)
+    limit, total, seen = 0, 1, set()
+    while limit <= total:
+        world = World(way, pair)
+        try:
+            world.run(limit)
+            world.wire.cut(way)
+            world.settle()
+            passed = len(world.wire.passed[way])
+            count, log = known[whole_records(world.wire.passed[way])]
+            listener = world.listener
+            where = f"after {limit} bytes"
+            assert listener.got == b"".join(WORDS)[:count], where
+            if log[-1:] == ["close"]:
+                assert listener.log == log and listener.error is None, where
+                assert passed < limit or not world.wire.waiting[way]
+            else:
+                assert passed == limit
+                assert listener.log == [*log, "TruncationError"], where
+                assert type(listener.error) is TruncationError, where
+                assert ("during the handshake" in str(listener.error)) == (not log), where
+            seen.add(tuple(listener.log))
+            total = passed + len(world.wire.waiting[way])
+        finally:
+            world.close()
+        limit += 1
+    assert seen == {
+        ("TruncationError",),
+        ("handshake", "TruncationError"),
+        ("handshake", "read", "TruncationError"),
+        ("handshake", "read", "close"),
+    }
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_byte_by_byte_and_held_up_at_each(
+    way: str, version: int, worlds: list[World], poller_name: str
+) -> None:
+    """Between two bytes the loop sleeps, and nobody learns anything before its record is whole.
+
+    Each side gets the other's bytes one by one, and both loops come to rest after every one.
+    """
+    known = milestones(way, version, True)
+    world = World(way, contexts(version, True), poller_name)
+    worlds.append(world)
+    world.settle()
+    while world.wire.deliver(way, 1) + world.wire.deliver(world.back, 1):
+        world.settle()
+        records = whole_records(world.wire.passed[way])
+        assert (len(world.listener.got), world.listener.log) == known[records]
+    assert world.listener.log == ["handshake", "read", "close"]
+    assert world.listener.got == b"".join(WORDS)
+    assert world.talker.log == ["handshake"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_reset_after_every_record(way: str, version: int, worlds: list[World]) -> None:
+    """A reset is what the kernel says, and no statement of TLS: a disconnection, not an end."""
+    known = milestones(way, version, False)
+    pair = contexts(version, False)
+    ends = set()
+    for records in range(len(known) - 1):
+        for more in (0, 1, 5, 6):
+            world = World(way, pair, tcp=True)
+            try:
+                world.settle()
+                while whole_records(world.wire.passed[way]) < records:
+                    if world.wire.waiting[way]:
+                        size = 5 + int.from_bytes(world.wire.waiting[way][3:5], "big")
+                        assert world.wire.deliver(way, size) == size
+                    world.wire.deliver(world.back)
+                    world.settle()
+                while world.wire.deliver(world.back):
+                    world.settle()
+                world.wire.deliver(way, more)
+                world.settle()
+                world.wire.reset(way)
+                world.settle()
+                count, log = known[records]
+                assert world.listener.log == [*log, "close"], (records, more)
+                assert world.listener.error is None
+                assert world.listener.got == b"".join(WORDS)[:count]
+                ends.add(tuple(log))
+            finally:
+                world.close()
+    assert len(ends) == 3
