@@ -77,7 +77,8 @@ def test_a_real_wait_ends_after_its_timer_is_due_and_does_not_spin(
     when = timer.when
     asynccore.loop(timeout=600, map=channels, poller=poller_name, until_idle=True)
     assert len(ran) == 1 and ran[0] >= when
-    assert len(asked) <= 3 and all(wait is not None and 0 < wait <= delay for wait in asked)
+    # On a busy machine the timer may be due before the first wait, which then is none.
+    assert len(asked) <= 3 and all(wait is not None and 0 <= wait <= delay for wait in asked)
 
 
 @pytest.mark.skipif(not hasattr(select, "poll"), reason="no poll() on this platform")
