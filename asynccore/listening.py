@@ -19,7 +19,7 @@ import socket as _socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import activation
+from . import activation, termination
 from .channels import Map
 from .directions import FULL, RESTING, Directions
 from .errors import EXHAUSTED, NOBODY, RERAISED
@@ -114,6 +114,8 @@ class Listening(Directions):
         self.accepting = True
         self.connected = False
         self.socket.listen(num)
+        if termination.wanted:
+            termination.cover(self)  # type: ignore[arg-type]  # a dispatcher is made of this
         self.touch()
 
     # -- accepting ------------------------------------------------------------------------------
@@ -133,6 +135,8 @@ class Listening(Directions):
 
     def _accept_now(self) -> tuple[Any, Any] | None:
         sock = self.socket
+        if termination.wanted and type(sock) is _plain:
+            sock = termination.cover(self)  # type: ignore[arg-type]  # listens without `listen`
         try:
             if type(sock) is _plain and _plain.accept is _accept_of_plain and not sock.gettimeout():
                 fd, addr = sock._accept()  # type: ignore[attr-defined]

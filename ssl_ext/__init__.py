@@ -16,6 +16,8 @@ from .errors import TLSError as TLSError
 from .errors import TruncationError as TruncationError
 
 if TYPE_CHECKING:
+    from .accepting import AcceptingSocket as AcceptingSocket
+    from .accepting import TransparentSocket as TransparentSocket
     from .certificates import load_certificates as load_certificates
     from .certificates import load_identity as load_identity
     from .contexts import Context as Context
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
     from .peer import Cipher as Cipher
     from .peer import user_name as user_name
     from .pins import pin as pin
+    from .securing import secure as secure
     from .smtp import TLSSMTPChannel as TLSSMTPChannel
     from .smtp import TLSSMTPServer as TLSSMTPServer
     from .socket import OpenSSLSocket as OpenSSLSocket
 
 # Which module a name comes from; the same as above for type checkers, one line per module.
 _HOMES: dict[str, tuple[str, ...]] = {
+    "accepting": ("AcceptingSocket", "TransparentSocket"),
     "certificates": ("load_certificates", "load_identity"),
     "contexts": ("Context", "client_context", "insecure_context", "server_context"),
     "peer": ("Cipher", "user_name"),
@@ -47,6 +51,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "tls_listener",
     ),
     "pins": ("pin",),
+    "securing": ("secure",),
     "smtp": ("TLSSMTPChannel", "TLSSMTPServer"),
     "socket": ("OpenSSLSocket",),
 }

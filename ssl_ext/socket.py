@@ -667,6 +667,11 @@ class OpenSSLSocket:
         self._raw.listen(backlog)
         self.phase = LISTENING
 
+    @property
+    def plain(self) -> _socket.socket:
+        """The socket underneath."""
+        return self._raw
+
     def bind(self, address: Any) -> None:
         """Bind to an address (bind(2))."""
         self._raw.bind(address)
