@@ -28,7 +28,8 @@ from typing import Any
 
 from . import logs, pollers
 from .channels import ChannelMap, Map
-from .errors import RERAISED
+from .errors import RERAISED, leaves_loop
+from .foreign import ReportingMap
 from .interest import Interest
 from .meters import Meter
 from .pollers import ERROR, HANGUP, INVALID, PRIORITY, READ, WRITE
@@ -51,7 +52,7 @@ class Engine(Turn):
         self.clock = clock
         self.timers = Timers(clock)
         self.calls: deque[Call] = deque()
-        self.interest = Interest(map, clock())
+        self.interest = Interest(map, clock(), weakref.ref(self))
         self.passes = 0
         self.events = 0
         self.callbacks = 0  # timers and calls that ran
@@ -333,6 +334,8 @@ class Engine(Turn):
                 except RERAISED:
                     raise
                 except BaseException as why:
+                    if leaves_loop(why):
+                        raise
                     if not interest.waits(fd, channel, why):
                         channel.handle_error()
                 if self.passes != serial:
@@ -357,6 +360,8 @@ class Engine(Turn):
                 except RERAISED:
                     raise
                 except BaseException as why:
+                    if leaves_loop(why):
+                        raise
                     if not interest.waits(fd, channel, why):
                         channel.handle_error()
                 if self.passes != serial:
@@ -440,7 +445,9 @@ class Engine(Turn):
                 self.meter.call(callback, *args)
         except RERAISED:
             raise
-        except BaseException:
+        except BaseException as why:
+            if leaves_loop(why):
+                raise
             logs.report_callback(callback)
 
     def _attach(self, poller: pollers.Poller) -> pollers.Poller:
@@ -488,6 +495,8 @@ def engine_for(map: Map) -> Engine:
         return engine
     found = _by_id.get(id(map))
     if found is None:
+        if isinstance(map, ReportingMap):
+            return map.engine
         found = _by_id.setdefault(id(map), Engine(map))
     return found
 

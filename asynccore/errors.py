@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from errno import (
     EAGAIN,
     EBADF,
@@ -31,6 +32,26 @@ class ExitNow(Exception):
 
 # What passes through the loop instead of being handed to `handle_error`.
 RERAISED = (ExitNow, KeyboardInterrupt, SystemExit)
+
+
+def leaves_loop(why: BaseException) -> bool:
+    """Whether an exception is the `ExitNow` of another copy of asyncore.
+
+    That is a class of this name beside the `loop` and the `dispatcher` of one and the same module.
+    Any other class `ExitNow` is an error like others, as it was to classic asyncore.
+    """
+    for cls in type(why).__mro__:
+        if cls.__name__ == "ExitNow":
+            module = sys.modules.get(cls.__module__)
+            dispatcher = getattr(module, "dispatcher", None)
+            if (
+                getattr(module, "ExitNow", None) is cls
+                and getattr(dispatcher, "__module__", None) == cls.__module__
+                and hasattr(module, "loop")
+            ):
+                return True
+    return False
+
 
 # What recv() and send() take for the end of the connection: the classic six, and what Linux
 # reports for a peer or a network that is gone (tcp(7), ip(7)), which classic asyncore let

@@ -11,8 +11,9 @@ passes sets the wake-up, which is in the same poller. After each pass everything
 the host waits. The host lets go of a descriptor before it is closed. Where a poller has no
 descriptor (select, poll), the host watches each of the channels' instead.
 
-Trade-off. Between passes anything may be assigned to any channel, but comparing all of them at
-every pass would make idle ones costly: what is not reported is noticed within a second.
+Trade-off. Between passes anything may be assigned to any channel, but nothing tells when other
+code ran. Channels with predicates of their own, and of other copies of asyncore, are asked `LOOK`
+seconds later at the latest; the others report, and pay nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ from typing import Protocol
 
 from .engine import Engine
 from .pollers import READ, WRITE, Poller
+
+# How long what other code on the host's thread changes without a report may go unnoticed, in
+# seconds, where such changes are to be expected: half of what is taken for an instant in an
+# interface. A look costs about what a wait of the classic loop did.
+LOOK = 0.05
 
 
 class Cancellable(Protocol):
@@ -173,6 +179,9 @@ class Attachment:
         poller = engine.interest.poller
         if poller is not None:
             self._watcher.follow(poller)
+        if engine.interest.may_change_unreported():
+            look = engine.clock() + LOOK
+            due = look if due is None else min(due, look)
         if due is None:
             return
         if self._timer is not None:

@@ -24,18 +24,21 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from errno import EBADF, EINVAL
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import pollers
+from . import foreign, pollers
 from .channels import REPORTING_PREDICATES, ChannelMap, Map
-from .errors import RERAISED
+from .errors import RERAISED, leaves_loop
 from .pollers import PRIORITY, READ, WRITE
 from .predicates import reports_its_changes
 from .sweeps import OWN_BOTH, OWN_READABLE, OWN_WRITABLE, Sweeps
 from .timeouts import Watch
 from .wrapped import WrappedPoller, direction, wrapped
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 # How long an assignment behind the package's back may go unnoticed, in seconds.
 REVIEW_INTERVAL = 1.0
@@ -51,8 +54,12 @@ _REQUIRED = ("readable", "writable", "accepting", "handle_read_event", "handle_w
 class Interest:
     """The channels of a map as the poller knows them."""
 
-    def __init__(self, map: Map, now: float) -> None:
+    def __init__(
+        self, map: Map, now: float, engine: Callable[[], Engine | None] | None = None
+    ) -> None:
         self.map = map
+        self._engine = engine  # whom foreign channels are to report to
+        self.holds_foreign = False  # or has held some
         self.poller: pollers.Poller | None = None
         self.asked: dict[int, Any] = {}
         self.quiet: dict[int, Any] = {}  # those of `asked` with no predicate of their own
@@ -147,6 +154,8 @@ class Interest:
                             self.moved.add(fd)  # it is no better the next time
                             raise
             return
+        while self.moved:
+            self.forget(self.moved.pop())  # the same object may be another channel by now
         if map == self._seen and not (self._compare_exactly and self._differs()):
             return
         for fd in [fd for fd in self.asked if fd not in map]:
@@ -174,6 +183,10 @@ class Interest:
                 self._compare_exactly = True
         self.asked[fd] = channel
         self.dirty.add(fd)  # to be classified and asked
+        if foreign.is_foreign(channel):
+            self.holds_foreign = True
+            if not self.reports_moves and self._engine is not None:
+                foreign.follow(channel, self.map, self._engine())
         watch = getattr(channel, "_watch", None)
         if watch is not None:
             self.timed[fd] = watch
@@ -311,6 +324,10 @@ class Interest:
             self._refused.add(fd)
             channel.handle_error()
 
+    def may_change_unreported(self) -> bool:
+        """Whether a channel may come, go or want something else without a report."""
+        return bool(self.swept or self.holds_foreign or not (self.reports_moves or self.asked))
+
     # -- descriptors closed by others -----------------------------------------------------------
 
     def _review(self, poller: pollers.Poller, now: float) -> None:
@@ -353,7 +370,9 @@ class Interest:
             channel.handle_close()
         except RERAISED:
             raise
-        except BaseException:
+        except BaseException as why:
+            if leaves_loop(why):
+                raise
             channel.handle_error()
         if self._holds(fd, channel) and getattr(channel, "socket", None) is sock:
             del self.map[fd]  # neither closed nor connected anew
@@ -409,6 +428,7 @@ class Interest:
         ):
             state.clear()
         self._seen = {}
+        self.holds_foreign = False
 
 
 def _is_assigned(channel: Any, cls: type, name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from . import graceful, pollers, signals, watching
 from .channels import Map
 from .engine import Engine, engine_for
-from .errors import _DISCONNECTED, RERAISED
+from .errors import _DISCONNECTED, RERAISED, leaves_loop
 from .namespace import default_map, package
 from .timers import Timer
 from .wrapped import direction
@@ -32,6 +32,8 @@ def _guarded(obj: Any, event: Callable[[], object]) -> None:
     except RERAISED:
         raise
     except BaseException as why:
+        if leaves_loop(why):
+            raise
         if not direction(why):  # else a TLS socket says that it must wait
             obj.handle_error()
 
@@ -72,7 +74,9 @@ def readwrite(obj: Any, flags: int) -> None:
             obj.handle_close()
         elif not direction(why):
             obj.handle_error()
-    except BaseException:
+    except BaseException as why:
+        if leaves_loop(why):
+            raise
         obj.handle_error()
 
 
@@ -192,8 +196,8 @@ def close_all(map: Map | None = None, ignore_all: bool = False) -> None:
                 raise
         except RERAISED:
             raise
-        except BaseException:
-            if not ignore_all:
+        except BaseException as why:
+            if not ignore_all or leaves_loop(why):
                 raise
     map.clear()
 

@@ -22,7 +22,7 @@ from threading import get_ident
 from typing import Any
 
 from . import signals
-from .errors import RERAISED
+from .errors import RERAISED, leaves_loop
 from .wakeup import Wakeup
 
 Call = tuple[Callable[..., object], tuple[Any, ...]]
@@ -94,9 +94,9 @@ class Turn:
                 function(*args)
             except RERAISED:
                 raise
-            except BaseException:
+            except BaseException as why:
                 channel: Any = getattr(function, "__self__", None)
-                if not hasattr(channel, "handle_error"):
+                if leaves_loop(why) or not hasattr(channel, "handle_error"):
                     raise
                 channel.handle_error()
 

@@ -39,10 +39,12 @@ class AsyncioHost:
         read, write = self._sides.pop(fd)
         if self.loop.is_closed():
             return
-        if read:
-            self.loop.remove_reader(fd)
-        if write:
-            self.loop.remove_writer(fd)
+        for side, remove in ((read, self.loop.remove_reader), (write, self.loop.remove_writer)):
+            if side:
+                try:
+                    remove(fd)
+                except OSError:
+                    pass  # closed already, by another copy of asyncore: asyncio has let go of it
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
         """Call back once."""

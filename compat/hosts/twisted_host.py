@@ -69,14 +69,32 @@ class TwistedHost:
     def unwatch(self, fd: int) -> None:
         """Call back no more."""
         descriptor = self._descriptors.pop(fd)
-        if descriptor.read:
-            self.reactor.removeReader(descriptor)
-        if descriptor.write:
-            self.reactor.removeWriter(descriptor)
+        reactor = self.reactor
+        for side, remove in (
+            (descriptor.read, reactor.removeReader),
+            (descriptor.write, reactor.removeWriter),
+        ):
+            if side:
+                try:
+                    remove(descriptor)
+                except OSError:
+                    _forget(reactor, fd)
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> _Call:
         """Call back once."""
         return _Call(self.reactor.callLater(delay, callback))
+
+
+def _forget(reactor: Any, fd: int) -> None:
+    """Strike a descriptor out that was closed already, by another copy of asyncore.
+
+    EPollReactor fails halfway then, and would never watch that number again.
+    """
+    for name in ("_reads", "_writes"):
+        fds = getattr(reactor, name, None)
+        if isinstance(fds, set):
+            fds.discard(fd)
+    getattr(reactor, "_selectables", {}).pop(fd, None)
 
 
 class _Call:
