@@ -41,13 +41,17 @@ def cover(channel: dispatcher) -> Any:
     # A TLS socket of the standard library, or one that has a will of its own already.
     does_tls = hasattr(type(sock), "do_handshake") or hasattr(type(sock), "poll_interest")
     if not does_tls and sock.family in _TCP and sock.type == socket.SOCK_STREAM:
-        channel.socket = sock = _find().in_front_of(channel)
+        channel.socket = sock = find().in_front_of(channel)
         channel.touch()
     return sock
 
 
-def _find() -> Any:
-    """Import the package that does it from beside this one: it may be in no folder of sys.path."""
+def find() -> Any:
+    """Import `ssl_ext.termination`, from beside this package.
+
+    It may be in no folder of `sys.path`, and a program may have an `ssl_ext` of its own. Raises
+    `OSError` without it.
+    """
     # Hardly anybody gets here, and these load much.
     from importlib import import_module
     from importlib.machinery import PathFinder

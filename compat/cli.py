@@ -89,7 +89,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Run a program as Python would, with asynccore for asyncore, asynchat and"
         " smtpd, in its child processes too.",
         usage="asynccore run [--engine ENGINE] [--workers N] [--fd N] [--top[=PATH]]"
-        " (SCRIPT | -m MODULE | -c CODE) [ARG ...]",
+        " [--tls-cert FILE ...] (SCRIPT | -m MODULE | -c CODE) [ARG ...]",
         epilog="Options of Python itself go before: python -u -m asynccore run SCRIPT",
         allow_abbrev=False,
     )
@@ -115,6 +115,12 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="PATH",
         help="let 'asynccore top' look at it, at the usual place or at the given one",
     )
+    for name, holds in runner.TLS.items():
+        command.add_argument(
+            f"--tls-{name.replace('_', '-')}",
+            metavar="FILE",
+            help=f"TLS in front of its TCP listeners: {holds}" if name == "cert" else holds,
+        )
     # Everything from here on belongs to the program, whatever it looks like.
     command.add_argument("-m", dest="module", help="a module to run", nargs=argparse.REMAINDER)
     command.add_argument("-c", dest="code", help="code to run", nargs=argparse.REMAINDER)
@@ -170,8 +176,10 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         arguments.fail("what to run is missing: SCRIPT, -m MODULE or -c CODE")
     interpreter = runner.interpreter_options(sys.orig_argv, len(sys.argv) - 1)
+    files = {name: getattr(arguments, f"tls_{name}") for name in runner.TLS}
+    tls = {name: file for name, file in files.items() if file is not None}
     options = runner.Options(
-        arguments.engine, arguments.workers, tuple(arguments.fds), arguments.top
+        arguments.engine, arguments.workers, tuple(arguments.fds), arguments.top, tls
     )
     return runner.run(program, interpreter, options)
 

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from asynccore import activation, watching
+from asynccore import activation, termination, watching
 from compat import engines
 
 # Holds asyncore.py, asynchat.py and smtpd.py, which hand over to asynccore.
@@ -78,6 +78,15 @@ def interpreter_options(command_line: Sequence[str], arguments: int) -> list[str
     return options
 
 
+# The files of `Options.tls`: what each is called on the command line, and what it holds.
+TLS = {
+    "cert": "the certificate chain that clients are shown, in PEM form, perhaps with the key",
+    "key": "its private key, if that is in a file of its own",
+    "password_file": "the password of the key, on one line",
+    "client_ca": "the authorities of which clients must show a certificate",
+}
+
+
 class Options(NamedTuple):
     """How to run a program: what the command line of `asynccore run` may say."""
 
@@ -85,6 +94,7 @@ class Options(NamedTuple):
     workers: int | None = None  # so many processes; None: this one
     fds: tuple[int, ...] = ()  # inherited sockets, besides those that LISTEN_FDS tells of
     top: str | None = None  # where `asynccore top` may look: a path, "1" for the usual one
+    tls: Mapping[str, str] | None = None  # the files of TLS in front of its listeners, see `TLS`
 
 
 def run(
@@ -96,8 +106,8 @@ def run(
     becomes the program and the call does not return, unless there are workers; elsewhere the
     program is waited for, and its exit status returned.
 
-    Raises CannotRun, and ValueError as `environment` does and for options that contradict each
-    other or what was inherited.
+    Raises CannotRun, also for files of TLS that can't be used, and ValueError as `environment`
+    does and for options that contradict each other or what was inherited.
     """
     options = options or Options()
     if sys.flags.ignore_environment:
@@ -108,7 +118,7 @@ def run(
     if not sys.executable:
         raise CannotRun("this Python does not know its own executable")
     command = [sys.executable, *interpreter, *program]
-    env = environment(os.environ, options.engine)
+    env = _with_tls(environment(os.environ, options.engine), options.tls or {})
     sockets = _inherited(options.fds)
     if options.top is not None:
         if options.workers is not None and options.top != watching.USUAL:
@@ -117,6 +127,27 @@ def run(
     if options.workers is None:
         return _become(command, _for_process(env, sockets, os.getpid(), os.getpid()))
     return _prefork(command, env, sockets, options.workers)
+
+
+def _with_tls(env: dict[str, str], files: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment that has listeners speak TLS, after a look whether they can.
+
+    Without `files` it is what `env` says already.
+    """
+    if not files and not env.get(termination.VARIABLE):
+        return env
+    if files and "cert" not in files:
+        raise ValueError("TLS needs a certificate: --tls-cert FILE")
+    tls = termination.find()
+    settings = tls.Settings(**files) if files else tls.settings_of(env)
+    try:
+        tls.make_context(settings)
+    except OSError as why:
+        raise CannotRun(f"no TLS: {why.strerror}: {why.filename}") from None
+    except ValueError as why:
+        raise CannotRun(f"no TLS: {why}") from None
+    others = {name: value for name, value in env.items() if name not in tls.VARIABLES}
+    return {**others, **settings.variables()}
 
 
 def _inherited(fds: Sequence[int]) -> list[int]:

@@ -22,6 +22,9 @@ KEY_VARIABLE = "ASYNCCORE_TLS_KEY"
 PASSWORD_FILE_VARIABLE = "ASYNCCORE_TLS_PASSWORD_FILE"
 CLIENT_CA_VARIABLE = "ASYNCCORE_TLS_CLIENT_CA"
 
+# In the order of `Settings`.
+VARIABLES = (CERT_VARIABLE, KEY_VARIABLE, PASSWORD_FILE_VARIABLE, CLIENT_CA_VARIABLE)
+
 
 class Settings(NamedTuple):
     """Files: the certificate chain, its key, the key's password, and whose clients may come in."""
@@ -33,22 +36,14 @@ class Settings(NamedTuple):
 
     def variables(self) -> dict[str, str]:
         """Return the environment that says so, in absolute paths: a program may change folders."""
-        given = zip(
-            (CERT_VARIABLE, KEY_VARIABLE, PASSWORD_FILE_VARIABLE, CLIENT_CA_VARIABLE),
-            self,
-            strict=True,
-        )
+        given = zip(VARIABLES, self, strict=True)
         return {variable: os.path.abspath(path) for variable, path in given if path is not None}
 
 
 def settings_of(environ: Mapping[str, str]) -> Settings:
     """Return what an environment says. Raises `KeyError` if it says nothing."""
-    return Settings(
-        environ[CERT_VARIABLE],
-        environ.get(KEY_VARIABLE),
-        environ.get(PASSWORD_FILE_VARIABLE),
-        environ.get(CLIENT_CA_VARIABLE),
-    )
+    cert, *others = VARIABLES
+    return Settings(environ[cert], *(environ.get(variable) for variable in others))
 
 
 def make_context(settings: Settings) -> Context:

@@ -32,7 +32,7 @@ class Front:
 def wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.SimpleNamespace(in_front_of=lambda channel: Front(channel.socket))
     monkeypatch.setattr(termination, "wanted", True)
-    monkeypatch.setattr(termination, "_find", lambda: module)
+    monkeypatch.setattr(termination, "find", lambda: module)
 
 
 @pytest.fixture

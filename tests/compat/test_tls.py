@@ -1,0 +1,266 @@
+"""`asynccore run --tls-cert`: the unmodified examples, with TLS clients of the standard library."""
+
+from __future__ import annotations
+
+import os
+import smtplib
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from asynccore import dispatcher, termination
+from compat import cli, demo, runner
+from ssl_ext import AcceptingSocket
+from ssl_ext.termination import VARIABLES, Settings, in_front_of, make_context, settings_of
+from tests.tls.support import (
+    ADDRESS,
+    authority,
+    client_certificate,
+    server_certificate,
+    strange_certificate,
+    write_pem,
+)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Certificates and keys as somebody would keep them."""
+    folder = tmp_path_factory.mktemp("tls")
+    leaf = server_certificate()
+    key = load_pem_private_key(leaf.private_key_pem.bytes(), None)
+    locked = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"tell nobody")
+    )
+    (folder / "password").write_text("tell nobody\n")
+    (folder / "wrong").write_text("tell everybody\n")
+    (folder / "nothing.pem").write_text("nothing at all\n")
+    return {
+        "both": write_pem(folder, "both.pem", leaf.private_key_pem, *leaf.cert_chain_pems),
+        "cert": write_pem(folder, "cert.pem", *leaf.cert_chain_pems),
+        "key": write_pem(folder, "key.pem", leaf.private_key_pem),
+        "other": write_pem(folder, "other.pem", client_certificate().private_key_pem),
+        "locked": write_pem(folder, "locked.pem", trustme.Blob(locked)),
+        "ca": write_pem(folder, "ca.pem", authority().cert_pem),
+        "password": folder / "password",
+        "wrong": folder / "wrong",
+        "nothing": folder / "nothing.pem",
+        "missing": folder / "missing.pem",
+    }
+
+
+class Program(demo.Program):
+    """A running example, to which one connects by TLS."""
+
+    context: ssl.SSLContext
+
+    def connect(self) -> Any:
+        return self.context.wrap_socket(super().connect(), server_hostname=self.address[0])
+
+    def connect_plain(self) -> socket.socket:
+        return super().connect()
+
+
+def trusting(certificate: Any = None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    if certificate is not None:
+        certificate.configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def started(user_environment: dict[str, str], tmp_path: Path) -> Callable[..., Any]:
+    """Start `asynccore run OPTIONS… SCRIPT` in a folder where a program has odd neighbours."""
+    (tmp_path / "ssl_ext.py").write_text("raise SystemExit('not this one')")
+
+    @contextmanager
+    def start(script: str | Path, *options: object, **env: str) -> Iterator[Program]:
+        command = [sys.executable, "-u", "-m", "asynccore", "run", *map(str, options)]
+        with subprocess.Popen(
+            [*command, str(demo.examples() / script), "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=tmp_path,
+            env={**user_environment, **env},
+        ) as process:
+            program = Program(process)
+            program.context = trusting()
+            try:
+                yield program
+            except demo.PROBLEMS as problem:
+                raise AssertionError(f"{problem}{program.last_words()}") from problem
+            finally:
+                program.kill()
+
+    return start
+
+
+# The examples ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "conversation"), [("echo_server.py", demo.echo), ("chat_server.py", demo.chat)]
+)
+def test_an_unmodified_server(
+    started: Any, files: Any, script: str, conversation: Callable[[Any], None]
+) -> None:
+    with started(script, "--tls-cert", files["both"]) as program:
+        program.listen()
+        with program.connect_plain() as stalls, program.connect_plain() as fails:
+            # Neither is noticed: not by the other clients, and not by the program.
+            fails.sendall(b"/quit\r\n" * 100)
+            fails.shutdown(socket.SHUT_WR)
+            stalls.sendall(b"\x16")
+            conversation(program)
+            program.check_running()
+
+
+def test_mail(started: Any, files: Any) -> None:
+    options = ("--tls-cert", files["cert"], "--tls-key", files["locked"])
+    with started("mail_sink.py", *options, "--tls-password-file", files["password"]) as program:
+        program.listen()
+        host, port = program.address
+        with smtplib.SMTP_SSL(
+            host, port, local_hostname="c", timeout=demo.PATIENCE, context=trusting()
+        ) as session:
+            session.sendmail("a@b", ["c@d"], "Subject: x\r\n\r\ny")
+        assert program.line() == "message 1: from a@b to c@d, subject 'x', 3 lines"
+
+
+def test_client_certificates(started: Any, files: Any) -> None:
+    options = ("--tls-cert", files["both"], "--tls-client-ca", files["ca"])
+    with started("echo_server.py", *options) as program:
+        program.listen()
+        for certificate in (None, strange_certificate()):
+            program.context = trusting(certificate)
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                with program.connect() as client:
+                    client.sendall(b"x")
+                    if not client.recv(1):
+                        raise ConnectionResetError
+        program.context = trusting(client_certificate())
+        demo.echo(program)  # counts from its first connection
+
+
+def test_child_processes_and_other_folders(started: Any, files: Any, tmp_path: Path) -> None:
+    """Paths are what they were where the command was given; the legacy names need no compat."""
+    parent = tmp_path / "parent.py"
+    parent.write_text(
+        "import os, subprocess, sys\n"
+        "os.chdir('/')\n"
+        f"command = [sys.executable, '-u', {str(demo.examples() / 'echo_server.py')!r}, '0']\n"
+        "sys.exit(subprocess.call(command))\n"
+    )
+    relative = os.path.relpath(files["both"], tmp_path)
+    with started(parent, "--tls-cert", relative) as program:
+        program.listen()
+        with program.connect() as client:
+            client.sendall(b"hello")
+            assert demo._receive(client, 5) == b"hello"
+        assert program.line() == "goodbye after 5 bytes"
+        # The child lives on without its parent, and ends by what it can't print.
+        _end_child(program)
+
+
+def _end_child(program: Program) -> None:
+    import psutil
+
+    for child in psutil.Process(program._process.pid).children(recursive=True):
+        child.kill()
+
+
+def test_the_environment_says_it_too(started: Any, files: Any) -> None:
+    with started("echo_server.py", ASYNCCORE_TLS_CERT=str(files["both"])) as program:
+        program.listen()
+        demo.echo(program)
+
+
+# What can't be right --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def became(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Record what this process would have become."""
+    seen: list[Any] = []
+    monkeypatch.setattr(runner, "_become", lambda command, env: seen.append((command, env)) or 0)
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "asynccore", "run"])
+    monkeypatch.setattr(sys, "argv", ["asynccore", "run"])
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"key": "key"}, "TLS needs a certificate: --tls-cert FILE"),
+        ({"cert": "missing"}, "can't read the certificate: No such file or directory: "),
+        ({"cert": "cert", "key": "missing"}, "can't read the key: No such file or directory: "),
+        ({"cert": "nothing"}, "there is no certificate in PEM form in "),
+        ({"cert": "cert"}, "there is no private key in PEM form in "),
+        ({"cert": "cert", "key": "other"}, "does not belong to the (first) certificate"),
+        ({"cert": "cert", "key": "locked"}, "is encrypted: give its password"),
+        ({"cert": "cert", "key": "locked", "password-file": "wrong"}, "the password is wrong"),
+        (
+            {"cert": "both", "password-file": "missing"},
+            "can't read the password: No such file or directory: ",
+        ),
+        ({"cert": "both", "client-ca": "nothing"}, "there is no certificate in PEM form in "),
+    ],
+)
+def test_errors_come_before_the_program(
+    files: Any, became: Any, capsys: Any, options: dict[str, str], message: str
+) -> None:
+    words = [word for name, file in options.items() for word in (f"--tls-{name}", files[file])]
+    assert cli.main(["run", *map(str, words), "script.py"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("asynccore run: ") and message in err
+    assert became == []
+
+
+def test_what_the_program_is_told(files: Any, became: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("ASYNCCORE_TLS_CLIENT_CA", "of somebody else")
+    assert cli.main(["run", "--tls-cert", str(files["both"]), "script.py"]) == 0
+    ((command, env),) = became
+    assert command[-1] == "script.py"
+    told = {name: value for name, value in env.items() if name.startswith("ASYNCCORE_TLS_")}
+    assert told == {"ASYNCCORE_TLS_CERT": str(files["both"])}
+    assert settings_of(told) == Settings(str(files["both"]))
+    assert Settings("a", "b", "c", "d").variables() == {
+        variable: os.path.abspath(name) for variable, name in zip(VARIABLES, "abcd", strict=True)
+    }
+
+
+def test_an_environment_that_can_not_be_right(became: Any, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setenv("ASYNCCORE_TLS_CERT", "/missing.pem")
+    assert cli.main(["run", "script.py"]) == 2
+    assert "/missing.pem" in capsys.readouterr().err
+
+
+def test_one_context_for_all_listeners(files: Any, monkeypatch: Any) -> None:
+    from ssl_ext import termination as front
+
+    monkeypatch.setenv(termination.VARIABLE, str(files["both"]))
+    monkeypatch.setattr(front, "_context", None)
+    with socket.create_server((ADDRESS, 0)) as one, socket.create_server((ADDRESS, 0)) as two:
+        channels: list[Any] = [dispatcher(map={}) for _ in range(2)]
+        channels[0].socket, channels[1].socket = one, two
+        fronts = [in_front_of(channel) for channel in channels]
+        assert all(isinstance(front, AcceptingSocket) for front in fronts)
+        assert fronts[0].context is fronts[1].context
+    assert make_context(Settings(str(files["both"]))).server_side
