@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .dispatchers import tls_dispatcher as tls_dispatcher
     from .dispatchers import tls_dispatcher_with_send as tls_dispatcher_with_send
     from .dispatchers import tls_listener as tls_listener
+    from .dtls import DTLSSocket as DTLSSocket
     from .peer import Cipher as Cipher
     from .peer import user_name as user_name
     from .pins import pin as pin
@@ -50,6 +51,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "tls_dispatcher_with_send",
         "tls_listener",
     ),
+    "dtls": ("DTLSSocket",),
     "pins": ("pin",),
     "securing": ("secure",),
     "smtp": ("TLSSMTPChannel", "TLSSMTPServer"),

@@ -18,6 +18,7 @@ import certifi
 from OpenSSL import SSL, crypto
 
 from . import peer
+from ._cookies import Cookies
 from .certificates import Identity, Source, load_certificates, load_crls, load_identity
 from .settings import AUTH_MODES, Authorities, Client, Server, version
 
@@ -35,6 +36,7 @@ class Seen:
     server_hostname: str | None = None
     failure: tuple[int, int] | None = None  # X509_V_ERR number and depth
     stapled: bytes = b""
+    address: bytes = b""  # whose datagrams these are, as cookies vouch for it
     unknown_host: str | None = None  # what the client asked for and is not in the table
     verified: bool = False
 
@@ -66,11 +68,14 @@ def _note_stapled(connection: SSL.Connection, response: bytes, data: object) -> 
 def build(settings: Client | Server) -> SSL.Context:
     """Return OpenSSL's context for settings, with everything that is in files read anew."""
     server_side = isinstance(settings, Server)
-    method = SSL.TLS_SERVER_METHOD if server_side else SSL.TLS_CLIENT_METHOD
+    if settings.dtls:
+        method = SSL.DTLS_SERVER_METHOD if server_side else SSL.DTLS_CLIENT_METHOD
+    else:
+        method = SSL.TLS_SERVER_METHOD if server_side else SSL.TLS_CLIENT_METHOD
     context = SSL.Context(method)
-    context.set_min_proto_version(version(settings.minimum_version))
+    context.set_min_proto_version(version(settings.minimum_version, settings.dtls))
     if settings.maximum_version is not None:
-        context.set_max_proto_version(version(settings.maximum_version))
+        context.set_max_proto_version(version(settings.maximum_version, settings.dtls))
     # Without renegotiation: fact of CVE-2009-3555 and of denial of service. Without
     # compression: CRIME.
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
@@ -96,6 +101,8 @@ def _build_client(context: SSL.Context, settings: Client) -> None:
         context.set_verify(SSL.VERIFY_PEER, _note_verification)
     else:
         context.set_verify(SSL.VERIFY_NONE)
+    if settings.dtls:
+        context.set_options(SSL.OP_NO_QUERY_MTU)
     if settings.alpn:
         context.set_alpn_protos(list(settings.alpn))
     if settings.stapling != "none":
@@ -108,6 +115,11 @@ def _build_client(context: SSL.Context, settings: Client) -> None:
 
 
 def _build_server(context: SSL.Context, settings: Server) -> None:
+    if settings.dtls:
+        context.set_options((SSL.OP_COOKIE_EXCHANGE or 0) | SSL.OP_NO_QUERY_MTU)
+        cookies = Cookies()
+        context.set_cookie_generate_callback(lambda c: cookies.make(seen_of(c).address))
+        context.set_cookie_verify_callback(lambda c, k: cookies.match(seen_of(c).address, k))
     context.set_verify(AUTH_MODES[settings.client_auth], _note_verification)
     if settings.client_auth != "none":
         for certificate in _trust(context, settings.ca, settings.crl):

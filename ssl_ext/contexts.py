@@ -76,6 +76,11 @@ class Context:
         return isinstance(self.settings, Server)
 
     @property
+    def dtls(self) -> bool:
+        """Whether this is for datagrams."""
+        return self.settings.dtls
+
+    @property
     def openssl(self) -> SSL.Context:
         """The `OpenSSL.SSL.Context` of new connections. It must not be changed."""
         return self._openssl
@@ -244,6 +249,7 @@ def client_context(
     ciphers: str = CIPHERS,
     resume: bool = True,
     keylog: str | os.PathLike[str] | None = None,
+    dtls: bool = False,
 ) -> Context:
     """Return the settings of a client, which verifies whom it talks to.
 
@@ -258,6 +264,7 @@ def client_context(
     - `minimum_version`, `maximum_version`: "TLSv1.2" or "TLSv1.3".
     - `ciphers`: for TLS 1.2, as ciphers(1) describes.
     - `resume`: whether to resume sessions. `keylog`: a file for the secrets, for Wireshark.
+    - `dtls`: for datagrams (DTLS 1.2, RFC 6347) instead of streams.
 
     Raises `OSError` for a file that can't be read and `ValueError` for what can't be right.
     """
@@ -265,7 +272,7 @@ def client_context(
     return Context(
         Client(
             certificate, key, password, ca, crl, minimum_version, maximum_version, ciphers,
-            protocols(alpn), resume, keylog,
+            protocols(alpn), resume, keylog, dtls,
             check_hostname=check_hostname,
             pins=None if pins is None else checked_pins(pins),
             stapling=stapling,
@@ -290,6 +297,7 @@ def server_context(
     ciphers: str = CIPHERS,
     resume: bool = True,
     keylog: str | os.PathLike[str] | None = None,
+    dtls: bool = False,
 ) -> Context:
     """Return the settings of a server.
 
@@ -320,7 +328,7 @@ def server_context(
     return Context(
         Server(
             certificate, key, password, ca, crl, minimum_version, maximum_version, ciphers,
-            protocols(alpn), resume, keylog,
+            protocols(alpn), resume, keylog, dtls,
             client_auth=client_auth,
             sni=hosts,
             sni_required=sni_required,

@@ -23,6 +23,7 @@ from asynccore.errors import RERAISED
 from asynccore.timeouts import check
 
 from . import peer
+from .dtls import DTLSSocket
 from .errors import TLSError
 from .socket import (
     CLEAR,
@@ -64,6 +65,7 @@ class TLSMixin(dispatcher):
     _greeted = False  # handle_handshake ran
     _reported = False  # handle_tls_error ran
     _unwraps = False
+    _listener: tls_listener | None = None  # which counts unfinished handshakes
 
     def __init__(
         self,
@@ -89,7 +91,8 @@ class TLSMixin(dispatcher):
     def _wrapped(self, sock: Any, prelude: bytes = b"") -> OpenSSLSocket:
         if isinstance(sock, OpenSSLSocket):
             return sock
-        return OpenSSLSocket(
+        datagrams = getattr(sock, "type", None) == _socket.SOCK_DGRAM
+        return (DTLSSocket if datagrams else OpenSSLSocket)(
             self.tls_context,
             sock,
             self.server_side,
@@ -146,6 +149,9 @@ class TLSMixin(dispatcher):
         if sock.phase is OPEN:
             if not self._greeted:
                 self._greeted = True
+                if self._listener is not None:
+                    self._listener.handshake_ended(self)
+                    self._listener = None
                 if self.connecting:
                     # handle_connect first: it is what a class begins with.
                     self.handle_connect_event()
@@ -423,7 +429,12 @@ class tls_listener(dispatcher):
         if channel_class is not None:
             self.channel_class = channel_class
         if address is not None:
-            self.create_socket(_family(address) if family is None else family)
+            family = _family(address) if family is None else family
+            if getattr(context, "dtls", False):
+                self.create_socket(family, _socket.SOCK_DGRAM)
+                self.set_socket(DTLSSocket(context, self.socket, True))
+            else:
+                self.create_socket(family)
             try:
                 self.set_reuse_addr()
                 self.bind(address)
@@ -435,6 +446,8 @@ class tls_listener(dispatcher):
     def handle_accepted(self, sock: Any, addr: Any) -> None:
         """Make a channel of a connection, and hand it to `handle_channel`."""
         channel = self.channel_class(sock, self._map, context=self.context, server_side=True)
+        channel._listener = self
+        self.handshake_begun(channel)
         self.handle_channel(channel, addr)
 
     def handle_channel(self, channel: TLSMixin, addr: Any) -> None:

@@ -23,6 +23,9 @@ Stapling = Literal["none", "request", "require"]
 # Below TLS 1.2 is broken (RFC 8996).
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
 
+# DTLS1_2_VERSION of ssl.h, which pyOpenSSL has no name for. OpenSSL has no DTLS 1.3.
+DTLS_1_2 = 0xFEFD
+
 # Mozilla's "intermediate" list for TLS 1.2, version 5.7, without the DHE suites: they need
 # parameters of their own, and whoever knows them knows ECDHE. OpenSSL's of TLS 1.3 are fine.
 CIPHERS = ":".join(
@@ -53,6 +56,7 @@ class Common:
     alpn: tuple[bytes, ...] = ()
     resume: bool = True
     keylog: str | os.PathLike[str] | None = None
+    dtls: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,12 @@ class Server(Common):
     stapled: bytes | str | os.PathLike[str] | Callable[[], bytes] | None = None
 
 
-def version(name: str) -> int:
+def version(name: str, dtls: bool = False) -> int:
     """Return OpenSSL's number of a protocol version."""
+    if dtls:
+        if name != "TLSv1.2":
+            raise ValueError(f"over datagrams there is TLSv1.2 (DTLS 1.2) alone, not {name!r}")
+        return DTLS_1_2
     if name not in VERSIONS:
         raise ValueError(
             f"{name!r} is none of {', '.join(VERSIONS)}; what is older is broken (RFC 8996)"

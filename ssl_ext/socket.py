@@ -84,6 +84,8 @@ class OpenSSLSocket:
     client that does not say whom it expects.
     """
 
+    _kind = _socket.SOCK_STREAM
+
     # Called when `phase` has changed, and instead of a failure when the handshake takes too long.
     on_progress: Callable[[], object] | None = None
     on_timeout: Callable[[], object] | None = None
@@ -100,8 +102,8 @@ class OpenSSLSocket:
         suppress_ragged_eofs: bool = False,
         prelude: bytes = b"",
     ) -> None:
-        if sock.type != _socket.SOCK_STREAM:
-            raise ValueError(f"TLS needs a stream socket, and {sock!r} is none")
+        if sock.type != self._kind:
+            raise ValueError(f"{type(self).__name__} needs a {self._kind.name}, not {sock!r}")
         if server_side and server_hostname is not None:
             raise ValueError("server_hostname is for clients: whom they expect to find")
         self.context = adapted(context)

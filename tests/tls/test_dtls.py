@@ -1,0 +1,647 @@
+"""DTLS: channels over datagrams, which are lost, doubled, reordered, forged and too large."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import asynccore
+import ssl_ext
+from asynccore import pollers
+from asynccore.engine import engine_for
+from asynccore.testing import FakeClock
+from ssl_ext import CertificateError, DTLSSocket, PeerRefused, client_context, server_context
+from ssl_ext._cookies import LIFETIME, Cookies
+from ssl_ext.dtls import MTU, datagrams
+from tests.tls.pki import Leaf, ca_pem, issue
+from tests.tls.support import authority, other_authority
+
+PATIENCE = 20.0  # a bound for what takes milliseconds
+SERVER = issue(names=("localhost",))
+CLIENT = issue(names=(), email="ann@example.org")
+
+
+def serving(**options: Any) -> ssl_ext.Context:
+    return server_context(SERVER.pem, dtls=True, **options)
+
+
+def trusting(**options: Any) -> ssl_ext.Context:
+    return client_context(ca=ca_pem(authority()), dtls=True, **options)
+
+
+class Noting(ssl_ext.tls_dispatcher):
+    """Notes what happens to it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.got: list[bytes] = []
+        self.errors: list[BaseException] = []
+        self.said: list[str] = []
+        self.shaken = self.ends = 0
+        super().__init__(*arguments, **options)
+
+    def writable(self) -> bool:
+        return self.connecting
+
+    def handle_connect(self) -> None:
+        pass
+
+    def handle_handshake(self) -> None:
+        self.shaken += 1
+
+    def handle_read(self) -> None:
+        data = self.recv(MTU)
+        if data:
+            self.got.append(data)
+
+    def handle_close(self) -> None:
+        self.ends += 1
+        self.close()
+
+    def handle_tls_error(self, exc: ssl_ext.TLSError) -> None:
+        self.errors.append(exc)
+        self.close()
+
+    def handle_error(self) -> None:
+        import sys
+
+        why = sys.exc_info()[1]
+        assert why is not None
+        self.errors.append(why)
+        self.close()
+
+    def handle_timeout(self, which: str) -> None:
+        self.said.append(which)
+        self.close()
+
+
+class Listener(ssl_ext.tls_listener):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.channels: list[Noting] = []
+        self.said: list[str] = []
+        super().__init__(*arguments, **options)
+
+    def handle_channel(self, channel: Any, addr: Any) -> None:
+        self.channels.append(channel)
+
+    def log_info(self, message: Any, type: str = "info") -> None:
+        self.said.append(str(message))
+
+
+class World:
+    """A listener and clients in one map."""
+
+    def __init__(self, host: str = "127.0.0.1", poller: str | None = None) -> None:
+        self.map: Any = asynccore.ChannelMap()
+        self.host = host
+        self.engine = engine_for(self.map)
+        self.engine.use(poller)
+        self.listener: Any = None
+
+    def listen(self, **options: Any) -> Listener:
+        self.listener = Listener((self.host, 0), serving(**options), Noting, self.map)
+        return self.listener  # type: ignore[no-any-return]
+
+    @property
+    def address(self) -> Any:
+        return self.listener.socket.getsockname()[:2]
+
+    def client(self, sock: Any = None, name: str = "localhost", **options: Any) -> Noting:
+        client = Noting(None, self.map, context=trusting(**options), server_hostname=name)
+        if sock is None:
+            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+            client.create_socket(family, socket.SOCK_DGRAM)
+        else:
+            client.set_socket(sock)
+        client.connect(self.address)
+        return client
+
+    def until(self, done: Callable[[], object]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not done():
+            assert time.monotonic() < end, [vars(channel) for channel in self.map.values()]
+            asynccore.loop(0.01, map=self.map, count=1)
+
+    def passes(self, count: int = 5) -> None:
+        asynccore.loop(0, map=self.map, count=count)
+
+    def fake_clock(self) -> FakeClock:
+        clock = self.engine.clock = self.engine.timers.clock = FakeClock(time.monotonic())
+        return clock
+
+    def pair(self, **options: Any) -> tuple[Noting, Noting]:
+        client = self.client(**options)
+        self.until(lambda: client.shaken and self.listener.channels[-1].shaken)
+        return client, self.listener.channels[-1]
+
+
+@pytest.fixture(params=pollers.available())
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    world = World(poller=request.param)
+    yield world
+    asynccore.close_all(world.map)
+
+
+@pytest.fixture
+def plain() -> Iterator[World]:
+    world = World()
+    yield world
+    asynccore.close_all(world.map)
+
+
+# Talking -------------------------------------------------------------------------------------
+
+
+def test_datagrams_keep_their_bounds_both_ways(world: World) -> None:
+    world.listen()
+    client, channel = world.pair()
+    assert client.tls_version == channel.tls_version == "DTLSv1.2"
+    for data in (b"one", b"x" * 1000, b"three"):
+        client.send(data)
+    world.until(lambda: len(channel.got) == 3)
+    assert channel.got == [b"one", b"x" * 1000, b"three"]
+    channel.send(b"back")
+    channel.send(b"again")
+    world.until(lambda: len(client.got) == 2)
+    assert client.got == [b"back", b"again"]
+    assert client.shaken == channel.shaken == 1
+
+
+def test_over_ipv6() -> None:
+    with contextlib.ExitStack() as stack:
+        try:
+            probe = stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("there is no IPv6 on this machine's loopback")
+        world = World("::1")
+        stack.callback(asynccore.close_all, world.map)
+        world.listen()
+        client, channel = world.pair()
+        client.send(b"six")
+        world.until(lambda: channel.got == [b"six"])
+
+
+def test_many_clients_have_a_channel_each(world: World) -> None:
+    world.listen()
+    clients = [world.client() for _ in range(10)]
+    world.until(lambda: all(client.shaken for client in clients))
+    for number, client in enumerate(clients):
+        client.send(b"%d" % number)
+    world.until(lambda: sum(len(c.got) for c in world.listener.channels) == 10)
+    by_port = {c.socket.getsockname()[1]: b"%d" % n for n, c in enumerate(clients)}
+    for channel in world.listener.channels:
+        assert channel.got == [by_port[channel.addr[1]]]
+
+
+def test_the_end_is_told(world: World) -> None:
+    world.listen()
+    client, channel = world.pair()
+    client.send(b"last")
+    client.close()
+    world.until(lambda: channel.ends)
+    assert (channel.got, channel.ends, channel.errors) == ([b"last"], 1, [])
+    assert list(world.map.values()) == [world.listener]
+
+
+def test_what_does_not_fit_into_a_datagram(plain: World) -> None:
+    plain.listen()
+    client, channel = plain.pair()
+    with pytest.raises(OSError, match=r"holds \d+ bytes here, not 2000") as caught:
+        client.socket.send(b"x" * 2000)
+    assert caught.value.errno == errno.EMSGSIZE
+    client.send(b"x" * 1100)
+    plain.until(lambda: channel.got == [b"x" * 1100])
+
+
+def test_what_is_not_asked_for_of_a_datagram_is_lost(plain: World) -> None:
+    plain.listen()
+    client, channel = plain.pair()
+    channel.handle_read = lambda: channel.got.append(channel.recv(3))  # type: ignore[method-assign]
+    client.send(b"abcdef")
+    client.send(b"xyz")
+    plain.until(lambda: len(channel.got) == 2)
+    assert channel.got == [b"abc", b"xyz"]
+
+
+# Who the peer is -----------------------------------------------------------------------------
+
+
+def failed(world: World, **options: Any) -> tuple[Noting, Noting | None]:
+    client = world.client(**options)
+    world.until(lambda: client.errors)
+    channels = world.listener.channels
+    return client, channels[-1] if channels else None
+
+
+def test_a_server_of_another_name(plain: World) -> None:
+    plain.listen()
+    client, _ = failed(plain, name="other.example")
+    assert type(client.errors[0]) is CertificateError and client.errors[0].code == 62
+    assert not client.shaken
+
+
+def test_a_server_of_another_authority(plain: World) -> None:
+    stranger = issue(names=("localhost",), ca=other_authority())
+    plain.listener = Listener(
+        ("127.0.0.1", 0), server_context(stranger.pem, dtls=True), Noting, plain.map
+    )
+    client, channel = failed(plain)
+    assert type(client.errors[0]) is CertificateError and client.errors[0].code == 20
+    assert channel is not None
+    plain.until(lambda: channel.errors)
+    assert type(channel.errors[0]) is PeerRefused
+
+
+@pytest.mark.parametrize(
+    ("leaf", "kind"),
+    [(CLIENT, None), (None, CertificateError), (issue(ca=other_authority()), CertificateError)],
+    ids=["known", "none", "another authority"],
+)
+def test_client_certificates(plain: World, leaf: Leaf | None, kind: Any) -> None:
+    plain.listen(client_auth="required", ca=ca_pem(authority()))
+    client = plain.client(certificate=None if leaf is None else leaf.pem)
+    plain.until(lambda: plain.listener.channels)
+    channel = plain.listener.channels[0]
+    plain.until(lambda: channel.shaken or channel.errors)
+    if kind is None:
+        assert channel.peer_names == ["ann@example.org"]
+    else:
+        assert [type(why) for why in channel.errors] == [kind]
+        plain.until(lambda: client.errors)
+        assert [type(why) for why in client.errors] == [PeerRefused]
+
+
+# Cookies -------------------------------------------------------------------------------------
+
+
+def first_words(world: World) -> bytes:
+    """What a client says first."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(PATIENCE)
+        client = Noting(None, world.map, context=trusting(), server_hostname="localhost")
+        client.create_socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.connect(server.getsockname())
+        world.passes()
+        data: bytes = server.recv(65535)
+        client.close()
+    return data
+
+
+def test_nothing_is_kept_for_who_returns_no_cookie_and_little_is_sent(plain: World) -> None:
+    plain.listen()
+    hello = first_words(plain)
+    with contextlib.ExitStack() as stack:
+        for _ in range(50):
+            liar = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            liar.settimeout(PATIENCE)
+            liar.sendto(hello, plain.address)
+            plain.passes()
+            assert len(liar.recv(65535)) < len(hello)
+    assert list(plain.map.values()) == [plain.listener]
+    assert not plain.listener.channels
+    assert plain.pair()[1].shaken
+
+
+def test_a_cookie_of_another_address_counts_for_nothing(plain: World) -> None:
+    plain.listen()
+    heard: list[bytes] = []
+
+    class Tapped(socket.socket):
+        def send(self, data: Any, *flags: int) -> int:
+            heard.append(bytes(data))
+            return super().send(data, *flags)
+
+    plain.client(Tapped(socket.AF_INET, socket.SOCK_DGRAM))
+    plain.until(lambda: len(heard) >= 2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as thief:
+        thief.sendto(heard[1], plain.address)  # with a cookie, which is somebody else's
+        plain.until(lambda: plain.listener.channels)
+        plain.passes(20)
+        assert [c.addr != thief.getsockname() for c in plain.listener.channels] == [True]
+
+
+def test_cookies_change_and_the_last_ones_still_count() -> None:
+    clock = FakeClock()
+    cookies = Cookies(clock)
+    first = cookies.make(b"a")
+    assert cookies.match(b"a", first) and not cookies.match(b"b", first)
+    assert not cookies.match(b"a", b"") and not cookies.match(b"a", first[:-1])
+    clock.advance(LIFETIME)
+    second = cookies.make(b"a")
+    assert second != first and cookies.match(b"a", first) and cookies.match(b"a", second)
+    clock.advance(LIFETIME)
+    cookies.make(b"a")
+    assert not cookies.match(b"a", first) and cookies.match(b"a", second)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x16", b"garbage" * 20, b"\x16\xfe\xfd" + b"\0" * 60])
+def test_nonsense_before_and_in_a_conversation(plain: World, data: bytes) -> None:
+    plain.listen()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(data, plain.address)
+        plain.passes()
+        client, channel = plain.pair()
+        raw = client.socket._raw
+        raw.send(data)
+        client.send(b"after")
+        plain.until(lambda: channel.got)
+    assert channel.got == [b"after"] and not channel.errors
+    assert not plain.listener.said
+
+
+# Loss ----------------------------------------------------------------------------------------
+
+
+class Bad(socket.socket):
+    """A socket whose nth datagrams are lost, doubled, or held back until after the next one."""
+
+    lost: frozenset[int] = frozenset()
+    doubled = held = False
+    count = 0
+    before: bytes | None = None
+
+    def send(self, data: Any, *flags: int) -> int:
+        self.count += 1
+        if self.count - 1 in self.lost:
+            return len(data)
+        if self.held:
+            self.before, data = bytes(data), self.before
+            if data is None:
+                return 0
+        for _ in range(2 if self.doubled else 1):
+            super().send(data, *flags)
+        return len(data)
+
+
+@pytest.mark.parametrize("lost", [{0}, {1}, {2}], ids=["hello", "cookie", "last flight"])
+def test_what_is_lost_in_the_handshake_is_said_again(plain: World, lost: set[int]) -> None:
+    plain.listen()
+    sock = Bad(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.lost = frozenset(lost)
+    client, channel = plain.pair(sock=sock)
+    client.send(b"there")
+    plain.until(lambda: channel.got == [b"there"])
+
+
+def test_what_is_doubled_arrives_once(plain: World) -> None:
+    plain.listen()
+    sock = Bad(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.doubled = True
+    client, channel = plain.pair(sock=sock)
+    for number in range(5):
+        client.send(b"%d" % number)
+    plain.until(lambda: len(channel.got) == 5)
+    plain.passes(10)
+    assert channel.got == [b"%d" % number for number in range(5)]
+
+
+def test_what_is_reordered_arrives(plain: World) -> None:
+    plain.listen()
+    sock = Bad(socket.AF_INET, socket.SOCK_DGRAM)
+    client, channel = plain.pair(sock=sock)
+    sock.held = True
+    for number in range(5):
+        client.send(b"%d" % number)
+    plain.until(lambda: len(channel.got) == 4)
+    assert not channel.errors
+
+
+class Full(socket.socket):
+    """A socket that has no room every second time."""
+
+    count = 0
+
+    def send(self, data: Any, *flags: int) -> int:
+        self.count += 1
+        if self.count % 2:
+            raise BlockingIOError(errno.EAGAIN, "no room")
+        return super().send(data, *flags)
+
+
+def test_what_finds_no_room_waits_for_it(plain: World) -> None:
+    plain.listen()
+    client, channel = plain.pair(sock=Full(socket.AF_INET, socket.SOCK_DGRAM))
+    assert client.send(b"one") == 3  # taken, and waiting
+    assert client.send(b"two") == 0
+    plain.until(lambda: channel.got == [b"one"])
+    client.send(b"two")
+    plain.until(lambda: channel.got == [b"one", b"two"])
+
+
+def test_what_strangers_send_to_the_socket_of_a_connection_is_dropped(plain: World) -> None:
+    plain.listen()
+    fatal_alert = struct.pack("!BHHIHHBB", 21, 0xFEFD, 0, 0, 0, 2, 2, 40)
+    raw = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    raw.bind(("127.0.0.1", 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(fatal_alert, raw.getsockname())  # before it is connected
+        client, channel = plain.pair(sock=raw)
+        client.send(b"fine")
+        plain.until(lambda: channel.got == [b"fine"])
+
+
+def test_datagrams_that_come_to_the_listener_are_handed_on(plain: World) -> None:
+    listener = plain.listen()
+    client, channel = plain.pair()
+    record: list[bytes] = []
+    client.socket._raw, raw = _Tap(record), client.socket._raw
+    client.send(b"astray")
+    client.socket._raw = raw
+    sock = listener.socket
+    sock._raw, own = _Queue(record, channel.addr), sock._raw
+    with pytest.raises(BlockingIOError):
+        sock.accept()
+    sock._raw = own
+    plain.until(lambda: channel.got == [b"astray"])
+
+
+class _Tap:
+    def __init__(self, record: list[bytes]) -> None:
+        self.send = record.append
+
+
+class _Queue:
+    def __init__(self, record: list[bytes], sender: Any) -> None:
+        self.record, self.sender = record, sender
+
+    def recvfrom(self, size: int) -> tuple[bytes, Any]:
+        if self.record:
+            return self.record.pop(0), self.sender
+        raise BlockingIOError
+
+
+def test_after_the_handshake_a_word_of_the_network_ends_nothing(plain: World) -> None:
+    plain.listen()
+    client, channel = plain.pair()
+    channel.socket._raw.close()  # as if the server's host had lost it: the next one comes back
+    del plain.map[channel._fileno]
+    plain.listener.close()
+    for _ in range(3):
+        client.send(b"anybody?")
+        plain.passes()
+    assert not client.errors and not client.ends
+    client.close()
+
+
+def test_nobody_there(plain: World) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        gone.bind(("127.0.0.1", 0))
+        address = gone.getsockname()
+    client = Noting(None, plain.map, context=trusting(), server_hostname="localhost")
+    client.create_socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.connect(address)
+    plain.until(lambda: client.errors)
+    assert isinstance(client.errors[0], ConnectionRefusedError)
+    assert plain.map == {} and len(plain.engine.timers) == 0
+
+
+def test_a_peer_that_says_nothing_is_given_up(plain: World) -> None:
+    clock = plain.fake_clock()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        client = Noting(None, plain.map, context=trusting(), server_hostname="localhost")
+        client.create_socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.connect(silent.getsockname())
+        plain.passes()
+        assert client.handshake_timeout is not None
+        clock.advance(client.handshake_timeout - 1)
+        plain.passes()
+        assert not client.said
+        clock.advance(2)
+        plain.passes()
+        assert client.said == ["handshake"]
+    assert plain.map == {} and len(plain.engine.timers) == 0
+
+
+# Limits --------------------------------------------------------------------------------------
+
+
+def test_a_full_listener_hears_nobody_until_there_is_room(plain: World) -> None:
+    listener = plain.listen()
+    listener.max_connections = 1
+    _, channel = plain.pair()
+    other = plain.client()
+    plain.passes(20)
+    assert len(listener.channels) == 1 and not other.shaken
+    channel.close()
+    plain.until(lambda: other.shaken)
+
+
+def test_unfinished_handshakes_are_limited(plain: World) -> None:
+    listener = plain.listen()
+    listener.max_handshakes = 1
+    halted = Bad(socket.AF_INET, socket.SOCK_DGRAM)
+    halted.lost = frozenset(range(2, 100))  # it returns its cookie, and no more
+    plain.client(halted)
+    plain.until(lambda: listener.channels)
+    other = plain.client()
+    plain.passes(20)
+    assert len(listener.channels) == 1
+    listener.channels[0].close()
+    plain.until(lambda: other.shaken)
+    assert listener.accept_counts.accepted == 2
+
+
+def test_an_idle_client_is_given_up(plain: World) -> None:
+    plain.listen()
+    _, channel = plain.pair()
+    clock = plain.fake_clock()
+    channel.idle_timeout = 30
+    clock.advance(31)
+    plain.passes()
+    assert channel.said == ["idle"]
+
+
+# Classes of programs -------------------------------------------------------------------------
+
+
+def test_a_legacy_listener_gets_sockets_of_clients(plain: World) -> None:
+    got: list[Any] = []
+
+    class Legacy(asynccore.dispatcher):
+        def handle_accepted(self, sock: Any, addr: Any) -> None:
+            got.append((sock, addr))
+
+    listener = Legacy(None, plain.map)
+    raw = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.set_socket(DTLSSocket(serving(), raw, True))
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(5)
+    plain.listener = listener
+    plain.client()
+    plain.until(lambda: got)
+    sock, addr = got[0]
+    assert isinstance(sock, DTLSSocket) and sock.getpeername() == addr
+    sock.close()
+
+
+def test_what_can_not_be() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw, socket.socket() as stream:
+        with pytest.raises(TypeError, match="dtls=True"):
+            DTLSSocket(client_context(), raw)
+        with pytest.raises(ValueError, match="SOCK_DGRAM"):
+            DTLSSocket(trusting(), stream)
+        with pytest.raises(ValueError, match="server_side=True"):
+            DTLSSocket(trusting(), raw, server_hostname="localhost").listen()
+        sock = DTLSSocket(serving(), raw, True)
+        with pytest.raises(OSError) as caught:
+            sock.connect(("127.0.0.1", 9))
+        assert caught.value.errno == errno.EADDRNOTAVAIL
+        with pytest.raises(ssl_ext.HandshakeError, match="datagrams"):
+            sock.unwrap()
+    with pytest.raises(ValueError, match=r"DTLS 1\.2"):
+        trusting(minimum_version="TLSv1.3")
+    assert trusting().dtls and not client_context().dtls
+
+
+@given(st.lists(st.integers(0, 3000), max_size=20), st.integers(13, 4000))
+def test_records_are_packed_whole_and_in_order(lengths: list[int], mtu: int) -> None:
+    records = [
+        struct.pack("!BHHIHH", 22, 0xFEFD, 0, 0, number, length) + bytes(length)
+        for number, length in enumerate(lengths)
+    ]
+    packed = list(datagrams(b"".join(records), mtu))
+    assert b"".join(packed) == b"".join(records)
+    for data in packed:
+        assert data
+        assert len(data) <= mtu or data in records
+
+
+# Foreign peers -------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl command")
+def test_the_openssl_command_as_client(plain: World, tmp_path: Any) -> None:
+    plain.listen()
+    (tmp_path / "ca.pem").write_bytes(ca_pem(authority()))
+    command = [
+        *("openssl", "s_client", "-dtls1_2", "-connect", f"127.0.0.1:{plain.address[1]}"),
+        *("-CAfile", str(tmp_path / "ca.pem"), "-verify_return_error", "-quiet"),
+        *("-servername", "localhost"),
+    ]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            plain.until(lambda: plain.listener.channels and plain.listener.channels[0].shaken)
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(b"hello\n")
+            process.stdin.flush()
+            channel = plain.listener.channels[0]
+            plain.until(lambda: channel.got == [b"hello\n"])
+            channel.send(b"back\n")
+            assert process.stdout.readline() == b"back\n"
+        finally:
+            process.kill()
