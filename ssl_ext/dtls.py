@@ -79,7 +79,7 @@ class DTLSSocket(OpenSSLSocket):
     Raises `OSError` (EMSGSIZE) for what does not fit into `mtu`.
     """
 
-    _kind = _socket.SOCK_DGRAM
+    _kind, _needed = _socket.SOCK_DGRAM, "datagram socket"
     mtu = MTU
 
     def __init__(

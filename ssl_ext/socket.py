@@ -84,7 +84,7 @@ class OpenSSLSocket:
     client that does not say whom it expects.
     """
 
-    _kind = _socket.SOCK_STREAM
+    _kind, _needed = _socket.SOCK_STREAM, "stream socket"
 
     # Called when `phase` has changed, and instead of a failure when the handshake takes too long.
     on_progress: Callable[[], object] | None = None
@@ -103,7 +103,7 @@ class OpenSSLSocket:
         prelude: bytes = b"",
     ) -> None:
         if sock.type != self._kind:
-            raise ValueError(f"{type(self).__name__} needs a {self._kind.name}, not {sock!r}")
+            raise ValueError(f"{type(self).__name__} needs a {self._needed}, not {sock!r}")
         if server_side and server_hostname is not None:
             raise ValueError("server_hostname is for clients: whom they expect to find")
         self.context = adapted(context)
