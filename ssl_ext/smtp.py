@@ -115,7 +115,6 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
         self.rcpt_options = []
         self.user = None
         self._exchange = None
-        self._choose_text(self._decode_data)
         self._set_rset_state()
 
     def handle_handshake(self) -> None:

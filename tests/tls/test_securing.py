@@ -267,6 +267,8 @@ def test_so_many_handshakes_and_no_more(any_map: Any) -> None:
             return ask(server.port, trusting())
 
         assert meanwhile(any_map, client) == b"hello"
+        server.close()
+        assert not waiting_in(any_map)
     finally:
         for sock in silent:
             sock.close()
@@ -356,7 +358,8 @@ def test_a_listener_that_is_given_its_socket(channels: Any) -> None:
 
     plain = socket.create_server((ADDRESS, 0))
     plain.setblocking(False)
-    secure(Given, server_side())(plain)
+    given = secure(Given, server_side())(plain)
+    assert isinstance(given.socket, AcceptingSocket)
     port = plain.getsockname()[1]
     assert meanwhile(channels, lambda: ask(port, trusting())) == b"hello"
 

@@ -309,6 +309,10 @@ def test_passwords_in_clear_only_if_somebody_says_so(channels: Any) -> None:
             # Nobody offered it.
             option = session.docmd("MAIL", "FROM:<a@b> AUTH=<>")
         with smtp(careless.port) as session:
+            session.ehlo()
+            session.docmd("AUTH", "PLAIN")
+            session.send(b"\xff=\r\n")
+            assert session.getreply()[0] == 501
             session.login("ann", "secret")
             session.starttls(context=trusting())
             session.ehlo()  # and is nobody any more
@@ -555,17 +559,35 @@ def test_starttls_is_refused_while_too_many_handshakes_are_unfinished(channels: 
 
 def test_noise_instead_of_a_handshake(channels: Any, capsys: Any) -> None:
     inbox = Inbox(channels, tls="implicit")
-
-    def client() -> bytes:
-        with socket.create_connection((ADDRESS, inbox.port), PATIENCE) as plain:
-            plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            with plain.makefile("rb") as file:
-                return file.read()
-
-    # An end, and not RST, which would throw away an alert before it.
-    assert meanwhile(channels, client) == b""
+    with socket.create_connection((ADDRESS, inbox.port), PATIENCE) as plain:
+        plain.sendall(b"GET / HTTP/1.0\r\n\r\n")  # it is there when the server accepts
+        with plain.makefile("rb") as file:
+            # An end, and not RST, which would throw away an alert before it.
+            assert meanwhile(channels, file.read) == b""
     settle(channels, lambda: len(channels) == 1)
     assert capsys.readouterr().out == ""
+
+
+def test_a_handshake_that_is_over_is_unfinished_no_more(channels: Any) -> None:
+    inbox = Inbox(channels, tls="implicit", max_handshakes=1)
+
+    def client() -> Any:
+        with smtps(inbox.port) as one, smtps(inbox.port) as two:
+            return one.noop()[0], two.noop()[0]
+
+    assert meanwhile(channels, client) == (250, 250)
+
+
+def test_the_limits_of_time_are_on_in_clear_too(channels: Any) -> None:
+    clock = FakeClock()
+    channels.engine = Engine(channels, clock)
+    inbox = Inbox(channels, tls="optional")
+    with socket.create_connection((ADDRESS, inbox.port), PATIENCE) as plain:
+        settle(channels, lambda: len(channels) == 2)
+        clock.advance(300.5)
+        asynccore.loop(timeout=0, map=channels, count=3)
+        with plain.makefile("rb") as file:
+            assert [line[:4] for line in file] == [b"220 ", b"421 "]
 
 
 # What can't be right --------------------------------------------------------------------------
