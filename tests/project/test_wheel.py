@@ -62,7 +62,9 @@ def metadata(wheel: zipfile.Path) -> Message:
 
 def test_every_module_is_in_it(wheel: zipfile.Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in module_files().values()}
-    examples = {f"compat/examples/{path.name}" for path in (ROOT / "examples").glob("*.py")}
+    examples = {
+        f"compat/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "examples").rglob("*.py")
+    }
     assert examples
     packed = {name for name in names(wheel) if name.endswith(".py")}
     assert packed == modules | examples
