@@ -178,7 +178,7 @@ def test_child_processes_and_other_folders(started: Any, files: Any, tmp_path: P
 
 
 def _end_child(program: Program) -> None:
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     for child in psutil.Process(program._process.pid).children(recursive=True):
         child.kill()
@@ -197,7 +197,12 @@ def test_the_environment_says_it_too(started: Any, files: Any) -> None:
 def became(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Record what this process would have become."""
     seen: list[Any] = []
-    monkeypatch.setattr(runner, "_become", lambda command, env: seen.append((command, env)) or 0)
+
+    def become(command: list[str], env: dict[str, str]) -> int:
+        seen.append((command, env))
+        return 0
+
+    monkeypatch.setattr(runner, "_become", become)
     monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "asynccore", "run"])
     monkeypatch.setattr(sys, "argv", ["asynccore", "run"])
     for variable in VARIABLES:

@@ -17,7 +17,7 @@ import asynccore
 from asynccore import ChannelMap, smtpd
 from asynccore.engine import Engine
 from asynccore.testing import FakeClock
-from ssl_ext import TLSSMTPChannel, TLSSMTPServer, client_context, server_context
+from ssl_ext import TLSSMTPChannel, TLSSMTPServer, client_context, secure, server_context
 from tests.tls.support import (
     ADDRESS,
     CLIENT,
@@ -498,6 +498,20 @@ def test_commands_sent_behind_starttls_are_never_carried_out(channels: Any) -> N
     assert inbox.messages == []
 
 
+def test_commands_in_the_place_of_a_handshake(channels: Any) -> None:
+    inbox = Inbox(channels, tls="optional")
+
+    def client() -> Any:
+        with socket.create_connection((ADDRESS, inbox.port), PATIENCE) as plain:
+            with plain.makefile("rb") as file:
+                plain.sendall(b"EHLO evil\r\nSTARTTLS\r\n")
+                assert [reply(file)[:3] for _ in range(3)] == [b"220", b"250", b"220"]
+                plain.sendall(b"EHLO evil\r\nMAIL FROM:<evil@x>\r\n")
+                return file.read()
+
+    assert b"250" not in meanwhile(channels, client)
+
+
 def test_a_line_that_was_begun_in_clear_is_forgotten(channels: Any) -> None:
     inbox = Inbox(channels, tls="optional", decode_data=True)
 
@@ -640,6 +654,18 @@ def test_another_base_class(channels: Any, capsys: Any) -> None:
         tls = "implicit"
 
     server = Debugging((ADDRESS, 0), context=server_side(), map=channels)
+    server._fqdn = "mail.example"
+
+    def client() -> None:
+        with smtps(server.socket.getsockname()[1]) as session:
+            session.sendmail("a@b", ["c@d"], "Subject: hello\r\n\r\nx")
+
+    meanwhile(channels, client)
+    assert "Subject: hello" in capsys.readouterr().out
+
+
+def test_any_server_made_secure(channels: Any, capsys: Any) -> None:
+    server = secure(smtpd.DebuggingServer, server_side())((ADDRESS, 0), None, map=channels)
     server._fqdn = "mail.example"
 
     def client() -> None:
