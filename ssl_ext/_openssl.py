@@ -1,11 +1,12 @@
 """What of OpenSSL can be had only past pyOpenSSL's public names, in one place.
 
-Both are long-standing functions of libssl and libcrypto that pyOpenSSL binds without offering them.
+These are long-standing functions of libssl and libcrypto, which pyOpenSSL binds and does not offer.
 Where a release should stop binding them, the answers here become vague, not wrong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from OpenSSL import SSL
@@ -29,3 +30,17 @@ def verify_error_text(code: int) -> str:
     except AttributeError:
         return f"verification error {code}"
     return text.decode("ascii", "replace")
+
+
+def use_groups(context: SSL.Context, *lists: Iterable[str]) -> bool:
+    """Agree to no other groups for the key exchange than those of the first list that OpenSSL
+    knows throughout (SSL_CTX_set1_groups_list(3), by its older name); tell whether there was one.
+    """
+    try:
+        for names in lists:
+            if _lib.SSL_CTX_set1_curves_list(context._context, ":".join(names).encode("ascii")):
+                return True
+            _lib.ERR_clear_error()
+    except AttributeError:
+        pass
+    return False

@@ -19,8 +19,9 @@ from OpenSSL import SSL, crypto
 
 from . import peer
 from ._cookies import Cookies
+from ._openssl import use_groups
 from .certificates import Identity, Source, load_certificates, load_crls, load_identity
-from .settings import AUTH_MODES, Authorities, Client, Server, version
+from .settings import AUTH_MODES, GROUPS, OLDER_GROUPS, Authorities, Client, Server, version
 
 if TYPE_CHECKING:
     from .contexts import Context
@@ -120,6 +121,7 @@ def _build_server(context: SSL.Context, settings: Server) -> None:
         cookies = Cookies()
         context.set_cookie_generate_callback(lambda c: cookies.make(seen_of(c).address))
         context.set_cookie_verify_callback(lambda c, k: cookies.match(seen_of(c).address, k))
+    use_groups(context, GROUPS, OLDER_GROUPS)
     context.set_verify(AUTH_MODES[settings.client_auth], _note_verification)
     if settings.client_auth != "none":
         for certificate in _trust(context, settings.ca, settings.crl):

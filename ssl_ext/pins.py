@@ -18,6 +18,9 @@ from .certificates import Source, load_certificates, spki
 
 _PREFIX = "sha256/"
 
+# The length of the base64 of 32 bytes.
+_LENGTH = 44
+
 
 def pin(certificate: x509.Certificate | Source) -> str:
     """Return the pin of a certificate, or of the first one in a PEM file or PEM bytes."""
@@ -33,7 +36,9 @@ def checked(pins: str | Iterable[str]) -> frozenset[str]:
     """
     found = set()
     for text in [pins] if isinstance(pins, str) else pins:
-        encoded = text.removeprefix(_PREFIX).removeprefix("/")
+        encoded = text.removeprefix(_PREFIX)
+        if len(encoded) > _LENGTH:  # base64 may begin with a slash of its own
+            encoded = encoded.removeprefix("/")
         try:
             digest = base64.b64decode(encoded, validate=True)
         except binascii.Error:

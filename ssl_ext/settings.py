@@ -34,6 +34,11 @@ CIPHERS = ":".join(
     for key in ("ECDSA", "RSA")
 )
 
+# Mozilla's "intermediate" groups for the key exchange, version 5.8, and what OpenSSL before 3.5
+# knows of them. Its own default has some that nobody needs.
+GROUPS = ("X25519MLKEM768", "X25519", "P-256", "P-384")
+OLDER_GROUPS = GROUPS[1:]
+
 AUTH_MODES = {
     "none": SSL.VERIFY_NONE,
     "optional": SSL.VERIFY_PEER,

@@ -429,6 +429,8 @@ class OpenSSLSocket:
                 raise blocked()
         if not len(data):
             return 0  # OpenSSL takes an empty write for an error
+        if self._fresh and not self.server_side:
+            self._look_first()
         if self._held:
             self._flush()
             self._raise_failure()
@@ -447,6 +449,18 @@ class OpenSSLSocket:
         return count
 
     write = send
+
+    def _look_first(self) -> None:
+        """Let a client that has heard nothing yet find out, before it writes, that it was refused.
+
+        In TLS 1.3 that comes after its handshake, and the server leaves. A write that fails then
+        has OpenSSL read nothing more, and its reason would lie there unread.
+        """
+        if not self._plain and not self._ended:
+            self._plain = self._fetch(RECORD)
+            if self._plain or self._ended:
+                self._report()
+            self._raise_failure()
 
     def _write(self, data: Any) -> int:
         connection = self.connection

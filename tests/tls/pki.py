@@ -90,8 +90,11 @@ def issue(
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
         .not_valid_after(end)
-        .add_extension(x509.ExtendedKeyUsage(usages), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     )
+    if not self_signed:
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key(ca).public_key())
+        builder = builder.add_extension(identifier, critical=False)
     if alternatives:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
     return Leaf(builder.sign(key if self_signed else ca_key(ca), hashes.SHA256()), key)

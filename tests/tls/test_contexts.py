@@ -293,6 +293,14 @@ def test_pins(tmp_path: Path) -> None:
     assert own in failure(Pair(trusting(pins=wrong), serving(leaf.pem))).reason
 
 
+@pytest.mark.parametrize("first", ["/", "A"])
+def test_pins_of_either_form(first: str) -> None:
+    digest = first + "A" * 42 + "="
+    for form in ("sha256/", "sha256//"):
+        settings = trusting(pins=form + digest).settings
+        assert settings.pins == {"sha256/" + digest}  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("text", ["", "sha256/", "sha1/AAAA", "sha256/AAAA", "sha256/!"])
 def test_what_is_no_pin(text: str) -> None:
     with pytest.raises(ValueError, match="is no pin"):

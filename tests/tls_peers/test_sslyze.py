@@ -1,0 +1,87 @@
+"""What a scanner finds: our default server, by Mozilla's "intermediate" profile.
+
+sslyze pins a cryptography of its own, older than ours: it gets an environment of its own, in the
+folder that `ASYNCCORE_SCANNER` names, or one of the test's.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from OpenSSL import SSL
+
+from asynccore import ChannelMap
+from ssl_ext import server_context
+from tests.tls.pki import ca_pem, issue
+from tests.tls.support import authority
+from tests.tls_peers.support import Listener, program
+
+pytestmark = pytest.mark.xdist_group("sslyze")  # one installation, not two
+
+FOLDER = "ASYNCCORE_SCANNER"
+
+# Below the bound that pytest has for everything, in seconds.
+PATIENCE = 200.0
+
+
+@pytest.fixture(scope="module")
+def scanner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The program, installed if need be."""
+    named = os.environ.get(FOLDER)
+    folder = Path(named) if named else tmp_path_factory.mktemp("scanner")
+    bin = folder / ("Scripts" if sys.platform == "win32" else "bin")
+    found = bin / ("sslyze.exe" if sys.platform == "win32" else "sslyze")
+    if not found.exists():
+        for command in (
+            [sys.executable, "-m", "venv", str(folder)],
+            [str(bin / "python"), "-m", "pip", "install", "--quiet", "sslyze>=6.1"],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+            if done.returncode:
+                pytest.skip(f"sslyze can't be installed here: {done.stderr.strip()[-300:]}")
+    yield str(found)
+
+
+def scan(scanner: str, channels: ChannelMap, context: Any, folder: Path) -> tuple[int, str]:
+    """Have a server scanned; return the exit status, and what is said about compliance."""
+    listener = Listener(channels, context)
+    ca = folder / "ca.pem"
+    ca.write_bytes(ca_pem(authority()))
+    done = program(
+        channels,
+        [
+            scanner,
+            "--mozilla_config=intermediate",
+            f"--certinfo_ca_file={ca}",
+            f"localhost:{listener.port}",
+        ],
+    )
+    _, _, verdict = done.stdout.decode().partition("COMPLIANCE AGAINST")
+    assert verdict, done.stderr.decode() or done.stdout.decode()
+    return done.returncode, verdict
+
+
+def test_our_default_server_complies(scanner: str, channels: ChannelMap, tmp_path: Path) -> None:
+    status, verdict = scan(
+        scanner, channels, server_context(issue(names=["localhost"]).pem), tmp_path
+    )
+    assert status == 0, verdict
+    assert "OK - Compliant" in verdict
+
+
+def test_a_server_as_openssl_makes_it_does_not(
+    scanner: str, channels: ChannelMap, tmp_path: Path
+) -> None:
+    leaf = issue(names=["localhost"])
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.use_certificate(leaf.certificate)
+    context.use_privatekey(leaf.key)
+    status, verdict = scan(scanner, channels, context, tmp_path)
+    assert status != 0
+    assert "FAILED - Not compliant" in verdict and "X448" in verdict
