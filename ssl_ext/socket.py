@@ -719,13 +719,13 @@ class OpenSSLSocket:
 
     def getsockopt(self, level: int, option: int, *buflen: int) -> Any:
         """Return an option (getsockopt(2)). SO_ERROR raises the failure of a handshake, so that a
-        connect that fails on it is one that failed."""
-        if (
-            self.phase is FAILED
-            and (level, option) == (_socket.SOL_SOCKET, _socket.SO_ERROR)
-            and not self._told
-        ):
-            self._raise_failure()
+        connect that fails on it is one that failed; and nothing that came after the handshake:
+        reading tells, which finds the peer's last words first."""
+        if (level, option) == (_socket.SOL_SOCKET, _socket.SO_ERROR):
+            if self.phase is OPEN:
+                return 0
+            if self.phase is FAILED and not self._told:
+                self._raise_failure()
         return self._raw.getsockopt(level, option, *buflen)
 
     def setsockopt(self, level: int, option: int, *value: Any) -> None:

@@ -152,6 +152,17 @@ class Listener(tls_listener):
         self.handed.append(channel)
 
 
+class Quiet(Asking):
+    """A client that says nothing.
+
+    Who refuses it may close with something unread, and so reset the connection: the kernel may then
+    throw away the alert that tells why.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, payload=b"", **options)
+
+
 def ask(
     channels: ChannelMap, port: int, context: Context, name: str = HOST, kind: Any = Asking
 ) -> Any:
