@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
 from typing import Any
 
 import pytest
@@ -53,6 +52,10 @@ def server_of(version: str, demands: bool = False, certificate: Any = None) -> A
     return context(ssl.PROTOCOL_TLS_SERVER, version, certificate or server_certificate(), demands)
 
 
+# What a client sends before it reads: more than a record, and less than the buffers hold.
+PIECE = 50_000
+
+
 # Its clients, our server ------------------------------------------------------------------------
 
 
@@ -60,15 +63,15 @@ def exchange(port: int, tls: Any, session: Any = None, payload: bytes = PAYLOAD)
     """Send everything, have it back, and say goodbye properly; return the session."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain:
         with tls.wrap_socket(plain, server_hostname=HOST, session=session) as sock:
-            sending = threading.Thread(target=sock.sendall, args=(payload,))
-            sending.start()
-            got = bytearray()
-            while len(got) < len(payload):
-                data = sock.recv(65536)
-                assert data
-                got += data
-            sending.join()
-            assert got == payload
+            for at in range(0, len(payload), PIECE):
+                piece = payload[at : at + PIECE]
+                sock.sendall(piece)
+                got = b""
+                while len(got) < len(piece):
+                    data = sock.recv(65536)
+                    assert data
+                    got += data
+                assert got == piece
             if not payload:
                 sock.recv(1)  # the refusal, which comes after the handshake in TLS 1.3
             assert sock.session_reused is (session is not None)
