@@ -127,6 +127,7 @@ class OpenSSLSocket:
         self._last = b""  # to be sent before going back to plaintext
         self._ahead = b""  # sent, and not yet reported as sent
         self._fresh = True  # nothing was received yet
+        self._unsure = False  # the server may still refuse this client
         self.map: Map | None = None  # in which it may linger
         self._report: Callable[[], None] = _nothing
         self._timer: Timer | None = None
@@ -287,6 +288,8 @@ class OpenSSLSocket:
             self._fail(_as_handshake_error(why))
         else:
             self._read_wants = READ
+            version = connection.get_protocol_version()
+            self._unsure = not self.server_side and version == SSL.TLS1_3_VERSION
             self.context.remember(connection)
             self._enter(OPEN)
 
@@ -353,7 +356,7 @@ class OpenSSLSocket:
         self._read_wants = READ
         if self._fresh:
             # With TLS 1.3, the session to be resumed comes after the handshake.
-            self._fresh = False
+            self._fresh = self._unsure = False
             self.context.remember(connection)
         return data
 
@@ -429,7 +432,7 @@ class OpenSSLSocket:
                 raise blocked()
         if not len(data):
             return 0  # OpenSSL takes an empty write for an error
-        if self._fresh and not self.server_side:
+        if self._unsure:
             self._look_first()
         if self._held:
             self._flush()
