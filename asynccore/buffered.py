@@ -132,8 +132,12 @@ class dispatcher_with_send(dispatcher, Watermarked):
             cls._output = _Nothing(bytes(initial))
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
-        self._output = WriteBuffer(self._output.joined) if self._output.size else self._no_output()
-        super().__init__(sock, map)
+        initial = self._output
+        if initial.size:
+            self._output = WriteBuffer(initial.joined)
+        else:
+            self._output = _NOTHING if self._sends_directly else WriteBuffer()
+        dispatcher.__init__(self, sock, map)  # as the classic one; super() takes its time
 
     @property
     def out_buffer(self) -> bytes:
@@ -224,8 +228,11 @@ class dispatcher_with_send(dispatcher, Watermarked):
                 count = self.socket.send(data)
             except OSError as why:
                 count = self._not_sent(why)
-            if self._watch is not None and count:
-                self._watch.sent_now(count)
+            watch = self._watch
+            if watch is not None and count:
+                # As `Watch.sent_now`, without the call.
+                watch.bytes_sent += count
+                watch.active = watch.sent = watch.clock()
             if count != len(data):
                 self._send(data, count)
 

@@ -23,6 +23,10 @@ REPORTING_PREDICATES: set[Any] = set()
 
 _MISSING = object()
 
+# Looked up once: every connection enters and leaves a map.
+_set_item = dict.__setitem__
+_delete_item = dict.__delitem__
+
 
 def reports_changes(predicate: _Function) -> _Function:
     """Declare that a `readable` or `writable` need not be asked unless its channel reported.
@@ -52,18 +56,33 @@ class ChannelMap(dict[Any, Any]):
         return type(self), (dict(self),)
 
     def __setitem__(self, fd: Any, channel: Any) -> None:
+        self.enter(fd, channel)
+
+    def __delitem__(self, fd: Any) -> None:
+        self.leave(fd)
+
+    def enter(self, fd: Any, channel: Any) -> Any:
+        """Do what `map[fd] = channel` does, and return the engine, if there is one.
+
+        This is how dispatchers enter, for Python is slow to find `__setitem__`. Raises
+        `ValueError` for a negative descriptor.
+        """
         if isinstance(fd, int) and fd < 0:
             raise ValueError(
                 f"can't map {channel!r} under descriptor {fd}: it is closed, or was never open"
             )
-        dict.__setitem__(self, fd, channel)
-        if self.engine is not None:
-            self.engine.added(fd)
+        _set_item(self, fd, channel)
+        engine = self.engine
+        if engine is not None:
+            engine.added(fd)
+        return engine
 
-    def __delitem__(self, fd: Any) -> None:
-        dict.__delitem__(self, fd)
-        if self.engine is not None:
-            self.engine.removed(fd)
+    def leave(self, fd: Any) -> None:
+        """Do what `del map[fd]` does. Raises `KeyError` if nothing is there."""
+        _delete_item(self, fd)
+        engine = self.engine
+        if engine is not None:
+            engine.removed(fd)
 
     def pop(self, fd: Any, default: Any = _MISSING) -> Any:
         if fd not in self and default is not _MISSING:

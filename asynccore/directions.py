@@ -95,7 +95,8 @@ class Directions:
     def _begin_anew(self) -> None:
         """Forget what was said of the old connection."""
         self._halves = 0
-        self._unmute(-1)
+        if self._mutes:
+            self._unmute(-1)
 
     # -- the end of the input -------------------------------------------------------------------
 

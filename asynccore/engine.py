@@ -79,7 +79,7 @@ class Engine(Turn):
 
         And as long as there is a meter.
         """
-        if not isinstance(self.map, ChannelMap):
+        if not self._kept and not isinstance(self.map, ChannelMap):
             self._kept = True
             _kept.add(self)
 
@@ -99,11 +99,20 @@ class Engine(Turn):
     def added(self, fd: int) -> None:
         """Note that the map now holds another object under `fd`."""
         self.interest.moved.add(fd)
-        self.nudge()
+        if self.waiting or self.owner != get_ident():
+            self.nudge()
 
     def removed(self, fd: int) -> None:
         """Stop watching `fd`, which the map no longer holds and which may be closed next."""
-        if not self._is_at_home() or (self.owner is not None and self.owner != get_ident()):
+        owner, home = self.owner, self.home
+        if (
+            owner is not None
+            and owner == get_ident()
+            and (home is None or home == owner)
+            and not self.waiting
+        ):
+            self.interest.forget(fd)  # by a handler, as nearly always
+        elif not self._is_at_home() or (self.owner is not None and self.owner != get_ident()):
             self.interest.moved.add(fd)
             self.wake()
         else:
@@ -117,7 +126,8 @@ class Engine(Turn):
         """Ask the channel under `fd` again before the next wait."""
         if fd is not None:
             self.interest.dirty.add(fd)
-            self.nudge()
+            if self.waiting or self.owner != get_ident():
+                self.nudge()
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback on the thread of the loop, in its present or next pass."""
@@ -173,13 +183,12 @@ class Engine(Turn):
 
     def give(self, before: int | None) -> None:
         """Give a turn back, and with the last one what nobody needs any more."""
-        if before is None:
+        if before is None and (self._kept or (self.wakeup is not None and not self.map)):
             self._tidy_up()
-        super().give(before)
+        Turn.give(self, before)
 
     def _tidy_up(self) -> None:
-        held = self.loops or self.hosting is not None
-        if not self.map and self.wakeup is not None and not held:
+        if self.wakeup is not None and not (self.map or self.loops or self.hosting is not None):
             self._chosen = None
             self.drop_wakeup()
             self.interest.release()
@@ -324,8 +333,13 @@ class Engine(Turn):
         if meter is not None:
             readers = {}  # the short way has no clock
         for fd, mask in events:
-            if timed and fd in timed:
-                timed[fd].note(bool(mask & WRITE), now)
+            if timed:
+                watch = timed.get(fd)
+                if watch is not None:
+                    # Its timeouts are put off.
+                    watch.active = now
+                    if mask & WRITE:
+                        watch.sent = now
             channel: Any = readers.get(fd)
             if mask == READ and channel is not None and (not doubtful or holder(fd) is channel):
                 # Nearly all events are of this kind, so they take the shortest way.
@@ -342,7 +356,9 @@ class Engine(Turn):
                     break
                 # Its handler may have assigned a predicate, or state that one looks at.
                 if (channel.writable() or not channel.readable()) and fd in readers:
-                    dirty.add(fd)
+                    # What a listener answers to `writable` counts for nothing.
+                    if not (channel.accepting and channel.readable()):
+                        dirty.add(fd)
                 continue
             channel = asked.get(fd)
             if channel is None:

@@ -48,6 +48,11 @@ REVIEW_INTERVAL = 1.0
 READS = READ | PRIORITY
 WRITES = WRITE | PRIORITY
 
+# What `_enter_simply` reads of a channel, which is in the classes of this package.
+_STATE = ("_mutes", "_watch", "accepting", "socket")
+
+_plain = socket.socket
+
 _REQUIRED = ("readable", "writable", "accepting", "handle_read_event", "handle_write_event")
 
 
@@ -80,26 +85,33 @@ class Interest:
         self._muted: set[int] = set()
         self._refused: set[int] = set()  # the poller can't watch them
         self._kinds: dict[type, int] = {}
+        # Of those without a predicate of their own, the predicates: what `_enter_simply` knows.
+        self._simple: dict[type, tuple[Any, Any]] = {}
 
     # -- reports --------------------------------------------------------------------------------
 
     def forget(self, fd: int) -> None:
         """Stop watching `fd`, which may be closed next."""
         if self.asked.pop(fd, None) is not None:
-            self.quiet.pop(fd, None)
-            self.readers.pop(fd, None)
+            if self.quiet.pop(fd, None) is not None:
+                self.readers.pop(fd, None)
+            else:
+                self._sweeps.remove(fd)
             self.gone.add(fd)
-            self._sweeps.remove(fd)
             if self._seen:
                 self._seen = {}  # so that the same object under the same number is adopted anew
-        self.timed.pop(fd, None)  # also of a channel that was gone before it was asked
+        if self.timed:
+            self.timed.pop(fd, None)  # also of a channel that was gone before it was asked
         self.dirty.discard(fd)
-        self._muted.discard(fd)
-        self._refused.discard(fd)
-        if self.poller is not None:
-            if isinstance(self.poller, WrappedPoller):
-                self.poller.unwrap(fd)
-            self.poller.set(fd, 0)
+        if self._muted:
+            self._muted.discard(fd)
+        if self._refused:
+            self._refused.discard(fd)
+        poller = self.poller
+        if poller is not None:
+            if isinstance(poller, WrappedPoller):
+                poller.unwrap(fd)
+            poller.set(fd, 0)
 
     def mute(self, fd: int) -> None:
         """Don't read from `fd`, whatever its channel says, until `unmute`."""
@@ -120,7 +132,7 @@ class Interest:
         """
         if self.stirred and now >= self.review_at:
             self._review(poller, now)
-        self._sync()
+        self._sync(poller)
         if self.entering:
             self.entering = False
             self._compare_quiet(poller)
@@ -131,28 +143,33 @@ class Interest:
         for fd, channel, kind, answer in self._sweeps.ask():
             self._apply(poller, fd, channel, kind, answer)
         # Predicates may have changed the map, or other channels.
-        self._sync()
+        self._sync(poller)
         if self.dirty:
             self._ask_dirty(poller)
         return self._sweeps.stale
 
-    def _sync(self) -> None:
+    def _sync(self, poller: pollers.Poller) -> None:
         """Compare what was asked with what the map holds."""
         map = self.map
         if self.reports_moves:
-            while self.moved:
-                fd = self.moved.pop()
+            moved, asked = self.moved, self.asked
+            plainly = self.poller is poller and not isinstance(poller, WrappedPoller)
+            while moved:
+                fd = moved.pop()
                 channel = map.get(fd)
-                known = self.asked.get(fd)
-                if known is not channel:
-                    if known is not None:
-                        self.forget(fd)
-                    if channel is not None:
-                        try:
-                            self._adopt(fd, channel)
-                        except TypeError:
-                            self.moved.add(fd)  # it is no better the next time
-                            raise
+                known = asked.get(fd)
+                if known is not None:
+                    if known is channel:
+                        self.dirty.add(fd)  # it has entered once more
+                        continue
+                    self.forget(fd)
+                if channel is None or (plainly and self._enter_simply(poller, fd, channel)):
+                    continue
+                try:
+                    self._adopt(fd, channel)
+                except TypeError:
+                    moved.add(fd)  # it is no better the next time
+                    raise
             return
         while self.moved:
             self.forget(self.moved.pop())  # the same object may be another channel by now
@@ -169,6 +186,39 @@ class Interest:
     def _differs(self) -> bool:
         """Compare by identity: two channels may call themselves equal."""
         return any(self._seen.get(fd) is not channel for fd, channel in self.map.items())
+
+    def _enter_simply(self, poller: pollers.Poller, fd: int, channel: Any) -> bool:
+        """Take in a channel that only wants to read, as nearly all do, without a detour.
+
+        Returns whether that could be done; if not, it is still to be adopted.
+        """
+        simple = self._simple.get(type(channel))
+        if (
+            simple is None
+            or channel._mutes
+            or channel._watch is not None
+            or type(channel.socket) is not _plain
+            or type(fd) is not int
+            or (self._muted and fd in self._muted)
+        ):
+            return False
+        readable, writable = channel.readable, channel.writable
+        try:
+            if readable.__func__ is not simple[0] or writable.__func__ is not simple[1]:
+                return False
+        except AttributeError:
+            return False
+        self.asked[fd] = self.quiet[fd] = channel  # known, should a predicate raise
+        if not readable() or (writable() and not channel.accepting):
+            return False
+        try:
+            poller.set(fd, READS)
+        except (OSError, ValueError):
+            return False  # it is told as all are
+        self.readers[fd] = channel
+        if self.timed:
+            self.timed.pop(fd, None)
+        return True
 
     def _adopt(self, fd: int, channel: Any) -> None:
         cls = type(channel)
@@ -194,6 +244,8 @@ class Interest:
             self.timed.pop(fd, None)
         if getattr(channel, "_mutes", 0):
             self._muted.add(fd)
+        else:
+            self._muted.discard(fd)
 
     def _classify(self, fd: int, channel: Any) -> int:
         """Find out which predicates of a channel are its own."""
@@ -201,6 +253,8 @@ class Interest:
         kind = self._kinds.get(cls)
         if kind is None:
             kind = self._kinds[cls] = _own_predicates(cls)
+            if not kind and all(hasattr(cls, name) for name in _STATE):
+                self._simple[cls] = cls.readable, cls.writable
         if kind != OWN_BOTH:
             if _is_assigned(channel, cls, "readable"):
                 kind |= OWN_READABLE
@@ -218,16 +272,21 @@ class Interest:
 
     def reports(self, fd: int, channel: Any) -> bool:
         """Whether the channel under `fd` need not be asked before it is read from again."""
-        return (
-            self.asked.get(fd) is channel
-            and not self._sweeps.kinds.get(fd, 0) & OWN_READABLE
-            and not _is_assigned(channel, type(channel), "readable")
+        known: Any = self.asked.get(fd)
+        if known is not channel:
+            return False
+        simple = self._simple.get(type(known))
+        if simple is not None:
+            return getattr(known.readable, "__func__", None) is simple[0]
+        return not self._sweeps.kinds.get(fd, 0) & OWN_READABLE and not _is_assigned(
+            channel, type(channel), "readable"
         )
 
     def _compare_quiet(self, poller: pollers.Poller) -> None:
         """Find, on entering, the channels whose predicates or answers changed without a report."""
         if any(_own_predicates(cls) != kind for cls, kind in self._kinds.items()):
             self._kinds.clear()
+            self._simple.clear()
             self.dirty.update(self.asked)
             return
         interest = poller.interest
@@ -335,6 +394,7 @@ class Interest:
         self.stirred = False
         self.review_at = now + REVIEW_INTERVAL
         self._kinds.clear()
+        self._simple.clear()
         self.dirty.update(self.asked)
         for fd in list(poller.interest):
             if fd in poller.interest and not poller.verify(fd):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import activation, termination
 from .channels import Map
-from .directions import FULL, RESTING, Directions
+from .directions import ENDED, FULL, RESTING, Directions
 from .errors import EXHAUSTED, NOBODY, RERAISED
 from .limits import NAMES, Ledger, Limit, check
 from .pollers import EVENTS_PER_PASS
@@ -73,6 +73,7 @@ class Listening(Directions):
     _crowded = True  # at the last event there was more than one connection
     _accept_pass = 0  # when that was
     _limited = False
+    _kind: tuple[Any, int, int, int] = (None, 0, 0, 0)  # of `socket`, and so of what it accepts
     _ledger: Ledger | None = None
     _look_timer: Any = None
     _accepted_count = 0
@@ -109,11 +110,15 @@ class Listening(Directions):
         limits = [getattr(self, name) for name in NAMES]
         for name, limit in zip(NAMES, limits, strict=True):
             check(name, limit)
-        if any(limit is not None for limit in limits):
-            self._limited = True
+        self._limited = self._limited or any(limit is not None for limit in limits)
         self.accepting = True
         self.connected = False
         self.socket.listen(num)
+        # Before bind() the socket may have been taken for one whose connection is over.
+        self._ended = False
+        self._halves = 0
+        if self._mutes & ENDED:
+            self._on_loop(self._unmute, ENDED)
         if termination.wanted:
             termination.cover(self)  # type: ignore[arg-type]  # a dispatcher is made of this
         self.touch()
@@ -128,10 +133,7 @@ class Listening(Directions):
         """
         if self._limited:
             return self._accept_within_limits()
-        pair = self._accept_now()
-        if pair is not None:
-            self._accepted_count += 1
-        return pair
+        return self._accept_now()
 
     def _accept_now(self) -> tuple[Any, Any] | None:
         sock = self.socket
@@ -139,9 +141,15 @@ class Listening(Directions):
             sock = termination.cover(self)  # type: ignore[arg-type]  # listens without `listen`
         try:
             if type(sock) is _plain and _plain.accept is _accept_of_plain and not sock.gettimeout():
+                known, family, type_, proto = self._kind
+                if known is not sock:
+                    family, type_, proto = _family_of(sock), _type_of(sock), sock.proto
+                    self._kind = sock, family, type_, proto
                 fd, addr = sock._accept()  # type: ignore[attr-defined]
-                return _plain(_family_of(sock), _type_of(sock), sock.proto, fd), addr
-            pair: tuple[Any, Any] = sock.accept()
+                pair: tuple[Any, Any] = _plain(family, type_, proto, fd), addr
+            else:
+                pair = sock.accept()
+            self._accepted_count += 1
             return pair
         except TypeError:
             # macOS: accept() may return no address for a peer that has gone.
@@ -187,7 +195,15 @@ class Listening(Directions):
                 raise
             finally:
                 fresh = (None, None)
-            if taken < most and not self._may_accept_more():
+            # A listener with a `readable` of its own, a limit perhaps, wants to be asked first.
+            fd = self._fileno
+            if (
+                engine is None
+                or fd is None
+                or not self.accepting
+                or self._mutes
+                or not engine.interest.reports(fd, self)
+            ):
                 break
         self._crowded = taken > 1
 
@@ -200,20 +216,6 @@ class Listening(Directions):
         finally:
             if self.accepting and self._limited:
                 self._is_full()
-
-    def _may_accept_more(self) -> bool:
-        """Whether nothing speaks against another accept() in the same pass.
-
-        A listener with a `readable` of its own, a limit perhaps, wants to be asked first.
-        """
-        engine, fd = self._engine, self._fileno
-        return (
-            self.accepting
-            and not self._mutes
-            and engine is not None
-            and fd is not None
-            and engine.interest.reports(fd, self)
-        )
 
     def handle_accepted(self, sock: Any, addr: Any) -> None:
         """A connection was accepted; `sock` is its socket and `addr` its peer's address."""
@@ -302,8 +304,8 @@ class Listening(Directions):
             most = self.max_connections_per_peer
             if most is None or peer is None or book.from_peer(peer) < most:
                 book.opened(sock, peer)
-                self._accepted_count += 1
                 return pair
+            self._accepted_count -= 1
             self._refused_count += 1
             try:
                 self.handle_refused(sock, addr, "max_connections_per_peer")

@@ -8,7 +8,7 @@ from errno import EBADF
 from typing import Any
 
 from . import graceful, pollers, signals, watching
-from .channels import Map
+from .channels import ChannelMap, Map
 from .engine import Engine, engine_for
 from .errors import _DISCONNECTED, RERAISED, leaves_loop
 from .namespace import default_map, package
@@ -227,7 +227,8 @@ def call_at(
 
 
 def _start(engine: Engine, timer: Timer) -> Timer:
-    engine.keep()
+    if type(engine.map) is not ChannelMap:
+        engine.keep()
     engine.run_on_loop(engine.timers.add, timer)
     return timer
 
@@ -264,7 +265,10 @@ def call_soon_threadsafe(
 
 
 def _engine(map: Map | None) -> Engine:
-    return engine_for(default_map() if map is None else map)
+    if map is None:
+        map = default_map()
+    engine: Engine | None = map.engine if type(map) is ChannelMap else None
+    return engine_for(map) if engine is None else engine
 
 
 def _checked(timeout: float | None) -> float | None:

@@ -11,15 +11,17 @@ import sys
 from types import ModuleType
 from typing import Any
 
+_PACKAGE = __name__.rpartition(".")[0]
+
 
 def package() -> ModuleType:
     """Return the `asynccore` package as it stands now, even while it is being imported."""
-    return sys.modules[__name__.rpartition(".")[0]]
+    return sys.modules[_PACKAGE]
 
 
 def default_map() -> Any:
     """Return the map in use where a caller names none: `asynccore.socket_map` of this moment."""
-    return package().socket_map
+    return sys.modules[_PACKAGE].socket_map
 
 
 def legacy_name(module: str) -> str:

@@ -69,6 +69,7 @@ class Watch:
         "bytes_received",
         "bytes_sent",
         "channel",
+        "clock",
         "connecting_since",
         "deadline",
         "pending",
@@ -78,6 +79,7 @@ class Watch:
     def __init__(self, channel: Any, timers: Timers) -> None:
         self.channel = channel
         self._timers = timers
+        self.clock = timers.clock
         self._timer: Timer | None = None
         self.active = timers.clock()  # the last sign of life, either way
         self.sent = self.active  # the last time that the peer took something
@@ -104,36 +106,30 @@ class Watch:
                 expiries.append((since + channel.write_timeout, "write"))
         return min(expiries, default=None)
 
-    def note(self, wrote: bool, now: float) -> None:
-        """Put the timeouts off: the channel had an event, or sent something."""
-        self.active = now
-        if wrote:
-            self.sent = now
-
     def sent_now(self, count: int = 0) -> None:
         """The peer took something: so many bytes."""
         self.bytes_sent += count
-        self.note(True, self._timers.clock())
+        self.active = self.sent = self.clock()
 
     def set_deadline(self, seconds: float | None) -> None:
         """Expire so many seconds from now, whatever happens; `None`: don't."""
-        self.deadline = None if seconds is None else self._timers.clock() + seconds
+        self.deadline = None if seconds is None else self.clock() + seconds
         self.rearm()
 
     def connecting(self) -> None:
         """Count the connect timeout from now."""
-        self.connecting_since = self._timers.clock()
+        self.connecting_since = self.clock()
         self.rearm()
 
     def connected(self) -> None:
         """The connection is established: count the other timeouts from now."""
         self.connecting_since = None
-        self.active = self.sent = self._timers.clock()
+        self.active = self.sent = self.clock()
         self.rearm()
 
     def wants_to_write(self, wants: bool) -> None:
         """Output began to wait, or none is left."""
-        self.pending = self._timers.clock() if wants else None
+        self.pending = self.clock() if wants else None
         self.rearm()
 
     def rearm(self) -> None:
@@ -157,7 +153,7 @@ class Watch:
     def _look(self) -> None:
         self._timer = None
         expiry = self.next_expiry()
-        now = self._timers.clock()
+        now = self.clock()
         if expiry is not None and expiry[0] <= now:
             which = expiry[1]
             # Each expires once; the idle and the write timeout count anew if the channel stays.
@@ -198,6 +194,7 @@ class Timed:
 
     _has_timeouts = False
     _watch: Watch | None = None
+    _counts: Watch | None = None  # the same, while what is received is counted
     _engine: Any = None
     _fileno: int | None = None
     connecting = False
@@ -262,20 +259,23 @@ class Timed:
             self._engine.interest.timed[self._fileno] = self._watch
             if self.connecting:
                 self._watch.connecting()
+        if self._engine is not None and self._engine.counts_bytes:
+            self._counts = self._watch
         return self._watch
 
     def _drop_watch(self) -> None:
         watch = self._watch
         if watch is not None:
             watch.stop()
-            self._watch = None
+            self._watch = self._counts = None
             if self._engine is not None:
                 self._engine.bytes_received += watch.bytes_received
                 self._engine.bytes_sent += watch.bytes_sent
 
     def _drop_idle_watch(self) -> None:
-        """Give up a watch that was there for its counts alone."""
+        """Count no more, and give up a watch that was there for that alone."""
         watch = self._watch
+        self._counts = None
         if watch is not None and not self._has_timeouts and watch.deadline is None:
             self._drop_watch()
             if self._engine is not None:

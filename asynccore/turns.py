@@ -56,11 +56,13 @@ class Turn:
 
     def run_on_loop(self, function: Callable[..., object], *args: Any) -> None:
         """Run a function where it can't meet a pass: here and now, or on the holder's thread."""
-        if self.owner == get_ident():
+        here, home = get_ident(), self.home
+        if self.owner == here:
             function(*args)
-            self.nudge()
-        elif self._is_at_home() and self._lock.acquire(blocking=False):
-            before, self.owner = self.owner, get_ident()
+            if self.waiting:  # a signal handler
+                self.wake()
+        elif (home is None or home == here) and self._lock.acquire(False):
+            before, self.owner = self.owner, here
             try:
                 function(*args)
             finally:

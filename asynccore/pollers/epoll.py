@@ -37,14 +37,19 @@ if sys.platform == "linux":
             self._always: dict[int, int] = {}
 
         def set(self, fd: int, mask: int) -> None:
-            known = self.interest.get(fd)
             if mask == 0:
-                if known is not None:
-                    self._remove(fd)
+                if self.interest.pop(fd, None) is not None:
+                    if self._always and self._always.pop(fd, None) is not None:
+                        return
+                    try:
+                        self._epoll.unregister(fd)
+                    except (OSError, ValueError):
+                        # Closed already: the kernel has forgotten it by itself.
+                        pass
                 return
             if fd in self._always:
                 self._always[fd] = mask
-            elif known is None:
+            elif fd not in self.interest:
                 self._register(fd, mask)
             else:
                 try:
@@ -67,16 +72,6 @@ if sys.platform == "linux":
             except PermissionError:
                 # EPERM: a regular file or directory, always ready.
                 self._always[fd] = mask
-
-        def _remove(self, fd: int) -> None:
-            del self.interest[fd]
-            if self._always.pop(fd, None) is not None:
-                return
-            try:
-                self._epoll.unregister(fd)
-            except (OSError, ValueError):
-                # Closed already: the kernel has forgotten it by itself.
-                pass
 
         def wait(self, timeout: float | None) -> list[Event]:
             if not self._always:

@@ -217,3 +217,16 @@ def test_reports_changes_declares_a_predicate() -> None:
     assert channels.reports_changes(readable) is readable
     assert readable in channels.REPORTING_PREDICATES
     channels.REPORTING_PREDICATES.discard(readable)
+
+
+def test_the_way_of_dispatchers() -> None:
+    map = ChannelMap()
+    assert map.enter(5, "a") is None
+    map.engine = recorder = Recorder()
+    assert map.enter(6, "b") is recorder
+    with pytest.raises(ValueError, match="descriptor -1: it is closed"):
+        map.enter(-1, "c")
+    map.leave(5)
+    with pytest.raises(KeyError):
+        map.leave(5)
+    assert map == {6: "b"} and recorder.log == [("added", 6), ("removed", 5)]

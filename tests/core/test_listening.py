@@ -546,3 +546,63 @@ def test_who_comes_alone_is_accepted_without_a_second_look(fakes: Fakes) -> None
         fakes.poller.report((1000, READ))
         fakes.engine.run_pass(0)
         assert len(listener.children) == expected
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_pass_before_bind_makes_nobody_deaf(poller_name: str, paused: bool) -> None:
+    """A socket that is neither bound nor connected is reported as hung up (poll(2))."""
+
+    class Server(dispatcher):
+        ended = 0
+
+        def handle_read(self) -> None:
+            pass
+
+        handle_write = handle_read
+
+        def handle_close(self) -> None:
+            self.ended += 1  # and stays
+
+        def handle_accepted(self, sock: Any, addr: Any) -> None:
+            sock.close()
+            self.close()
+
+    map = ChannelMap()
+    server = Server(map=map)
+    server.create_socket()
+    loop(0, map=map, poller=poller_name, count=3)
+    if paused:
+        server.pause_reading()
+    server.bind(("127.0.0.1", 0))
+    server.listen(5)
+    assert not server._ended and not server._halves
+    with socket.create_connection(server.socket.getsockname(), timeout=30):
+        if paused:
+            loop(0, map=map, count=2)
+            assert map
+            server.resume_reading()
+        loop(30, map=map)
+    assert server._closed and server.ended <= 1
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets here")
+def test_a_listener_of_another_kind(tmp_path: Any) -> None:
+    """What is accepted is of the family of the socket that there is now."""
+    server = dispatcher(map=ChannelMap())
+    for family, address in ((socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_UNIX, tmp_path / "s")):
+        server.create_socket(family)
+        server.bind(address if isinstance(address, tuple) else str(address))
+        server.listen(5)
+        with socket.socket(family) as peer:
+            peer.connect(server.socket.getsockname())
+            pair = server.accept()
+            assert pair is not None and pair[0].family == family
+            pair[0].close()
+        server.close()
+    assert server.accept_counts.accepted == 2
+
+
+def test_refused_ones_are_not_accepted_ones(fakes: Fakes) -> None:
+    listener = Listener(fakes, "a", "a", "b", max_connections_per_peer=1)
+    event(fakes)
+    assert (listener.accept_counts.accepted, listener.accept_counts.refused) == (2, 1)
