@@ -94,6 +94,19 @@ class Engine(Turn):
         elif present.name != name:
             self._attach(pollers.make(name))
 
+    def use_later(self, name: str) -> None:
+        """Use the named poller from the next wait on; it is made when it is needed."""
+        present = self.interest.poller
+        self._chosen = name
+        if present is not None and present.name != name:
+            self.interest.poller = None
+            present.close()
+
+    def poller_name(self) -> str:
+        """Return the name of the poller, or of the one that would be made."""
+        present = self.interest.poller
+        return present.name if present is not None else self._chosen or pollers.default_name()
+
     # -- what channels and maps report, from any thread -----------------------------------------
 
     def added(self, fd: int) -> None:

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import Protocol
 
+from . import pollers
 from .engine import Engine
 from .pollers import READ, WRITE, Poller
 
@@ -52,38 +53,63 @@ class Host(Protocol):
 
 
 class Watcher:
-    """Keeps a host informed of what a poller waits for."""
+    """Keeps a host informed of what a poller waits for.
 
-    def __init__(self, host: Host, ready: Callable[[], object]) -> None:
+    `ready` is called when the poller's descriptor is ready, and `one_ready` for each of the
+    channels' where it has none.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        ready: Callable[[], object],
+        one_ready: Callable[[], object] | None = None,
+    ) -> None:
         self._host = host
         self._ready = ready
+        self._one_ready = one_ready or ready
         self._watched: dict[int, int] = {}
+        # What the host refused: regular files, which epoll can't watch (EPERM) and select finds
+        # always ready, and descriptors that others closed. The next pass has to see to them.
+        self.refused = False
 
     def follow(self, poller: Poller) -> None:
         """Let the host watch the poller's descriptor, or all those that it holds."""
         poller = getattr(poller, "real", poller)  # what a WrappedPoller tells the kernel
         fd = poller.fileno()
+        ready = self._ready
         if fd >= 0:
             wanted = {fd: READ}
         else:
             wanted = poller.interest
             poller.left = self.forget
+            ready = self._one_ready
         if self._watched == wanted:
             return
+        self.refused = False
         for fd in [fd for fd in self._watched if fd not in wanted]:
             self.forget(fd)
         for fd, mask in wanted.items():
             if self._watched.get(fd) != mask:
                 try:
-                    self._host.watch(fd, bool(mask & READ), bool(mask & WRITE), self._ready)
+                    self._host.watch(fd, bool(mask & READ), bool(mask & WRITE), ready)
                 except (OSError, ValueError):
-                    continue  # closed by others: the poller tells at the next pass
-                self._watched[fd] = mask
+                    self.refused = True
+                else:
+                    self._watched[fd] = mask
 
     def forget(self, fd: int) -> None:
         """Let the host watch a descriptor no more, which may be closed next."""
         if self._watched.pop(fd, None) is not None:
             self._host.unwatch(fd)
+
+    def watches(self) -> bool:
+        """Whether the host watches anything."""
+        return bool(self._watched)
+
+    def abandon(self) -> None:
+        """Forget the host without telling it anything: after a fork it is the parent's."""
+        self._watched = {}
 
     def stop(self) -> None:
         """Let the host watch nothing any more."""
@@ -97,7 +123,9 @@ class Attachment:
     def __init__(self, engine: Engine, host: Host) -> None:
         self.engine = engine
         self._host = host
-        self._watcher = Watcher(host, self._run)
+        self._watcher = Watcher(host, self._run, self._run_soon)
+        self._soon = False
+        self._elsewhere: str | None = None  # the engine's poller, if that waits in a host itself
         self._timer: tuple[float, Cancellable] | None = None
         self.attached = False
         self.exception: BaseException | None = None
@@ -110,6 +138,10 @@ class Attachment:
         engine = self.engine
         if engine.hosting is not None:
             raise RuntimeError("this map is attached already: detach() it first")
+        name = engine.poller_name()
+        if name not in pollers.available():
+            self._elsewhere = name
+            engine.use(pollers.available()[0])
         engine.hosting = self
         engine.home = get_ident()
         self.attached = True
@@ -131,6 +163,8 @@ class Attachment:
             self._timer = None
         engine = self.engine
         engine.hosting = engine.home = None
+        if self._elsewhere is not None:
+            engine.use_later(self._elsewhere)
         engine.give(engine.take())  # what nobody needs any more is given back
         self.ended()
 
@@ -147,9 +181,17 @@ class Attachment:
     def forked(self) -> None:
         """This is a forked child: the host's loop belongs to the parent."""
         self.attached = False
+        self._watcher.abandon()
         self.engine.hosting = self.engine.home = None
 
+    def _run_soon(self) -> None:
+        """Make one pass for all descriptors that the host finds ready at once."""
+        if not self._soon:
+            self._soon = True
+            self._host.call_later(0, self._run)
+
     def _run(self) -> None:
+        self._soon = False
         if not self.attached:
             return  # called once more by a host that had collected its events
         engine = self.engine
@@ -179,6 +221,8 @@ class Attachment:
         poller = engine.interest.poller
         if poller is not None:
             self._watcher.follow(poller)
+            if self._watcher.refused:
+                due = engine.clock()
         if engine.interest.may_change_unreported():
             look = engine.clock() + LOOK
             due = look if due is None else min(due, look)

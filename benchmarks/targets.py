@@ -56,6 +56,15 @@ def _stream(server: str, name: str) -> list[Target]:
     return targets
 
 
+def _hosts() -> list[Target]:
+    return [
+        Target(workload, f"{workload}, rate on {host} ÷ that of the own loop", "rate", 0.95,
+               f"asynccore-{way}-{host}", "asynccore")
+        for workload in ("echo", "idle")
+        for way, host in (("on", "asyncio"), ("on", "uvloop"), ("on", "twisted"))
+    ]  # fmt: skip
+
+
 ALL = (
     _echo("uvloop", "uvloop's", 0.95),
     _echo("asyncio", "asyncio's", 3.5),
@@ -66,6 +75,7 @@ ALL = (
     Target("predicates", "rate kept, `readable` overridden", "kept", 0.6, "asynccore-one"),
     Target("predicates", "rate kept, both overridden", "kept", 0.45, "asynccore-both"),
     Target("predicates", "rate kept, both must be asked", "kept", 0.45, "asynccore-asked"),
+    *_hosts(),
     *_stream("asynccore", "send"),
     *_stream("asynccore-chat", "push"),
     Target("accept", "connections accepted and closed ÷ uvloop's", "rate", 1.0, other="uvloop"),

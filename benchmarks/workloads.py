@@ -29,8 +29,12 @@ STREAM_TIMEOUT = 10.0  # seconds for one transfer; the slowest linear server nee
 WARMUP_SHARE = 0.2  # of the measured seconds, before each window
 PATIENCE = 60.0  # seconds for opening idle connections, beyond the measured time
 
+HOSTED = tuple(
+    f"asynccore-{way}-{host}" for host in ("asyncio", "uvloop", "twisted") for way in ("on", "in")
+)
 PEERS = (
     "asynccore",
+    *HOSTED,
     "pyasyncore-select",
     "pyasyncore-poll",
     "asyncio",

@@ -42,6 +42,29 @@ def _asynccore(name: str, label: str, *options: str) -> Server:
     return Server(name, label, "classic", ("--module", "asynccore", *options), "asynccore")
 
 
+def _hosted(host: str, label: str, module: str, distribution: str) -> tuple[Server, Server]:
+    """asynccore's map attached to a host, and its own `loop()` with the host as its engine."""
+    ours = ("--module", "asynccore")
+    return (
+        Server(
+            f"asynccore-on-{host}",
+            f"asynccore attached to {label}",
+            "classic",
+            (*ours, "--attach", host),
+            module,
+            distribution,
+        ),
+        Server(
+            f"asynccore-in-{host}",
+            f"asynccore, `--engine {host}`",
+            "classic",
+            (*ours, "--poller", host),
+            module,
+            distribution,
+        ),
+    )
+
+
 def _pyasyncore(name: str, label: str, *options: str) -> Server:
     options = ("--module", "pyasyncore", *options)
     return Server(name, label, "classic", options, "asyncore", "pyasyncore")
@@ -54,6 +77,9 @@ ALL = (
     _asynccore("asynccore-asked", "asynccore, both must be asked", "--predicates", "asked"),
     # An hour: what is measured is the keeping of the times, not the ends.
     _asynccore("asynccore-timeouts", "asynccore, `idle_timeout` set", "--idle-timeout", "3600"),
+    *_hosted("asyncio", "asyncio", "asyncio", "asynccore"),
+    *_hosted("uvloop", "uvloop", "uvloop", "uvloop"),
+    *_hosted("twisted", "Twisted's epoll reactor", "twisted", "Twisted"),
     _asynccore("asynccore-chat", "asynccore, `async_chat.push`", "--chat"),
     _pyasyncore("pyasyncore-select", "pyasyncore, select", "--poller", "select"),
     _pyasyncore("pyasyncore-poll", "pyasyncore, poll", "--poller", "poll"),

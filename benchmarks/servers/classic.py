@@ -132,6 +132,20 @@ def chat_class(asynchat: Any) -> type:
     return Chat
 
 
+def hosted(host: str) -> None:
+    """Let a host drive the channels until killed."""
+    compat = importlib.import_module("compat")
+    if host == "twisted":
+        importlib.import_module("twisted.internet.epollreactor").install()
+        reactor = importlib.import_module("twisted.internet.reactor")
+        compat.attach(reactor)
+        reactor.run()  # type: ignore[attr-defined]
+    else:
+        loop = importlib.import_module(host).new_event_loop()
+        compat.attach(loop)
+        loop.run_forever()
+
+
 def main() -> None:
     """Listen, announce, loop until killed."""
     options = common.parse()
@@ -160,7 +174,9 @@ def main() -> None:
 
     listener = Listener()
     common.announce(listener.socket.getsockname()[1], version)
-    if options.module == "asynccore" and options.poller:
+    if options.attach:
+        hosted(options.attach)
+    elif options.module == "asynccore" and options.poller:
         asyncore.loop(poller=options.poller)
     else:
         asyncore.loop(use_poll=options.poller == "poll")

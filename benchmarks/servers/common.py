@@ -31,6 +31,7 @@ class Options:
     role: str
     receive_size: int | None
     poller: str | None
+    attach: str | None
     predicates: str
     chat: bool
     idle_timeout: float | None
@@ -43,7 +44,8 @@ def parse() -> Options:
     parser.add_argument("port", type=int)
     parser.add_argument("--role", choices=["echo", "stream", "timers"], default="echo")
     parser.add_argument("--receive-size", type=int, help="bytes for each receive (asyncio)")
-    parser.add_argument("--poller", choices=["select", "poll", "epoll"], help="classic servers")
+    parser.add_argument("--poller", help="classic servers: select, poll, epoll or a host")
+    parser.add_argument("--attach", help="asynccore: the host that the map is attached to")
     parser.add_argument("--predicates", choices=["none", "one", "both", "asked"], default="none")
     parser.add_argument("--chat", action="store_true", help="async_chat.push for streams")
     parser.add_argument("--idle-timeout", type=float, help="seconds, of each channel (asynccore)")

@@ -13,13 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
+import os
+import sys
 import threading
 import time
-import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from asynccore import pollers
+from asynccore.engine import Engine, engines
 from asynccore.hosting import Host, Watcher
 from asynccore.pollers import Event, Poller
 
@@ -29,22 +33,53 @@ SHARE = 0.001
 
 
 class HostPoller(Poller):
-    """A poller of this platform, whose waits are a host's."""
+    """A poller of this platform, whose waits are a host's.
+
+    `inner` names the poller; `None` takes the platform's best one.
+    """
+
+    inner: ClassVar[str | None] = None
 
     def __init__(self) -> None:
         super().__init__()
-        self._inner = pollers.make(pollers.available()[0])
+        self._thread = threading.get_ident()
+        self._host = self._make_host()
+        self._inner = pollers.make(self.inner or pollers.available()[0])
         self.interest = self._inner.interest
         self._ready = False
-        self._host = self._make_host()
-        self._watcher = Watcher(self._host, self._on_ready)
+        self._watcher = Watcher(self._host, _weakly(self._on_ready))
         self._next_turn = 0.0
+
+    def __del__(self) -> None:
+        # A map that is dropped takes its engine with it; the host must not go on watching.
+        watcher = getattr(self, "_watcher", None)
+        if watcher is None or not watcher.watches():
+            return
+        if self._thread == threading.get_ident():
+            watcher.stop()
+        else:
+            self._call_in_host(_stop, watcher, self._inner)
 
     def _make_host(self) -> Host:
         raise NotImplementedError
 
     def _run_host(self, timeout: float | None) -> None:
         """Run the host until `_on_ready`, or so many seconds."""
+        raise NotImplementedError
+
+    def _look_at_host(self) -> bool:
+        """See to it that the host can be run, before it is; return False if it can't any more."""
+        return True
+
+    def _change_host(self) -> None:
+        """Wait in another host from now on."""
+        self._watcher.stop()
+        self._thread = threading.get_ident()
+        self._host = self._make_host()
+        self._watcher = Watcher(self._host, _weakly(self._on_ready))
+
+    def _call_in_host(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function on the host's thread, from another one."""
         raise NotImplementedError
 
     def _on_ready(self) -> None:
@@ -67,9 +102,12 @@ class HostPoller(Poller):
             events = self._inner.wait(0)
             if events:
                 return events
+        if not self._look_at_host():
+            return self._inner.wait(timeout)
         self._ready = False
         self._watcher.follow(self._inner)
-        self._run_host(0 if self._inner.always_ready else timeout)
+        at_once = self._inner.always_ready or self._watcher.refused
+        self._run_host(0 if at_once else timeout)
         self._next_turn = time.monotonic() + SHARE
         return self._inner.wait(0)
 
@@ -80,13 +118,46 @@ class HostPoller(Poller):
 
     def after_fork(self) -> None:
         # The host belongs to the parent: nothing is told to it.
+        self._watcher.abandon()
         self._inner.after_fork()
+
+
+def _weakly(method: Callable[[], object]) -> Callable[[], None]:
+    """Return a callback that does not keep the object of a method."""
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        bound = reference()
+        if bound is not None:
+            bound()
+
+    return call
+
+
+def _stop(watcher: Watcher, poller: Poller) -> None:
+    """Watch no more; what is watched stays open until then."""
+    watcher.stop()
+    poller.close()
+
+
+class _Made:
+    """An asyncio loop that was made here. It is closed with its thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._pid = os.getpid()
+
+    def __del__(self) -> None:
+        # The main thread's is closed at exit, when asyncio is still whole.
+        if not sys.is_finalizing() and self._pid == os.getpid():
+            _close_loop(self.loop)
 
 
 class _Current(threading.local):
     """The asyncio loop that this thread's waits run, if it was made here."""
 
-    loop: asyncio.AbstractEventLoop | None = None
+    made: _Made | None = None
+    parents: asyncio.AbstractEventLoop | None = None  # the one that was set at the fork
 
 
 _current = _Current()
@@ -119,28 +190,42 @@ class AsyncioPoller(HostPoller):
         return AsyncioHost(self.loop)
 
     def _find_loop(self) -> asyncio.AbstractEventLoop:
-        loop = _current.loop
-        if loop is None or loop.is_closed():
-            loop = self._set_loop()
-        if loop is None or loop.is_closed():
-            loop = _current.loop = self._new_loop()
+        loop = _set_loop()
+        if loop is None or loop.is_closed() or not self._takes(loop):
+            made = _current.made
+            if made is None or made.loop.is_closed():
+                made = _current.made = _Made(self._new_loop())
+                if threading.current_thread() is threading.main_thread():
+                    atexit.register(_close_loop, made.loop)
+            loop = made.loop
             asyncio.set_event_loop(loop)
-            atexit.register(_close_loop, loop)
         return loop
 
-    def _set_loop(self) -> asyncio.AbstractEventLoop | None:
-        """Return the loop that the program has set for this thread."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: where none is set
-            try:
-                return asyncio.get_event_loop_policy().get_event_loop()
-            except RuntimeError:
-                return None
+    def _takes(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether a loop that the program has set is of the kind that was asked for."""
+        return True
 
     def _new_loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.new_event_loop()
 
+    def _look_at_host(self) -> bool:
+        # The program may have set another loop since, or closed this one.
+        loop = _set_loop()
+        if (
+            self._thread != threading.get_ident()
+            or self.loop.is_closed()
+            or (
+                loop is not self.loop
+                and loop is not None
+                and not loop.is_closed()
+                and self._takes(loop)
+            )
+        ):
+            self._change_host()
+        return True
+
     def _on_ready(self) -> None:
+        """A channel is ready, or the time is up."""
         if not self._ready:
             self._ready = True
             self.loop.stop()
@@ -156,16 +241,44 @@ class AsyncioPoller(HostPoller):
                 "asyncore.loop() was called in a coroutine or callback of asyncio, which would "
                 "have to wait for itself: let compat.attach() drive the channels there"
             )
-        handle = None
+        handle: asyncio.Handle | None = None
+        # Once for each run: a second `stop` would end uvloop's next run.
         if timeout == 0:
-            loop.call_soon(loop.stop)
+            handle = loop.call_soon(self._on_ready)
         elif timeout is not None:
-            handle = loop.call_later(timeout, loop.stop)
+            handle = loop.call_later(timeout, self._on_ready)
         try:
             loop.run_forever()
         finally:
             if handle is not None:
                 handle.cancel()
+
+    def _call_in_host(self, function: Callable[..., object], *args: object) -> None:
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            self.loop.call_soon_threadsafe(function, *args)
+
+
+def _set_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that the program has set for this thread, without making one.
+
+    The public `get_event_loop` makes one (3.10 to 3.13), and warns or not. A policy that keeps it
+    elsewhere than asyncio's and uvloop's do is not asked.
+    """
+    local = getattr(asyncio.get_event_loop_policy(), "_local", None)
+    loop: asyncio.AbstractEventLoop | None = getattr(local, "_loop", None)
+    return None if loop is _current.parents else loop
+
+
+def _after_fork_in_child() -> None:
+    # A loop is shared across a fork: what the child took out of it would deafen the parent. Since
+    # 3.12 asyncio forgets it by itself.
+    _current.parents = _set_loop() or _current.parents
+    _current.made = None
+    atexit.unregister(_close_loop)
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class UvloopPoller(AsyncioPoller):
@@ -173,9 +286,8 @@ class UvloopPoller(AsyncioPoller):
 
     name: ClassVar[str] = "uvloop"
 
-    def _set_loop(self) -> asyncio.AbstractEventLoop | None:
-        loop = super()._set_loop()
-        return loop if type(loop).__module__.partition(".")[0] == "uvloop" else None
+    def _takes(self, loop: asyncio.AbstractEventLoop) -> bool:
+        return type(loop).__module__.partition(".")[0] == "uvloop"
 
     def _new_loop(self) -> asyncio.AbstractEventLoop:
         import uvloop
@@ -185,7 +297,11 @@ class UvloopPoller(AsyncioPoller):
 
 
 class TwistedPoller(HostPoller):
-    """Waits in Twisted's reactor, the one that is installed or the default one."""
+    """Waits in Twisted's reactor, the one that is installed or the default one.
+
+    There is one, and one thread at a time can run it. Once it is stopped, and in forked children,
+    whose parent it belongs to, waits are the inner poller's.
+    """
 
     name: ClassVar[str] = "twisted"
 
@@ -195,9 +311,15 @@ class TwistedPoller(HostPoller):
         from compat.hosts.twisted_host import TwistedHost
 
         self.reactor: Any = reactor
-        if not _reactor_began:
-            _begin(self.reactor)
-        return TwistedHost(self.reactor)
+        if not _reactor.began:
+            _reactor.begin(reactor)
+        return TwistedHost(reactor)
+
+    def _look_at_host(self) -> bool:
+        if not self.reactor.running or _reactor.pid != os.getpid():
+            return False
+        _reactor.claim()
+        return True
 
     def _run_host(self, timeout: float | None) -> None:
         reactor = self.reactor
@@ -207,34 +329,78 @@ class TwistedPoller(HostPoller):
             due = reactor.timeout()
             wait = min((t for t in (left, due) if t is not None), default=None)
             reactor.iterate(wait)
-            if self._ready or left == 0:
+            if self._ready or left == 0 or not reactor.running:
                 return
             if timeout is not None and time.monotonic() - begin >= timeout:
                 return
 
-
-_reactor_began: list[Any] = []
-
-
-def _begin(reactor: Any) -> None:
-    """Start a reactor without entering it, and stop it when the program ends."""
-    if reactor.running:
-        raise RuntimeError(
-            "asyncore.loop() was called while Twisted's reactor runs, which would have to wait for "
-            "itself: let compat.attach() drive the channels there"
-        )
-    _reactor_began.append(reactor)
-    # Signals stay the program's, as with asyncore. `run()` is this, and then a loop of `iterate`.
-    reactor.startRunning(installSignalHandlers=False)
-    # Before the interpreter waits for the threads of the reactor's pool.
-    register: Callable[..., object] = getattr(threading, "_register_atexit", atexit.register)
-    register(_end, reactor)
+    def _call_in_host(self, function: Callable[..., object], *args: object) -> None:
+        self.reactor.callFromThread(function, *args)
 
 
-def _end(reactor: Any) -> None:
-    if reactor.running:
-        reactor.stop()
-    reactor.iterate(0)
+class _Reactor:
+    """The state of the only reactor: begun or not, in which process and thread."""
+
+    def __init__(self) -> None:
+        self.began = False
+        self.pid = 0
+        self._thread = 0
+        self._lock = threading.Lock()
+
+    def begin(self, reactor: Any) -> None:
+        """Start a reactor without entering it, and stop it when the program ends."""
+        if reactor.running:
+            raise RuntimeError(
+                "asyncore.loop() was called while Twisted's reactor runs, which would have to wait "
+                "for itself: let compat.attach() drive the channels there"
+            )
+        self.began = True
+        self.pid = os.getpid()
+        self._thread = threading.get_ident()
+        # Signals stay the program's, as with asyncore. `run()` is this, and then many `iterate`.
+        reactor.startRunning(installSignalHandlers=False)
+        reactor.addSystemEventTrigger("after", "shutdown", _stop_loops)
+        # Before the interpreter waits for the threads of the reactor's pool.
+        register: Callable[..., object] = getattr(threading, "_register_atexit", atexit.register)
+        register(self._end, reactor)
+
+    def claim(self) -> None:
+        """Let this thread run the reactor. Raises `RuntimeError` while another one does."""
+        me = threading.get_ident()
+        if me == self._thread:
+            return
+        from twisted.python import threadable
+
+        with self._lock:
+            if any(self._thread == thread for engine in _waiting() for thread, _ in engine.loops):
+                raise RuntimeError(
+                    "another thread's loop() runs Twisted's reactor, which can't run in two: name "
+                    "a poller in this thread, as in loop(map=..., poller='select')"
+                )
+            self._thread = me
+            threadable.registerAsIOThread()  # type: ignore[no-untyped-call]
+
+    def _end(self, reactor: Any) -> None:
+        if self.pid == os.getpid():
+            if reactor.running:
+                reactor.stop()
+            reactor.iterate(0)
+
+
+_reactor = _Reactor()
+
+
+def _waiting() -> list[Engine]:
+    """Return the engines that wait in the reactor."""
+    name = TwistedPoller.name
+    return [one for one in engines() if getattr(one.interest.poller, "name", None) == name]
+
+
+def _stop_loops() -> None:
+    """End the loops that wait in the reactor: the program has stopped it."""
+    for engine in _waiting():
+        if engine.loops:
+            engine.stopping = True
 
 
 POLLERS: dict[str, Callable[[], Poller]] = {

@@ -26,6 +26,9 @@ TARGETS = {
     "smtpd": "asynccore.smtpd",
 }
 
+# Engines that are event loops of other projects: compat/engines.py.
+HOSTS = ("asyncio", "uvloop", "twisted")
+
 # The oldest Python that asynccore supports (requires-python in pyproject.toml).
 OLDEST = (3, 10)
 
@@ -74,6 +77,9 @@ def _load(target, folder):
         sys.path.extend(extra)
         try:
             import_module(target)
+            if os.environ.get("ASYNCCORE_ENGINE") in HOSTS:
+                # They are found by the metadata of what is installed, which a checkout has not.
+                import_module("compat.engines").register()
             return True
         except ImportError as error:
             if error.name != "asynccore":

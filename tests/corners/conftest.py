@@ -11,6 +11,7 @@ import pytest
 import asynccore
 from asynccore import pollers
 from asynccore.engine import engine_for
+from tests.conftest import available_pollers
 
 
 def _emptied(channels: Any) -> None:
@@ -29,7 +30,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     and each of the others goes with one of them.
     """
     both = ["reporting", "plain"]
-    names = pollers.available()
+    names = available_pollers()
     with_engine = "engine" in metafunc.fixturenames
     with_channels = "channels" in metafunc.fixturenames
     if with_engine and with_channels:

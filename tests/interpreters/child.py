@@ -109,6 +109,9 @@ def main(suite_name: str, implementation: str, result_file: str, *selectors: str
     support.use_resources = []  # no network, no minutes-long tests
     waited: set[str] = set()
     if "asynccore" in stand_ins.values():
+        if os.environ.get("ASYNCCORE_ENGINE") in ("asyncio", "uvloop", "twisted"):
+            importlib.import_module("compat.engines").register()
+            importlib.import_module("compat.hosts.waiting")
         watch_pollers(waited)
     put_in_place(stand_ins)
     suite_module = importlib.import_module(f"test.{suite_name}")

@@ -1,0 +1,269 @@
+"""Run suites that know nothing of hosts over one: `pytest -p tests.hosts.everywhere --host=…`.
+
+`--host=engine:asyncio`, `engine:uvloop` or `engine:twisted` makes that the default engine, as
+`asynccore run --engine` does: each wait of `loop()` and `poll()` runs the host.
+
+`--host=attach:asyncio`, `attach:uvloop`, or one of Twisted's reactors, `attach:select`,
+`attach:poll`, `attach:epoll`, `attach:asyncioreactor`: each pass of an outermost `loop()` and
+`poll()` is made by a host to which the map is attached for so long. Passes within handlers, and
+those of engines with a fake clock or a fake poller, which no host could wait for, are as ever;
+the summary says how many were made by the host.
+
+`--inner=select` forces a poller that the host can't watch as one descriptor.
+
+*Trade-off.* A map that stays attached for its whole life meets less of the code that begins and
+ends an attachment; tests/hosts/test_asyncio.py and test_twisted.py have such maps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import time
+from threading import current_thread, get_ident, main_thread
+from typing import Any
+
+import pytest
+
+from asynccore import pollers
+from asynccore.engine import Engine
+from asynccore.hosting import Attachment
+from asynccore.testing import RecordingPoller
+
+_run_pass = Engine.run_pass
+
+made_by_host = made_as_ever = 0
+
+
+class _Passes(Attachment):
+    """An attachment that lasts until its channels or timers had something to do."""
+
+    def __init__(self, engine: Engine, driver: Driver) -> None:
+        super().__init__(engine, driver.host())
+        self._driver = driver
+        self._before = engine.events, engine.callbacks
+        self.over = False
+
+    def _run(self) -> None:
+        if not self.attached:
+            return
+        errands = bool(self.engine.errands)
+        super()._run()
+        engine = self.engine
+        did = (engine.events, engine.callbacks) != self._before
+        if did or errands or not engine.map:
+            self.ended()
+
+    def ended(self) -> None:
+        if not self.over:  # uvloop would end its next run, too
+            self.over = True
+            self._driver.leave()
+
+
+class Driver:
+    """Runs a host until it is told to leave it. A forked child has none: it is the parent's."""
+
+    pid = os.getpid()
+
+    def host(self) -> Any:
+        raise NotImplementedError
+
+    def run(self, passes: _Passes, timeout: float | None) -> None:
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """The present run may end."""
+
+    def takes(self) -> bool:
+        """Whether the host can be run here and now."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give back what the host keeps."""
+
+
+class AsyncioDriver(Driver):
+    def __init__(self, kind: str) -> None:
+        self._module = importlib.import_module(kind)
+        self._loop = self._module.new_event_loop()
+
+    def takes(self) -> bool:
+        # Loops of other threads would have to be closed by somebody.
+        return current_thread() is main_thread() and asyncio._get_running_loop() is None
+
+    def host(self) -> Any:
+        from compat.hosts.asyncio_host import AsyncioHost
+
+        return AsyncioHost(self._loop)
+
+    def run(self, passes: _Passes, timeout: float | None) -> None:
+        loop = self._loop
+        handle = None
+        if passes.over:
+            return
+        looks = 3  # a look, what it finds, and what that asks for
+
+        def look() -> None:
+            nonlocal handle, looks
+            looks -= 1
+            if looks:
+                handle = loop.call_soon(look)
+            else:
+                loop.stop()
+
+        if timeout == 0:
+            handle = loop.call_soon(look)
+        elif timeout is not None:
+            handle = loop.call_later(timeout, loop.stop)
+        try:
+            loop.run_forever()
+        finally:
+            if handle is not None:
+                handle.cancel()
+
+    def leave(self) -> None:
+        if self._loop.is_running():  # else the next run would end at once
+            self._loop.stop()
+
+    def close(self) -> None:
+        self._loop.close()
+
+
+class TwistedDriver(Driver):
+    def __init__(self, kind: str) -> None:
+        name = kind if kind.endswith("reactor") else f"{kind}reactor"
+        importlib.import_module(f"twisted.internet.{name}").install()
+        from twisted.internet import reactor
+
+        self._reactor: Any = reactor
+        self._reactor.startRunning(installSignalHandlers=False)
+        self._inside = False
+        self._thread = get_ident()
+
+    def takes(self) -> bool:
+        return self._thread == get_ident() and not self._inside
+
+    def close(self) -> None:
+        self._reactor.stop()
+        self._reactor.iterate(0)
+        self._reactor.waker.connectionLost(None)
+
+    def host(self) -> Any:
+        from compat.hosts.twisted_host import TwistedHost
+
+        return TwistedHost(self._reactor)
+
+    def run(self, passes: _Passes, timeout: float | None) -> None:
+        until = None if timeout is None else time.monotonic() + timeout
+        looks = 3  # a look, what it finds, and what that asks for
+        self._inside = True
+        try:
+            while not passes.over:
+                left = None if until is None else max(0.0, until - time.monotonic())
+                due = self._reactor.timeout()
+                wait = min((t for t in (left, due) if t is not None), default=None)
+                self._reactor.iterate(wait)
+                if left == 0:
+                    looks -= 1
+                    if not looks:
+                        break
+        finally:
+            self._inside = False
+
+
+driver: Driver | None = None
+
+
+def run_pass(self: Engine, timeout: float | None) -> None:
+    """Make a pass as `Engine.run_pass` does, by a host."""
+    global made_as_ever, made_by_host
+    poller = self.interest.poller
+    if (
+        driver is None
+        or driver.pid != os.getpid()
+        or not driver.takes()
+        or self.hosting is not None
+        or self.owner is not None  # this is inside of a handler
+        or not (self.map or (self._outstays and self.busy()))
+        or self.clock is not time.monotonic
+        or isinstance(poller, RecordingPoller)
+    ):
+        made_as_ever += 1
+        _run_pass(self, timeout)
+        return
+    made_by_host += 1
+    if timeout is not None:
+        timeout = min(timeout, 86400.0)  # as the engine does: reactors fail with more
+    passes = _Passes(self, driver)
+    try:
+        passes.begin()
+        driver.run(passes, timeout)
+        stopped = not passes.attached and passes.exception is None
+    finally:
+        passes.detach()
+    if passes.exception is not None:
+        raise passes.exception
+    self.stopping = self.stopping or stopped
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--host", help="engine:NAME or attach:NAME")
+    parser.addoption("--inner", help="the poller inside of a host's")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global driver
+    way, _, name = str(config.getoption("--host")).partition(":")
+    if way == "engine":
+        os.environ[pollers.ENGINE_VARIABLE] = name
+        from compat.hosts.waiting import HostPoller
+
+        HostPoller.inner = config.getoption("--inner")
+        pollers.make().close()  # what is made once for the whole process is no test's leak
+        return
+    assert way == "attach", "--host=engine:NAME or --host=attach:NAME"
+    if name in ("asyncio", "uvloop"):
+        driver = AsyncioDriver(name)
+    else:
+        driver = TwistedDriver(name)
+    Engine.run_pass = run_pass  # type: ignore[method-assign]
+
+
+# Fixtures and tests that count the poller's own waits, also those without an event. A host waits
+# by itself, and makes a pass when there is something to do.
+_COUNT_WAITS = ("waits",)
+_COUNTING = ("test_answers_that_alternate",)
+
+# uvloop gives `signal.set_wakeup_fd` a descriptor of its own whenever it runs on the main thread.
+_WAKE_UP_FD = (
+    "test_the_wake_up_is_where_signals_write",
+    "test_a_wake_up_that_is_there_already_is_used_at_once",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if driver is None:
+        return
+    uvloop = config.getoption("--host").endswith("uvloop")
+    excluded = {*_COUNTING, *(_WAKE_UP_FD if uvloop else ())}
+    counting = [
+        item
+        for item in items
+        if getattr(item, "originalname", "") in excluded
+        or set(_COUNT_WAITS) & set(getattr(item, "fixturenames", ()))
+    ]
+    config.hook.pytest_deselected(items=counting)
+    items[:] = [item for item in items if item not in set(counting)]
+
+
+def pytest_unconfigure() -> None:
+    if driver is not None:
+        driver.close()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if made_by_host:
+        terminalreporter.write_line(
+            f"{made_by_host:,} passes by the host, {made_as_ever:,} as ever"
+        )
