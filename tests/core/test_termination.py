@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,3 +100,25 @@ def test_without_tls_nobody_listens(
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(OSError, match="ASYNCCORE_TLS_CERT is set, and there is no TLS"):
         listener().listen(1)
+
+
+def test_it_is_found_beside_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Not in sys.path, where a program may have an ssl_ext of its own."""
+    monkeypatch.setattr(termination, "_HERE", str(tmp_path / "asynccore"))
+    (tmp_path / "ssl_ext").mkdir()
+    (tmp_path / "ssl_ext" / "__init__.py").write_text("")
+    (tmp_path / "ssl_ext" / "termination.py").write_text("def in_front_of(channel): return 1")
+    present = {name: module for name, module in sys.modules.items() if _is_ours(name)}
+    for name in present:
+        del sys.modules[name]
+    try:
+        assert termination.find().in_front_of(None) == 1
+        assert termination.find() is sys.modules["ssl_ext.termination"]
+    finally:
+        for name in filter(_is_ours, list(sys.modules)):
+            del sys.modules[name]
+        sys.modules.update(present)
+
+
+def _is_ours(name: str) -> bool:
+    return name.partition(".")[0] == "ssl_ext"

@@ -387,6 +387,29 @@ def test_a_listener_that_is_given_its_socket(channels: Any) -> None:
     assert meanwhile(channels, lambda: ask(port, trusting())) == b"hello"
 
 
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets here")
+def test_a_unix_socket(channels: Any, tmp_path: Any) -> None:
+    class Local(Modern):
+        def __init__(self, path: str) -> None:
+            asynccore.dispatcher.__init__(self, map=channels)
+            self.log = []  # type: ignore[assignment]
+            self.create_socket(socket.AF_UNIX)
+            self.bind(path)
+            self.listen(5)
+
+    path = str(tmp_path / "socket")
+    secure(Local, server_side())(path)
+
+    def client() -> bytes:
+        with socket.socket(socket.AF_UNIX) as plain:
+            plain.connect(path)
+            with trusting().wrap_socket(plain, server_hostname=ADDRESS) as sock:
+                sock.sendall(b"hello")
+                return sock.recv(5)
+
+    assert meanwhile(channels, client) == b"hello"
+
+
 # What happens later in a connection -----------------------------------------------------------
 
 
