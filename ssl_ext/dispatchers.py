@@ -111,6 +111,8 @@ class TLSMixin(dispatcher):
         else:
             self._tls = None
         super().set_socket(sock, map)
+        if self._tls is not None and self._tls.phase is OPEN:
+            self._progressed()  # its handshake was somebody else's: of a listener made secure
 
     def connect_name(self, host: str, port: int | str, **options: Any) -> None:
         """Connect to a host by name, and expect that host there (`dispatcher.connect_name`)."""

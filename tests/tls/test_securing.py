@@ -22,6 +22,7 @@ from ssl_ext import (
     client_context,
     secure,
     server_context,
+    tls_async_chat,
     tls_dispatcher,
 )
 from ssl_ext.accepting import MAX_HANDSHAKES
@@ -517,6 +518,30 @@ def test_a_channel_that_is_given_an_accepted_socket(channels: Any, tcp_pair: Any
     answer = meanwhile(channels, client)
     assert answer.startswith(b"hello\n") and answer.endswith(b"!\n")
     assert channel.log[0] == "handshake"
+
+
+def test_a_tls_class_is_told_of_a_handshake_that_is_over(channels: Any) -> None:
+    """It may be the one who speaks first."""
+
+    class Greeter(tls_async_chat):
+        def handle_handshake(self) -> None:
+            self.push(f"hello, {self.tls_version}".encode())
+            self.close_when_done()
+
+    class Host(Server):
+        def handle_accept(self) -> None:
+            sock, _ = self.accept()  # type: ignore[misc]
+            Greeter(sock, self._map)
+
+    server = secure(Host, server_side())(ADDRESS, channels)
+
+    def client() -> bytes:
+        with socket.create_connection((ADDRESS, server.port), PATIENCE) as plain:
+            with trusting().wrap_socket(plain, server_hostname=ADDRESS) as sock:
+                with sock.makefile("rb") as file:
+                    return file.read()
+
+    assert meanwhile(channels, client) == b"hello, TLSv1.3"
 
 
 def test_what_was_queued_goes_out_before_unwrap(channels: Any, tcp_pair: Any) -> None:
