@@ -107,7 +107,7 @@ def test_it_leaves_from_every_event(other: Any, mask: int) -> None:
     channel.does = leave(other.ExitNow("enough"))
     poller.report((7, mask))
     with pytest.raises(other.ExitNow):
-        asynccore.loop(map=channels)
+        asynccore.loop(map=channels, count=2)
     assert channel.errors == []
 
 
@@ -119,7 +119,7 @@ def test_it_leaves_from_a_quiet_reader(other: Any) -> None:
     channel.does = leave(other.ExitNow("enough"))
     poller.report((7, testing.READ))
     with pytest.raises(other.ExitNow):
-        asynccore.loop(map=channels)
+        asynccore.loop(map=channels, count=2)
     assert channel.errors == []
 
 
@@ -128,10 +128,10 @@ def test_it_leaves_from_timers_and_errands(other: Any) -> None:
     engine, _, _ = testing.engine_with_fakes(channels)
     asynccore.call_later(1.0, leave(other.ExitNow("timer")), map=channels)
     with pytest.raises(other.ExitNow, match="timer"):
-        asynccore.loop(map=channels)
+        asynccore.loop(map=channels, count=2)
     engine.errands.append((leave(other.ExitNow("errand")), ()))
     with pytest.raises(other.ExitNow, match="errand"):
-        asynccore.loop(map=channels)
+        asynccore.loop(map=channels, count=2)
 
     class Closing(Channel):
         def close(self) -> None:
@@ -139,7 +139,7 @@ def test_it_leaves_from_timers_and_errands(other: Any) -> None:
 
     engine.errands.append((Closing().close, ()))
     with pytest.raises(other.ExitNow, match="errand of a channel"):
-        asynccore.loop(map=channels)
+        asynccore.loop(map=channels, count=2)
 
 
 def test_it_leaves_from_the_classic_functions(other: Any) -> None:
