@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .adjusting import Adjustable
 from .errors import RERAISED
 from .limits import check as check_number
 from .timeouts import check as check_seconds
@@ -50,26 +51,15 @@ def check_keyword(name: str, value: Any) -> None:
         raise TypeError(f"there is no limit {name!r}: the limits are {known}")
 
 
-class Limit:
+class Limit(Adjustable[float]):
     """A limit that is checked where it is assigned: on a class, on an instance, at run time."""
 
-    def __init__(self, default: float | None = None) -> None:
-        self.default = default
-        self.name = self._place = ""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        check(name, self.default)
-        self.name = name
-        self._place = f"_{name}"
-
-    def __get__(self, session: Any, owner: type | None = None) -> Any:
-        return self.default if session is None else getattr(session, self._place, self.default)
-
-    def __set__(self, session: Any, value: float | None) -> None:
+    def check(self, value: float | None) -> None:
         check(self.name, value)
-        setattr(session, self._place, value)
+
+    def changed(self, channel: Any) -> None:
         if self.name in TIMES:
-            session._times_changed()
+            channel._times_changed()
 
 
 class Limited:
@@ -101,12 +91,7 @@ class Limited:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # `max_errors = 20` in a class body becomes what it is here.
-        for name in NAMES:
-            value = cls.__dict__.get(name, ...)
-            if value is not ... and not isinstance(value, Limit):
-                limit = Limit(value)
-                limit.__set_name__(cls, name)
-                setattr(cls, name, limit)
+        Limit.adopt(cls, NAMES)
 
     def _begin_counting(self) -> None:
         self._commands = self._errors = 0

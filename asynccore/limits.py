@@ -17,6 +17,8 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .adjusting import Adjustable
+
 # Who counts what may be closed: ledgers, by the descriptor of a connection, or by `_key` of a
 # channel with an unfinished handshake. Empty unless some listener has a limit.
 counted: dict[Any, Ledger] = {}
@@ -26,30 +28,16 @@ NAMES = ("max_connections", "max_connections_per_peer", "max_handshakes")
 _Reference = Callable[[], Any]
 
 
-class Limit:
+class Limit(Adjustable[int]):
     """A number of at least 1, or `None` for none; on a class, an instance, and at run time.
 
     Raises `ValueError` for a smaller number and `TypeError` for what is no whole one.
     """
 
-    def __init__(self, default: int | None = None) -> None:
-        self.default = default
-        self.name = self._place = ""
+    def check(self, value: int | None) -> None:
+        check(self.name, value)
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-        self._place = f"_{name}"  # not under its own name in `__dict__`, whose use is slow
-        check(name, self.default)
-
-    def __get__(self, channel: Any, owner: type | None = None) -> int | None:
-        if channel is None:
-            return self.default
-        number: int | None = getattr(channel, self._place, self.default)
-        return number
-
-    def __set__(self, channel: Any, number: int | None) -> None:
-        check(self.name, number)
-        setattr(channel, self._place, number)
+    def changed(self, channel: Any) -> None:
         channel._limits_changed()
 
 

@@ -93,12 +93,7 @@ class Listening(Directions):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # `max_connections = 30` in a class body becomes what it is here.
-        for name in NAMES:
-            number = cls.__dict__.get(name, ...)
-            if number is None or isinstance(number, int):
-                limit = Limit(number)
-                limit.__set_name__(cls, name)
-                setattr(cls, name, limit)
+        Limit.adopt(cls, NAMES, (int,))
 
     def listen(self, num: int) -> None:
         """Become a listener with a backlog of `num` connections (listen(2)).

@@ -14,37 +14,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from .adjusting import Adjustable
 from .errors import RERAISED
 from .timers import Timer, Timers
 
 NAMES = ("connect_timeout", "idle_timeout", "write_timeout")
 
 
-class Timeout:
+class Timeout(Adjustable[float]):
     """A number of seconds, or `None` for never; on a class, an instance, and at run time.
 
     Assigned to an instance it counts from the last activity, or from then on if it is the first.
     Raises `ValueError` for a negative number and `TypeError` for what is none.
     """
 
-    def __init__(self, default: float | None = None) -> None:
-        self.default = default
-        self.name = self._place = ""
+    def check(self, value: float | None) -> None:
+        check(self.name, value)
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-        self._place = f"_{name}"  # not under its own name in `__dict__`, whose use is slow
-        check(name, self.default)
-
-    def __get__(self, channel: Any, owner: type | None = None) -> float | None:
-        if channel is None:
-            return self.default
-        seconds: float | None = getattr(channel, self._place, self.default)
-        return seconds
-
-    def __set__(self, channel: Any, seconds: float | None) -> None:
-        check(self.name, seconds)
-        setattr(channel, self._place, seconds)
+    def changed(self, channel: Any) -> None:
         channel._has_timeouts = True
         channel._timeouts_changed()
 
@@ -202,13 +189,8 @@ class Timed:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # `idle_timeout = 30` in a class body becomes what it is here.
-        for name in NAMES:
-            seconds = cls.__dict__.get(name, ...)
-            if seconds is None or isinstance(seconds, (int, float)):
-                timeout = Timeout(seconds)
-                timeout.__set_name__(cls, name)
-                setattr(cls, name, timeout)
-                cls._has_timeouts = cls._has_timeouts or seconds is not None
+        if Timeout.adopt(cls, NAMES, (int, float)):
+            cls._has_timeouts = True
 
     def set_deadline(self, seconds: float | None) -> None:
         """Call `handle_timeout("deadline")` so many seconds from now, whatever happens until then.

@@ -13,37 +13,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from .adjusting import Adjustable
+
 NAMES = ("high_watermark", "low_watermark")
 
 # asyncio's set_write_buffer_limits() has the same default.
 LOW_SHARE = 4
 
 
-class Watermark:
+class Watermark(Adjustable[int]):
     """A number of bytes, or `None`; in a class body, on an instance, and at run time.
 
     Raises `TypeError` for what is no integer, and `ValueError` for a negative one or if the low
     watermark would be over the high one.
     """
 
-    def __init__(self, default: int | None = None) -> None:
-        self.default = default
-        self.name = self._place = ""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-        self._place = f"_{name}"
-
-    def __get__(self, channel: Any, owner: type | None = None) -> int | None:
-        if channel is None:
-            return self.default
-        size: int | None = getattr(channel, self._place, self.default)
-        return size
-
     def __set__(self, channel: Any, size: int | None) -> None:
         both = {name: getattr(channel, name) for name in NAMES} | {self.name: size}
         channel._marks = marks(both["high_watermark"], both["low_watermark"])
-        setattr(channel, self._place, size)
+        super().__set__(channel, size)
+
+    def changed(self, channel: Any) -> None:
         channel._output_changed()
 
 
@@ -84,12 +74,7 @@ class Watermarked:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for name in NAMES:
-            size = cls.__dict__.get(name, ...)
-            if size is None or isinstance(size, (int, float, str)):
-                mark = Watermark(size)  # type: ignore[arg-type] # marks() tells
-                mark.__set_name__(cls, name)
-                setattr(cls, name, mark)
+        Watermark.adopt(cls, NAMES, (int, float, str))  # of these, marks() tells which are wrong
         if any(name in cls.__dict__ for name in NAMES):
             cls._marks = marks(cls.high_watermark, cls.low_watermark)
 

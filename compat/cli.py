@@ -179,7 +179,7 @@ def _run(arguments: argparse.Namespace) -> int:
     files = {name: getattr(arguments, f"tls_{name}") for name in runner.TLS}
     tls = {name: file for name, file in files.items() if file is not None}
     options = runner.Options(
-        arguments.engine, arguments.workers, tuple(arguments.fds), arguments.top, tls
+        arguments.engine, arguments.workers, tuple(arguments.fds), arguments.top, tls or None
     )
     return runner.run(program, interpreter, options)
 
