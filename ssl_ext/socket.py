@@ -401,6 +401,11 @@ class OpenSSLSocket:
             left -= len(data)
         return b"".join(pieces)
 
+    def unread(self, data: bytes) -> None:
+        """Put plaintext back, to be received before anything else."""
+        self._plain = data + self._plain
+        self._report()
+
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into a writable buffer, at most `nbytes` if given; see `recv`."""
         view = memoryview(buffer).cast("B")

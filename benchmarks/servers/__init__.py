@@ -81,6 +81,7 @@ ALL = (
     *_hosted("uvloop", "uvloop", "uvloop", "uvloop"),
     *_hosted("twisted", "Twisted's epoll reactor", "twisted", "Twisted"),
     _asynccore("asynccore-chat", "asynccore, `async_chat.push`", "--chat"),
+    Server("asynccore-protocol", "asynccore, asyncio Protocol", "protocols", (), "asynccore"),
     _pyasyncore("pyasyncore-select", "pyasyncore, select", "--poller", "select"),
     _pyasyncore("pyasyncore-poll", "pyasyncore, poll", "--poller", "poll"),
     _pyasyncore(

@@ -1,0 +1,6 @@
+"""asyncio's protocols on a classic loop: transports, and the event loop object for their timers.
+
+`loops` is the event loop object, `selecting` how it waits; `streams` and `datagrams` are the
+transports, `flow` what both have; `servers` and `making` put them together. What programs use is
+handed on by `compat`.
+"""

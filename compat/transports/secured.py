@@ -1,0 +1,79 @@
+"""The channels of transports that speak TLS, by `ssl_ext`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asynccore.channels import Map
+from ssl_ext import TLSMixin
+
+from .streams import StreamChannel, StreamTransport
+
+# Seconds for the handshake, and for the end of a connection; `None` for ssl_ext's own.
+Timeouts = tuple[float | None, float | None]
+
+
+class TLSStreamChannel(TLSMixin, StreamChannel):
+    """What the map holds for a transport that speaks TLS."""
+
+    def __init__(
+        self,
+        transport: StreamTransport,
+        sock: Any = None,
+        map: Map | None = None,
+        *,
+        context: Any = None,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        timeouts: Timeouts = (None, None),
+    ) -> None:
+        self.transport = transport
+        self.running_loop = transport.loop
+        if timeouts[0] is not None:
+            self.handshake_timeout = timeouts[0]
+        if timeouts[1] is not None:
+            self.shutdown_timeout = timeouts[1]
+        # Not by TLSMixin's constructor, whose next one takes other arguments.
+        self.tls_context = context
+        self.server_side = server_side
+        self.server_hostname = server_hostname
+        StreamChannel.__init__(self, transport, sock, map)
+
+    def handle_connect(self) -> None:
+        """Connected, and the handshake is over: `handle_handshake` follows."""
+        self.connected = True
+        self.connecting = False
+
+    def handle_handshake(self) -> None:
+        """TLS stands."""
+        self.transport.established()
+
+    def handle_tls_error(self, exc: Any) -> None:
+        """TLS has failed."""
+        self.transport.fail(exc, "TLS failed")
+
+    def _take_output(self) -> bytes:
+        output, self.out_buffer = self.out_buffer, b""
+        return output
+
+
+def upgrade(
+    channel: StreamChannel,
+    context: Any,
+    server_side: bool,
+    server_hostname: str | None,
+    timeouts: Timeouts,
+) -> TLSStreamChannel:
+    """Return a channel that goes on with a connection, with TLS; what is queued goes first."""
+    map, transport, output = channel._map, channel.transport, channel.out_buffer
+    sock = channel.leave()
+    secured = TLSStreamChannel(transport, sock, map, timeouts=timeouts)
+    if output:
+        secured.out_buffer = output
+    try:
+        secured.start_tls(context, server_hostname, server_side)
+    except BaseException:
+        transport.channel = secured
+        transport.abort()
+        raise
+    return secured

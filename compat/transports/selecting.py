@@ -1,0 +1,227 @@
+"""How asyncio's own loop class waits on an engine: a selector, as the module `selectors` has them.
+
+Facts. `asyncio.SelectorEventLoop` takes any object with the interface of `selectors.BaseSelector`,
+which is documented, and asks it for nothing else. A classic map ends its loop when it is empty.
+
+Consequence. A descriptor that is registered becomes an entry of the map, beside the dispatchers.
+`select` runs one pass of the engine when asyncio's loop is the one that runs; under a classic loop,
+which makes the passes, it only hands over what they have found.
+
+Trade-off. What asyncio's loop registers for itself while it is made, a socket to wake itself up,
+is left out, as the engine has its own; but it stands in the map while asyncio's loop runs, which
+has to wait though there be no channel.
+"""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from asynccore.channels import reports_changes
+from asynccore.engine import Engine
+
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+
+class Entry:
+    """A descriptor that asyncio watches, as a map sees it."""
+
+    accepting = connecting = closing = False
+    connected = True
+
+    def __init__(self, selector: EngineSelector, fd: int, events: int) -> None:
+        self.selector = selector
+        self.fd = fd
+        self.events = events
+
+    def __repr__(self) -> str:
+        return f"<descriptor {self.fd}, watched for asyncio>"
+
+    @reports_changes
+    def readable(self) -> bool:
+        """Whether a reader was added."""
+        return bool(self.events & _READ)
+
+    @reports_changes
+    def writable(self) -> bool:
+        """Whether a writer was added."""
+        return bool(self.events & _WRITE)
+
+    def handle_read_event(self) -> None:
+        """Note it for asyncio."""
+        self.selector.found(self.fd, _READ)
+
+    def handle_write_event(self) -> None:
+        """Note it for asyncio."""
+        self.selector.found(self.fd, _WRITE)
+
+    def handle_expt_event(self) -> None:
+        """Note it for asyncio."""
+        self.selector.found(self.fd, _READ)
+
+    def handle_close(self) -> None:
+        """The descriptor was closed by others, and whoever watches it has to find out."""
+        self.selector.found(self.fd, _READ | _WRITE)
+        self.close()
+
+    def handle_error(self) -> None:
+        """The poller can't watch it."""
+        raise
+
+    def close(self) -> None:
+        """Leave the map (`close_all`). The descriptor belongs to others."""
+        self.selector.leave(self.fd)
+
+
+class EngineSelector(selectors.BaseSelector):
+    """Waits by passes of an engine.
+
+    `on_found` is called when a classic loop has found something, `on_pass` before (true) and after
+    a pass that is made here, `on_stop` when `asynccore.stop` was called in it.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.on_found: Callable[[], object] = _nothing
+        self.on_pass: Callable[[bool], object] = _nothing
+        self.on_stop: Callable[[], object] = _nothing
+        self.runs = False  # asyncio's loop runs, and makes the passes
+        self._keys: dict[int, selectors.SelectorKey] = {}
+        self._entries: dict[int, Entry] = {}
+        self._found: dict[int, int] = {}
+        self._beginning = True
+        self._keeper: Entry | None = None
+        self._held = 0
+
+    def begin(self) -> None:
+        """Take what was registered so far for asyncio's own."""
+        self._beginning = False
+        for fd, key in self._keys.items():
+            self._keeper = Entry(self, fd, key.events)
+
+    def drive(self, runs: bool) -> None:
+        """Make the passes from now on, or no more."""
+        self.runs = runs
+        self._look_at_keeper()
+
+    def hold(self, more: int) -> None:
+        """Let a classic loop wait for something that no channel stands for, or no more (-1)."""
+        self._held += more
+        self._look_at_keeper()
+
+    def _look_at_keeper(self) -> None:
+        keeper = self._keeper
+        if keeper is None:
+            return
+        if not self.runs and not self._held:
+            self.leave(keeper.fd)
+        elif keeper.fd not in self.engine.map:
+            self._enter(keeper)
+
+    # -- the interface of selectors.BaseSelector ------------------------------------------------
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Watch a descriptor. Raises `KeyError` if it is watched, and `ValueError` if a channel
+        has it."""
+        fd = _number(fileobj)
+        if fd in self._keys:
+            raise KeyError(f"{fileobj!r} is registered already")
+        self._check(fd)
+        key = self._keys[fd] = selectors.SelectorKey(fileobj, fd, events, data)
+        if not self._beginning:
+            self._entries[fd] = Entry(self, fd, events)
+            self._enter(self._entries[fd])
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """Watch it no more. Raises `KeyError` if it wasn't."""
+        fd = _number(fileobj)
+        key = self._keys.pop(fd)
+        self._found.pop(fd, None)
+        self._entries.pop(fd, None)
+        self.leave(fd)
+        return key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Watch it for something else. Raises `KeyError` if it wasn't watched."""
+        fd = _number(fileobj)
+        key = self._keys[fd]._replace(events=events, data=data)
+        self._keys[fd] = key
+        entry = self._entries.get(fd)
+        if entry is not None:
+            entry.events = events
+            self.engine.touch(fd)
+        return key
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Run a pass of up to `timeout` seconds, if that is up to asyncio; return what is ready."""
+        if self.runs and not self._found:
+            self._look_at_keeper()
+            self.on_pass(True)
+            try:
+                self.engine.run_pass(None if timeout is None else max(timeout, 0.0))
+            finally:
+                self.on_pass(False)
+            if self.engine.stopping:
+                self.on_stop()
+        found, self._found = self._found, {}
+        ready = []
+        for fd, mask in found.items():
+            key = self._keys.get(fd)
+            if key is not None and key.events & mask:
+                ready.append((key, key.events & mask))
+        return ready
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        for fd in list(self._keys):
+            self.leave(fd)
+        for state in (self._keys, self._entries, self._found):
+            state.clear()
+        self._keeper = None
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        """Return what is watched, by descriptor."""
+        return self._keys
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        """Return what is known of a descriptor. Raises `KeyError` if it isn't watched."""
+        return self._keys[_number(fileobj)]
+
+    # -- entries --------------------------------------------------------------------------------
+
+    def found(self, fd: int, event: int) -> None:
+        """A descriptor is ready."""
+        if self._keeper is not None and fd == self._keeper.fd:
+            return  # nobody needs its bytes
+        self._found[fd] = self._found.get(fd, 0) | event
+        if not self.runs:
+            self.on_found()
+
+    def leave(self, fd: int) -> None:
+        """Take an entry of ours out of the map."""
+        map = self.engine.map
+        if isinstance(map.get(fd), Entry):
+            del map[fd]
+            self.engine.removed(fd)
+
+    def _enter(self, entry: Entry) -> None:
+        self.engine.map[entry.fd] = entry
+        self.engine.added(entry.fd)
+
+    def _check(self, fd: int) -> None:
+        other = self.engine.map.get(fd)
+        if other is not None and not isinstance(other, Entry):
+            raise ValueError(f"descriptor {fd} is {other!r} on this loop, and can't be watched too")
+
+
+def _number(fileobj: Any) -> int:
+    fd = fileobj if isinstance(fileobj, int) else int(fileobj.fileno())
+    if fd < 0:
+        raise ValueError(f"{fileobj!r} has no descriptor: it is closed")
+    return fd
+
+
+def _nothing(begins: bool = False) -> None:
+    pass

@@ -1,0 +1,459 @@
+"""`StreamTransport`: an asyncio transport whose connection is a dispatcher's.
+
+Facts. A transport's `close` sends what is left first, a dispatcher's closes at once. A protocol is
+told of everything exactly once, in an order that programs rely on, and never of its connection's
+end by a call that it has made itself.
+
+Consequence. The transport *has* a channel and is none. The channel is what the map holds; whoever
+closes it there ends the connection. `connection_lost` comes by `call_soon`, and the channel stays
+in the map until then, silent, so that the loop goes on until its protocol knows.
+
+Trade-off. `data_received` is called straight from the engine's pass, without a round of asyncio's
+loop. 64 KiB are read at a time and not 256 as by asyncio: so large a buffer is mapped and unmapped
+by the C library each time, which costs more than it can save (cpython issue 85451).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from asynccore.buffered import dispatcher_with_send
+from asynccore.channels import Map
+from asynccore.directions import ENDED
+from asynccore.errors import RERAISED
+from asynccore.wrapped import direction
+
+from .flow import Flow, running, set_running, water_levels
+
+# Bytes that are read at a time; see above.
+RECEIVE_SIZE = 65536
+
+
+class StreamChannel(dispatcher_with_send):
+    """What the map holds for a transport."""
+
+    def __init__(
+        self, transport: StreamTransport, sock: Any = None, map: Map | None = None
+    ) -> None:
+        self.transport = transport
+        self.running_loop = transport.loop
+        super().__init__(sock, map)
+        self._marks = transport.levels
+
+    def __repr__(self) -> str:
+        return f"<channel of {self.transport.protocol!r} at {id(self):#x}>"
+
+    def handle_read_event(self) -> None:
+        """Receive for the protocol."""
+        if self._mutes or not self.connected:
+            super().handle_read_event()
+            return
+        before = running()
+        if before is self.running_loop:
+            self.transport.receive(self)
+            return
+        set_running(self.running_loop)
+        try:
+            self.transport.receive(self)
+        finally:
+            set_running(before)
+
+    def handle_read(self) -> None:
+        """Receive: what a connect has brought along."""
+        self.transport.in_loop(self.transport.receive, self)
+
+    def handle_write(self) -> None:
+        """Send what is left."""
+        super().handle_write()
+        if not self._output.size:
+            self.transport.drained()
+
+    def handle_connect(self) -> None:
+        """Connected."""
+        self.connected = True
+        self.connecting = False
+        self.transport.established()
+
+    def handle_pause(self) -> None:
+        """Too much output waits."""
+        self.transport.pause_protocol()
+
+    def handle_resume(self) -> None:
+        """Little enough waits."""
+        self.transport.resume_protocol()
+
+    def handle_close(self) -> None:
+        """The connection has broken; why is what is being handled, if anything."""
+        why = sys.exc_info()[1]
+        self.transport.fail(why, "the connection broke")
+
+    def handle_error(self) -> None:
+        """Something failed outside of the protocol's callbacks."""
+        why = sys.exc_info()[1]
+        self.transport.fail(why, "the connection failed")
+
+    def handle_timeout(self, which: str) -> None:
+        """A handshake has taken too long."""
+        self.transport.fail(TimeoutError(f"{which} timeout"), "the connection failed")
+
+    def _not_sent(self, why: OSError) -> int:
+        if not isinstance(why, (BlockingIOError, InterruptedError)) and not direction(why):
+            self.transport.fail(why, "sending failed")
+        return 0
+
+    def _close(self) -> None:
+        super()._close()
+        self.transport.gone()
+
+    def silence(self) -> None:
+        """Neither read nor write any more."""
+        self._output = self._no_output()
+        if not self._closed:
+            self._mute(ENDED)
+            self.touch()
+
+    def leave(self) -> Any:
+        """Leave the map and return the socket, which somebody else goes on with."""
+        self.del_channel()
+        self._drop_watch()
+        sock, self.socket = self.socket, None
+        self._closed = True
+        self.connected = False
+        return sock
+
+
+class StreamTransport(asyncio.Transport, Flow):
+    """An asyncio transport for a stream: TCP, a Unix socket, or TLS over either.
+
+    They are made by `create_connection` and `create_server`. The contract is that of
+    `asyncio.Transport`. `get_extra_info` knows "socket" (the real one: don't use it for input and
+    output), "peername" and "sockname", and of TLS "sslcontext", "ssl_object", "cipher", "peercert"
+    (a `cryptography` certificate or `None`, where the module `ssl` has a dict) and "compression".
+    """
+
+    # asyncio's `loop.start_tls` asks for it; contexts of the module `ssl` work on top of this.
+    _start_tls_compatible = True
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        protocol: Any,
+        on_established: Callable[[BaseException | None], object] | None = None,
+        on_lost: Callable[[], object] | None = None,
+    ) -> None:
+        self.info: dict[str, Any] = {}
+        super().__init__(self.info)
+        self.loop = loop
+        self.channel: StreamChannel
+        self._on_established = on_established
+        self._on_lost = on_lost
+        self._paused = self._eof_sent = self._begun = self._reading_over = False
+        self._shaking: asyncio.Future[None] | None = None
+        self._ignored_writes = 0
+        self.set_protocol(protocol)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.lost else "closing" if self.closing else "open"
+        return f"<{type(self).__name__} {state} {self.info.get('peername')!r}>"
+
+    # -- the connection's life ------------------------------------------------------------------
+
+    def established(self) -> None:
+        """The connection stands, TLS included: tell the protocol."""
+        shaking, self._shaking = self._shaking, None
+        if shaking is not None and not shaking.done():
+            shaking.set_result(None)
+        if self._begun or self.lost:
+            self._note_names()
+            return
+        self._begun = True
+        self._note_names()
+        self.tell("connection_made", self.protocol.connection_made, self)
+        self._answer(None)
+
+    def _answer(self, why: BaseException | None) -> None:
+        answer, self._on_established = self._on_established, None
+        if answer is not None:
+            answer(why)
+
+    def _note_names(self) -> None:
+        sock = self.channel.socket
+        extra = self.info
+        extra["socket"] = sock
+        for name, ask in (("sockname", "getsockname"), ("peername", "getpeername")):
+            if extra.get(name) is None:
+                try:
+                    extra[name] = getattr(sock, ask)()
+                except OSError:
+                    extra[name] = None
+        if getattr(self.channel, "tls", None) is not None:
+            extra["sslcontext"] = self.channel.tls_context  # type: ignore[attr-defined]
+            extra["ssl_object"] = sock
+            extra["cipher"] = sock.cipher()
+            extra["peercert"] = self.channel.peer_certificate  # type: ignore[attr-defined]
+            extra["compression"] = None
+
+    def receive(self, channel: StreamChannel) -> None:
+        """Read once, and hand it to the protocol. Its loop is running."""
+        buffered = self._get_buffer
+        try:
+            if buffered is None:
+                data = channel.socket.recv(RECEIVE_SIZE)
+                count = len(data)
+            else:
+                buffer = self._ask_for_buffer(buffered)
+                if buffer is None:
+                    return
+                count = channel.socket.recv_into(buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as why:
+            if not direction(why):
+                self.fail(why, "receiving failed")
+            return
+        if not count:
+            self.end_of_input()
+            return
+        if channel._watch is not None:
+            channel._watch.bytes_received += count
+        try:
+            if buffered is None:
+                self._data_received(data)
+            else:
+                self.protocol.buffer_updated(count)
+        except RERAISED:
+            raise
+        except BaseException as why:
+            self.fail(why, "the protocol failed with what it was given")
+
+    def _ask_for_buffer(self, get_buffer: Callable[[int], Any]) -> Any:
+        try:
+            buffer = get_buffer(-1)
+            if not len(buffer):
+                raise RuntimeError("the protocol's get_buffer() returned an empty buffer")
+        except RERAISED:
+            raise
+        except BaseException as why:
+            self.fail(why, "the protocol's get_buffer() failed")
+            return None
+        return buffer
+
+    def end_of_input(self) -> None:
+        """The peer has sent everything."""
+        if self._reading_over or self.lost:
+            return
+        self._reading_over = True
+        self.channel._mute(ENDED)
+        try:
+            stays = self.protocol.eof_received()
+        except RERAISED:
+            raise
+        except BaseException as why:
+            self.fail(why, "the protocol's eof_received() failed")
+            return
+        if not stays or getattr(self.channel, "tls", None) is not None:
+            self.close()
+
+    def fail(self, why: BaseException | None, message: str) -> None:
+        """End it all for an exception, which `connection_lost` is given."""
+        shaking, self._shaking = self._shaking, None
+        if shaking is not None and not shaking.done():
+            shaking.set_exception(why or ConnectionAbortedError(message))
+        if not self._begun:
+            self._begun = self.lost = self.closing = True
+            self.channel.close()
+            self._answer(why or ConnectionAbortedError(message))
+            return
+        if why is not None and not self.lost and not isinstance(why, OSError):
+            self.report(message, why)
+        self.lose(why)
+
+    def lose(self, why: BaseException | None) -> None:
+        """Drop what is left, and tell the protocol soon."""
+        self.channel.silence()
+        self.closing = True
+        if not self.lost:
+            self.lost = True
+            self.loop.call_soon(self._tell_lost, why)
+
+    def _tell_lost(self, why: BaseException | None) -> None:
+        try:
+            self.protocol.connection_lost(why)
+        finally:
+            self.channel.close()
+            if self._on_lost is not None:
+                on_lost, self._on_lost = self._on_lost, None
+                on_lost()
+
+    def gone(self) -> None:
+        """The channel was closed, by us or by whoever walks the map."""
+        if not self._begun:
+            self.fail(None, "the connection was closed before it stood")
+        elif not self.lost:
+            # The map may be empty now, and its loop at an end.
+            self.lost = self.closing = True
+            self.tell("connection_lost", self._tell_lost, None)
+
+    def drained(self) -> None:
+        """All output is sent."""
+        if self.closing and not self.lost:
+            self.lose(None)
+
+    def hand_over(self) -> Any:
+        """Give the connection up, and return its socket; `connection_lost(None)` follows."""
+        channel = self.channel
+        self.closing = self.lost = True
+        sock = channel.leave()
+        self.loop.call_soon(self._tell_lost, None)
+        return sock
+
+    # -- asyncio.BaseTransport ------------------------------------------------------------------
+
+    def set_protocol(self, protocol: Any) -> None:
+        """Serve another protocol from now on."""
+        self.protocol = protocol
+        buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        self._get_buffer = protocol.get_buffer if buffered else None
+        self._data_received: Any = None if buffered else getattr(protocol, "data_received", None)
+
+    def get_protocol(self) -> Any:
+        """Return the protocol."""
+        return self.protocol
+
+    def is_closing(self) -> bool:
+        """Whether `close` or `abort` was called, or the connection is over."""
+        return self.closing
+
+    def close(self) -> None:
+        """Read no more, send what is left, then close; `connection_lost(None)` follows."""
+        if self.closing:
+            return
+        self.closing = True
+        if not self._begun:
+            self.channel.close()
+            return
+        self.channel._mute(ENDED)
+        if not self.channel._output.size:
+            self.lose(None)
+
+    def abort(self) -> None:
+        """Close without sending what is left; `connection_lost(None)` follows."""
+        if not self._begun:
+            self.channel.close()
+        else:
+            self.lose(None)
+
+    # -- asyncio.ReadTransport ------------------------------------------------------------------
+
+    def is_reading(self) -> bool:
+        """Whether the protocol is given what comes."""
+        return not self.closing and not self._paused
+
+    def pause_reading(self) -> None:
+        """Give the protocol nothing until `resume_reading`."""
+        if self.is_reading():
+            self._paused = True
+            self.channel.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Give the protocol what comes again."""
+        if self._paused and not self.closing:
+            self._paused = False
+            self.channel.resume_reading()
+
+    # -- asyncio.WriteTransport -----------------------------------------------------------------
+
+    def write(self, data: Any) -> None:
+        """Send bytes, now or when there is room.
+
+        Raises `TypeError` for anything else, and `RuntimeError` after `write_eof`.
+        """
+        if type(data) is not bytes and not isinstance(data, (bytearray, memoryview, bytes)):
+            raise TypeError(f"write() takes bytes-like data, not {type(data).__name__}")
+        if self._eof_sent:
+            raise RuntimeError("write() after write_eof()")
+        if self.lost:
+            self._ignored_writes += 1  # as asyncio, which says so at the fifth, in its log
+            if self._ignored_writes == _MANY_WRITES:
+                logging.getLogger("asyncio").warning("%r is closed: what is written is lost", self)
+        elif data:
+            self.channel.send(data)
+
+    def writelines(self, list_of_data: Iterable[Any]) -> None:
+        """Send several pieces at once."""
+        pieces = list(list_of_data)
+        if self.lost or self._eof_sent or not pieces:
+            self.write(b"".join(pieces))
+        else:
+            self.channel.writelines(pieces)
+
+    def can_write_eof(self) -> bool:
+        """Whether `write_eof` is possible: not with TLS, as in asyncio."""
+        return getattr(self.channel, "tls", None) is None
+
+    def write_eof(self) -> None:
+        """Tell the peer that nothing more will come, once everything is sent; reading goes on.
+
+        Raises `NotImplementedError` with TLS.
+        """
+        if not self.can_write_eof():
+            raise NotImplementedError("TLS connections are not closed for one direction alone")
+        if self.closing or self._eof_sent:
+            return
+        self._eof_sent = True
+        self.channel.shutdown_write()
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes wait."""
+        return self.channel.write_buffer_size
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return the low and the high mark, in bytes."""
+        high, low = self.levels
+        return low, high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set the marks at which the protocol's `pause_writing` and `resume_writing` are called.
+
+        Raises `ValueError` if they are not in order.
+        """
+        self.levels = self.channel._marks = water_levels(high, low)
+        self.channel._output_changed()
+
+    # -- TLS ------------------------------------------------------------------------------------
+
+    def start_tls(
+        self,
+        sslcontext: Any,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> asyncio.Future[None]:
+        """Speak TLS from now on, with a context of `ssl_ext`; the future is done when it stands.
+
+        What is buffered goes out in clear first. The timeouts are in seconds. Raises `RuntimeError`
+        if the connection is over or speaks TLS already, `TypeError` for a context that is none.
+        """
+        from .secured import upgrade
+
+        if self.closing or getattr(self.channel, "tls", None) is not None:
+            raise RuntimeError(f"{self!r} can't begin to speak TLS")
+        shaking = self._shaking = self.loop.create_future()
+        self.channel = upgrade(
+            self.channel,
+            sslcontext,
+            server_side,
+            server_hostname,
+            (ssl_handshake_timeout, ssl_shutdown_timeout),
+        )
+        return shaking
+
+
+# When asyncio begins to warn of writes to a connection that is over.
+_MANY_WRITES = 5
