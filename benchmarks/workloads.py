@@ -34,6 +34,7 @@ HOSTED = tuple(
 )
 PEERS = (
     "asynccore",
+    "asynccore-protocol",
     *HOSTED,
     "pyasyncore-select",
     "pyasyncore-poll",

@@ -21,7 +21,7 @@ from compat.names import LegacyModuleWarning, install, uninstall
 if TYPE_CHECKING:
     from compat.bridge import drain, read_line, run_coroutine, to_channel, to_streams, wait_closed
     from compat.transports.loops import ClassicLoop, event_loop
-    from compat.transports.making import (
+    from compat.transports.plain import (
         create_connection,
         create_datagram_endpoint,
         create_server,
@@ -53,9 +53,9 @@ __all__ = [
 _LATER = {
     "ClassicLoop": "compat.transports.loops",
     "event_loop": "compat.transports.loops",
-    "create_connection": "compat.transports.making",
-    "create_datagram_endpoint": "compat.transports.making",
-    "create_server": "compat.transports.making",
+    "create_connection": "compat.transports.plain",
+    "create_datagram_endpoint": "compat.transports.plain",
+    "create_server": "compat.transports.plain",
     "drain": "compat.bridge",
     "read_line": "compat.bridge",
     "run_coroutine": "compat.bridge",

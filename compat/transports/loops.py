@@ -27,7 +27,7 @@ from asynccore.channels import Map
 from asynccore.engine import Engine, engine_for
 from asynccore.namespace import default_map
 
-from . import making
+from . import endpoints, making
 from .selecting import EngineSelector
 from .servers import Server
 from .streams import StreamTransport
@@ -304,7 +304,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         self, protocol_factory: Any, local_addr: Any = None, remote_addr: Any = None, **options: Any
     ) -> tuple[Any, Any]:
         """Make a datagram endpoint, and return `(transport, protocol)` (asyncio)."""
-        return await making.datagrams(
+        return await endpoints.datagrams(
             self, self.map, protocol_factory, local_addr, remote_addr, **options
         )
 

@@ -1,9 +1,4 @@
-"""Connections, servers and datagram endpoints on a classic loop.
-
-The coroutines here are what the methods of `ClassicLoop` do. The plain functions do the same for
-whoever has no coroutine: servers and datagram endpoints are there when they return, connections
-are a future of the map's loop.
-"""
+"""Connections and servers on a classic loop: what the methods of `ClassicLoop` do."""
 
 from __future__ import annotations
 
@@ -18,7 +13,6 @@ from typing import Any
 
 from asynccore.channels import Map
 
-from .datagrams import DatagramTransport
 from .servers import Server
 from .streams import StreamChannel, StreamTransport
 
@@ -37,6 +31,9 @@ SERVER_OPTIONS = frozenset(
         *("start_serving", "ssl_handshake_timeout", "ssl_shutdown_timeout"),
     }
 )
+
+# Windows has none.
+SO_REUSEPORT: int | None = getattr(socket, "SO_REUSEPORT", None)
 
 # asyncio's default for `backlog`.
 BACKLOG = 100
@@ -175,7 +172,7 @@ async def unix_socket(
         raise ValueError("say either path or sock")
     if sock is not None:
         return sock
-    made = socket.socket(_unix(), socket.SOCK_STREAM)
+    made = socket.socket(unix_family(), socket.SOCK_STREAM)
     try:
         made.setblocking(False)
         await loop.sock_connect(made, os.fspath(path))
@@ -245,7 +242,7 @@ def _listening_sockets(
             if reuse_address:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if reuse_port:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                share_port(sock)
             if family == socket.AF_INET6:
                 # The IPv4 addresses have a socket of their own.
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -258,6 +255,13 @@ def _listening_sockets(
             sock.close()
         raise
     return made
+
+
+def share_port(sock: socket.socket) -> None:
+    """Let several sockets be bound to one port. Raises `ValueError` where that can't be."""
+    if SO_REUSEPORT is None:
+        raise ValueError("reuse_port is not possible on this platform")
+    sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
 
 
 async def listen(
@@ -290,7 +294,7 @@ def unix_listener(path: Any, sock: socket.socket | None) -> socket.socket:
     if sock is not None:
         return sock
     path = os.fspath(path)
-    made = socket.socket(_unix(), socket.SOCK_STREAM)
+    made = socket.socket(unix_family(), socket.SOCK_STREAM)
     try:
         if path[:1] not in ("\0", b"\0"):
             with suppress(FileNotFoundError):
@@ -303,232 +307,8 @@ def unix_listener(path: Any, sock: socket.socket | None) -> socket.socket:
     return made
 
 
-def _unix() -> int:
+def unix_family() -> int:
     family = getattr(socket, "AF_UNIX", None)
     if family is None:
         raise NotImplementedError("this platform has no Unix sockets")
     return int(family)
-
-
-# -- datagrams ----------------------------------------------------------------------------------
-
-
-def datagram_socket(
-    local: Any,
-    remote: Any,
-    family: int,
-    proto: int,
-    reuse_port: bool | None,
-    allow_broadcast: bool | None,
-) -> socket.socket:
-    """Return a socket that is bound and connected as asked, of the first family that can be."""
-    failure: OSError | None = None
-    for info in local or remote:
-        family, kind, proto = info[:3]
-        peer = next((found for found in remote or () if found[0] == family), None)
-        if remote and peer is None:
-            continue
-        sock = socket.socket(family, kind, proto)
-        try:
-            sock.setblocking(False)
-            if reuse_port:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if allow_broadcast:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            if local:
-                sock.bind(info[4])
-            if peer is not None and not allow_broadcast:
-                sock.connect(peer[4])
-        except OSError as why:
-            sock.close()
-            failure = why
-            continue
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-    raise failure or ValueError("the addresses have no family in common")
-
-
-async def datagrams(
-    loop: asyncio.AbstractEventLoop,
-    map: Map,
-    protocol_factory: Callable[[], Any],
-    local_addr: Any = None,
-    remote_addr: Any = None,
-    *,
-    family: int = 0,
-    proto: int = 0,
-    flags: int = 0,
-    reuse_port: bool | None = None,
-    allow_broadcast: bool | None = None,
-    sock: socket.socket | None = None,
-) -> Pair:
-    """Look up the addresses, and make an endpoint."""
-    infos = []
-    for address in (local_addr, remote_addr):
-        found: Any = None
-        if address is not None and sock is None:
-            found = _unix_datagrams(address) or await loop.getaddrinfo(
-                *address[:2], family=family, type=socket.SOCK_DGRAM, proto=proto, flags=flags
-            )
-        infos.append(found)
-    return make_datagrams(
-        *(loop, map, protocol_factory, infos[0], infos[1]),
-        family=family,
-        proto=proto,
-        reuse_port=reuse_port,
-        allow_broadcast=allow_broadcast,
-        sock=sock,
-    )
-
-
-def _unix_datagrams(address: Any) -> Any:
-    if isinstance(address, (str, bytes)):
-        return [(_unix(), socket.SOCK_DGRAM, 0, "", address)]
-    return None
-
-
-def make_datagrams(
-    loop: asyncio.AbstractEventLoop,
-    map: Map,
-    protocol_factory: Callable[[], Any],
-    local: Any,
-    remote: Any,
-    *,
-    family: int,
-    proto: int,
-    reuse_port: bool | None,
-    allow_broadcast: bool | None,
-    sock: socket.socket | None,
-) -> Pair:
-    """Make an endpoint of addresses that were looked up."""
-    if sock is not None:
-        if local or remote:
-            raise ValueError("say either addresses or sock")
-        if sock.type != socket.SOCK_DGRAM:
-            raise ValueError(f"a datagram socket is needed, and {sock!r} is none")
-        sock.setblocking(False)
-    elif local or remote:
-        sock = datagram_socket(local, remote, family, proto, reuse_port, allow_broadcast)
-    elif family:
-        sock = socket.socket(family, socket.SOCK_DGRAM, proto)
-        sock.setblocking(False)
-    else:
-        raise ValueError("say local_addr, remote_addr, family or sock")
-    peer = None
-    if remote:
-        peer = next(found[4] for found in remote if found[0] == sock.family)
-    try:
-        protocol = protocol_factory()
-        transport = DatagramTransport(loop, protocol, sock, map, peer)
-    except BaseException:
-        sock.close()
-        raise
-    return transport, protocol
-
-
-# -- for whoever has no coroutine ---------------------------------------------------------------
-
-
-def create_connection(
-    protocol_factory: Callable[[], Any],
-    host: str | None = None,
-    port: int | str | None = None,
-    *,
-    map: Map | None = None,
-    **options: Any,
-) -> asyncio.Future[Pair]:
-    """Connect a protocol of asyncio on a classic loop.
-
-    As `loop.create_connection` of asyncio, but a plain function, to be called on the loop's thread:
-    what it returns is a future of the map's loop (`event_loop`), which can be awaited there or
-    given callbacks; its result is `(transport, protocol)`. Names are looked up without holding the
-    loop up (`dispatcher.connect_name`). `map` is by default `asynccore.socket_map`.
-
-    Options: `ssl` (`True`, or a context of `ssl_ext`), `server_hostname`, `family`, `sock`,
-    `local_addr`, `happy_eyeballs_delay`, `ssl_handshake_timeout`, `ssl_shutdown_timeout`.
-
-    Raises `TypeError` and `ValueError` for arguments that can't be right; the future has the
-    `OSError` of a connect (`asynccore.ConnectError`) or of TLS.
-    """
-    from .loops import event_loop
-
-    loop = event_loop(map)
-    return begin_connection(loop, _map(map), protocol_factory, host, port, **options)
-
-
-def create_server(
-    protocol_factory: Callable[[], Any],
-    host: Any = None,
-    port: int | str | None = None,
-    *,
-    map: Map | None = None,
-    family: int = 0,
-    path: Any = None,
-    **options: Any,
-) -> Server:
-    """Serve protocols of asyncio on a classic loop; returns the `Server`, which listens already.
-
-    As `loop.create_server` of asyncio (with `path`, `create_unix_server`), but a plain function, to
-    be called on the loop's thread: a name for `host` is looked up before it returns.
-
-    Options: `ssl` (a context of `ssl_ext`), `family`, `sock`, `backlog`, `reuse_address`,
-    `reuse_port`, `start_serving`, `ssl_handshake_timeout`, `ssl_shutdown_timeout`.
-
-    Raises `OSError` if it can't listen there.
-    """
-    from .loops import event_loop
-
-    infos: list[Any] = []
-    if path is not None:
-        options["sock"] = unix_listener(path, options.get("sock"))
-    elif options.get("sock") is None:
-        for name in hosts(host):
-            infos += socket.getaddrinfo(
-                name, port or 0, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE
-            )
-    return make_server(event_loop(map), _map(map), protocol_factory, infos, **options)
-
-
-def create_datagram_endpoint(
-    protocol_factory: Callable[[], Any],
-    local_addr: Any = None,
-    remote_addr: Any = None,
-    *,
-    map: Map | None = None,
-    family: int = 0,
-    proto: int = 0,
-    reuse_port: bool | None = None,
-    allow_broadcast: bool | None = None,
-    sock: socket.socket | None = None,
-) -> Pair:
-    """Serve a datagram protocol of asyncio on a classic loop; returns `(transport, protocol)`.
-
-    As `loop.create_datagram_endpoint` of asyncio, but a plain function: names are looked up before
-    it returns. Raises `OSError` and `ValueError` as that does.
-    """
-    from .loops import event_loop
-
-    found: list[Any] = []
-    for address in (local_addr, remote_addr):
-        infos: Any = None
-        if address is not None and sock is None:
-            infos = _unix_datagrams(address) or socket.getaddrinfo(
-                address[0], address[1], family, socket.SOCK_DGRAM, proto
-            )
-        found.append(infos)
-    return make_datagrams(
-        *(event_loop(map), _map(map), protocol_factory, found[0], found[1]),
-        family=family,
-        proto=proto,
-        reuse_port=reuse_port,
-        allow_broadcast=allow_broadcast,
-        sock=sock,
-    )
-
-
-def _map(map: Map | None) -> Map:
-    from asynccore.namespace import default_map
-
-    return default_map() if map is None else map
