@@ -173,7 +173,12 @@ class TLSMixin(dispatcher):
         return self._tls is sock and not self._closed
 
     def _timed_out(self) -> None:
-        self.handle_timeout("handshake")
+        try:
+            self.handle_timeout("handshake")
+        except RERAISED:
+            raise
+        except BaseException:
+            self.handle_error()  # as with the other timeouts
 
     def _tls_failed(self, why: TLSError) -> None:
         if not self._reported:

@@ -36,7 +36,12 @@ class World:
     """A client and a server on a wire: `talker` says two words and the end, `listener` listens."""
 
     def __init__(
-        self, way: str, contexts: tuple[Any, Any], poller: str | None = None, tcp: bool = False
+        self,
+        way: str,
+        contexts: tuple[Any, Any],
+        poller: str | None = None,
+        tcp: bool = False,
+        kinds: tuple[type[Noting], type[Noting]] = (Noting, Noting),
     ) -> None:
         self.way = way
         self.back = "down" if way == "up" else "up"
@@ -44,8 +49,11 @@ class World:
         self.watch = Watch(self.channels, poller)
         self.wire = Wire(tcp)
         client, server = contexts
-        self.client = Noting(self.wire.client, self.channels, context=client, server_hostname=HOST)
-        self.server = Noting(self.wire.server, self.channels, context=server, server_side=True)
+        of_client, of_server = kinds
+        self.client = of_client(
+            self.wire.client, self.channels, context=client, server_hostname=HOST
+        )
+        self.server = of_server(self.wire.server, self.channels, context=server, server_side=True)
         self.listener, self.talker = (
             (self.server, self.client) if way == "up" else (self.client, self.server)
         )
@@ -66,6 +74,12 @@ class World:
         while self.wire.deliver(self.way, limit - len(self.wire.passed[self.way])) + (
             self.wire.deliver(self.back)
         ):
+            self.settle()
+
+    def pump(self) -> None:
+        """Let the conversation go on as far as it goes."""
+        self.settle()
+        while self.wire.deliver("up") + self.wire.deliver("down"):
             self.settle()
 
     def close(self) -> None:
