@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import struct
@@ -627,3 +628,127 @@ def test_remove_all_names_paused_connections(reactor: Any, loop: Loop) -> None:
         it.abortConnection()
     loop()
     assert pair.client.lost == pair.server.lost == ["ConnectionAborted"]
+
+
+# -- what real sockets can't be brought to ------------------------------------------------------
+
+
+class Descriptor:
+    """As much as Twisted asks of what is watched."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.did: list[str] = []
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def logPrefix(self) -> str:
+        return "descriptor"
+
+    def doRead(self) -> None:
+        self.did.append("read")
+
+    def doWrite(self) -> None:
+        self.did.append("write")
+
+    def connectionLost(self, reason: Any) -> None:
+        self.did.append(reason.type.__name__)
+
+
+class FakedReactor:
+    """A reactor whose poller reports what it is told to."""
+
+    def __init__(self) -> None:
+        from asynccore.testing import engine_with_fakes
+        from compat.twisted_transports import ClassicReactor
+
+        self.map = asynccore.ChannelMap()
+        _, _, self.poller = engine_with_fakes(self.map)
+        self.reactor: Any = ClassicReactor(self.map)
+
+    def loop(self, count: int = 1) -> None:
+        asynccore.loop(0, map=self.map, count=count, until_idle=True)
+
+
+def test_events_for_who_was_paused_in_the_same_batch_are_dropped() -> None:
+    from asynccore.testing import READ, WRITE
+
+    faked = FakedReactor()
+    first, second = Descriptor(501), Descriptor(502)
+    for it in (first, second):
+        faked.reactor.addReader(it)
+        faked.reactor.addWriter(it)
+
+    def stop_the_other() -> None:
+        # As a paused connection: still in the map, and not watched.
+        faked.map[502].reading = faked.map[502].writing = False
+
+    first.doRead = stop_the_other  # type: ignore[method-assign]
+    faked.poller.report((501, READ), (502, READ | WRITE))
+    faked.loop()
+    assert second.did == []
+
+
+def test_an_event_of_either_kind() -> None:
+    from asynccore.testing import READ, WRITE
+
+    faked = FakedReactor()
+    both = Descriptor(501)
+    faked.reactor.addReader(both)
+    faked.reactor.addWriter(both)
+    faked.reactor.addWriter(both)  # no difference
+    faked.poller.report((501, READ | WRITE))
+    faked.loop()
+    assert both.did == ["read", "write"]
+    faked.reactor.removeWriter(both)
+    assert faked.reactor.getReaders() == [both] and faked.reactor.getWriters() == []
+    both.fd = 503  # somebody gave it another one
+    faked.reactor.addWriter(both)
+    assert [*faked.map] == [503] and faked.reactor.getReaders() == []
+    faked.reactor.removeWriter(both)
+    assert faked.map == {}
+
+
+def test_urgent_data_for_what_has_no_socket() -> None:
+    from asynccore.testing import PRIORITY, READ
+
+    faked = FakedReactor()
+    bare = Descriptor(501)
+    faked.reactor.addReader(bare)
+    faked.poller.report((501, READ | PRIORITY))
+    faked.loop()
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        ours.setblocking(False)
+        bare.socket = ours  # type: ignore[attr-defined]
+        faked.poller.report((501, PRIORITY))  # and there is none
+        faked.loop()
+    assert bare.did == ["read"]
+    faked.reactor.removeReader(bare)
+
+
+def test_a_descriptor_that_the_poller_refuses_is_disconnected(logged: list[str]) -> None:
+    faked = FakedReactor()
+    bare = Descriptor(501)
+    faked.poller.refuse(501, OSError(errno.ENOSPC, "too many watches"))
+    faked.reactor.addReader(bare)
+    faked.loop()
+    assert bare.did == ["ConnectionLost"]
+    assert logged == ["OSError"]
+    assert faked.map == {}
+
+
+def test_a_holder_leaves_when_all_is_closed(reactor: Any) -> None:
+    call = reactor.callLater(0, lambda: None)
+    (holder,) = reactor.map.values()
+    assert not (holder.readable() or holder.writable() or holder.accepting)
+    asynccore.close_all(reactor.map)
+    assert reactor.map == {}
+    call.cancel()
+    reactor.callLater(0, lambda: None).cancel()
+    reactor.hold()
+    (holder,) = reactor.map.values()
+    holder.handle_close()
+    assert reactor.map == {}
+    reactor.release()
