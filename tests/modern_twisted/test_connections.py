@@ -659,12 +659,12 @@ class Descriptor:
 class FakedReactor:
     """A reactor whose poller reports what it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, map: Any = None) -> None:
         from asynccore.testing import engine_with_fakes
         from compat.twisted_transports import ClassicReactor
 
-        self.map = asynccore.ChannelMap()
-        _, _, self.poller = engine_with_fakes(self.map)
+        self.map = asynccore.ChannelMap() if map is None else map
+        self.engine, _, self.poller = engine_with_fakes(self.map)
         self.reactor: Any = ClassicReactor(self.map)
 
     def loop(self, count: int = 1) -> None:
@@ -708,6 +708,17 @@ def test_an_event_of_either_kind() -> None:
     assert [*faked.map] == [503] and faked.reactor.getReaders() == []
     faked.reactor.removeWriter(both)
     assert faked.map == {}
+
+
+@pytest.mark.parametrize("kind", [asynccore.ChannelMap, dict])
+def test_the_poller_lets_go_before_the_socket_is_closed(kind: Any) -> None:
+    faked = FakedReactor(kind())
+    bare = Descriptor(501)
+    faked.reactor.addReader(bare)
+    faked.loop()
+    assert 501 in faked.poller.interest
+    faked.reactor.removeReader(bare)
+    assert 501 not in faked.poller.interest
 
 
 def test_urgent_data_for_what_has_no_socket() -> None:
