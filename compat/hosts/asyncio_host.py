@@ -6,6 +6,7 @@ A loop that can't watch descriptors (Windows' ProactorEventLoop) is refused.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,8 @@ class AsyncioHost:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._sides: dict[int, tuple[bool, bool]] = {}
+        # uvloop rounds to milliseconds, and a call that comes early would be asked for again.
+        self._whole = type(loop).__module__.partition(".")[0] == "uvloop"
 
     def watch(self, fd: int, read: bool, write: bool, callback: Callable[[], object]) -> None:
         """Call back while `fd` is ready."""
@@ -48,6 +51,8 @@ class AsyncioHost:
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
         """Call back once."""
+        if self._whole:
+            delay = math.ceil(delay * 1000) / 1000
         return self.loop.call_later(delay, callback)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +19,15 @@ from asynccore.hosting import Attachment
 class _Descriptor:
     """A descriptor in the form that reactors watch."""
 
-    def __init__(self, fd: int, callback: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        fd: int,
+        callback: Callable[[], object],
+        lost: Callable[[_Descriptor, bool, bool], object],
+    ) -> None:
         self.fd = fd
         self._callback = callback
+        self._lost = lost
         self.read = self.write = False
 
     def fileno(self) -> int:
@@ -36,8 +43,10 @@ class _Descriptor:
         self._callback()
 
     def connectionLost(self, reason: object) -> None:
-        """The reactor shuts down, or found the descriptor closed. It watches no more."""
+        """The reactor watches no more: it ends, or found a hang-up, an error, or `fd` closed."""
+        sides = self.read, self.write
         self.read = self.write = False
+        self._lost(self, *sides)
 
     def logPrefix(self) -> str:
         """Return what the log calls us."""
@@ -55,7 +64,7 @@ class TwistedHost:
         """Call back while `fd` is ready."""
         descriptor = self._descriptors.get(fd)
         if descriptor is None:
-            descriptor = self._descriptors[fd] = _Descriptor(fd, callback)
+            descriptor = self._descriptors[fd] = _Descriptor(fd, callback, self._lost)
         if read and not descriptor.read:
             self.reactor.addReader(descriptor)
         elif descriptor.read and not read:
@@ -80,6 +89,20 @@ class TwistedHost:
                 except OSError:
                     _forget(reactor, fd)
 
+    def _lost(self, descriptor: _Descriptor, read: bool, write: bool) -> None:
+        # At a hang-up without input the poll and epoll reactors tell their transports to end, and
+        # don't call doRead. What it means to a channel is the poller's to say. When the reactor
+        # shuts down, this is called no more.
+        self.reactor.callLater(0, self._again, descriptor, read, write)
+
+    def _again(self, descriptor: _Descriptor, read: bool, write: bool) -> None:
+        descriptor.doRead()
+        if self._descriptors.get(descriptor.fd) is descriptor:
+            with contextlib.suppress(OSError, ValueError):  # closed by others
+                self.watch(
+                    descriptor.fd, read or descriptor.read, write or descriptor.write, _nothing
+                )
+
     def call_later(self, delay: float, callback: Callable[[], object]) -> _Call:
         """Call back once."""
         return _Call(self.reactor.callLater(delay, callback))
@@ -95,6 +118,10 @@ def _forget(reactor: Any, fd: int) -> None:
         if isinstance(fds, set):
             fds.discard(fd)
     getattr(reactor, "_selectables", {}).pop(fd, None)
+
+
+def _nothing() -> None:
+    """The descriptor has its callback already."""
 
 
 class _Call:

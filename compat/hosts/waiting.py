@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 
 from asynccore import pollers
 from asynccore.engine import Engine, engines
-from asynccore.hosting import Host, Watcher
+from asynccore.hosting import Cancellable, Host, Watcher
 from asynccore.pollers import Event, Poller
 
 # How long channels that are always ready may keep the host from its own work, in seconds. About a
@@ -241,12 +241,12 @@ class AsyncioPoller(HostPoller):
                 "asyncore.loop() was called in a coroutine or callback of asyncio, which would "
                 "have to wait for itself: let compat.attach() drive the channels there"
             )
-        handle: asyncio.Handle | None = None
+        handle: Cancellable | None = None
         # Once for each run: a second `stop` would end uvloop's next run.
         if timeout == 0:
             handle = loop.call_soon(self._on_ready)
         elif timeout is not None:
-            handle = loop.call_later(timeout, self._on_ready)
+            handle = self._host.call_later(timeout, self._on_ready)
         try:
             loop.run_forever()
         finally:
@@ -318,7 +318,7 @@ class TwistedPoller(HostPoller):
     def _look_at_host(self) -> bool:
         if not self.reactor.running or _reactor.pid != os.getpid():
             return False
-        _reactor.claim()
+        _reactor.claim(self)
         return True
 
     def _run_host(self, timeout: float | None) -> None:
@@ -364,15 +364,19 @@ class _Reactor:
         register: Callable[..., object] = getattr(threading, "_register_atexit", atexit.register)
         register(self._end, reactor)
 
-    def claim(self) -> None:
-        """Let this thread run the reactor. Raises `RuntimeError` while another one does."""
+    def claim(self, poller: Poller) -> None:
+        """Let this thread run the reactor. Raises `RuntimeError` while another one does.
+
+        Two that loop over one map take turns anyway.
+        """
         me = threading.get_ident()
         if me == self._thread:
             return
         from twisted.python import threadable
 
         with self._lock:
-            if any(self._thread == thread for engine in _waiting() for thread, _ in engine.loops):
+            others = [one for one in _waiting() if _innermost(one.interest.poller) is not poller]
+            if any(self._thread == thread for engine in others for thread, _ in engine.loops):
                 raise RuntimeError(
                     "another thread's loop() runs Twisted's reactor, which can't run in two: name "
                     "a poller in this thread, as in loop(map=..., poller='select')"
@@ -388,6 +392,10 @@ class _Reactor:
 
 
 _reactor = _Reactor()
+
+
+def _innermost(poller: Poller | None) -> Poller | None:
+    return getattr(poller, "real", poller)  # a WrappedPoller is in front, where there is TLS
 
 
 def _waiting() -> list[Engine]:

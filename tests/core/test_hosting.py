@@ -15,6 +15,7 @@ import asynccore
 from asynccore import pollers
 from asynccore.engine import Engine, engine_for
 from asynccore.hosting import Attachment
+from asynccore.testing import RecordingPoller
 
 POLLERS = pollers.available()
 
@@ -375,3 +376,64 @@ def test_a_poller_tells_whether_it_is_always_ready(tmp_path: Any) -> None:
         poller.set(file.fileno(), 0)
         assert not poller.always_ready
     poller.close()
+
+
+def test_descriptors_that_are_ready_at_once_make_one_pass() -> None:
+    world = World("select")
+    peers = [socket.socketpair() for _ in range(10)]
+    for peer, own in peers:
+        Echo(own, world.map)
+        peer.send(b"x")
+    world.attachment.begin()
+    world.host.tick()
+    before = world.engine.passes
+    world.peer.send(b"x")
+    world.host.tick()
+    assert world.engine.passes - before <= 2
+    world.host.run()
+    for peer, _ in peers:
+        assert peer.recv(10) == b"x"
+        peer.close()
+    world.close()
+
+
+def test_what_the_host_refuses_is_looked_at_again_at_once(tmp_path: Any) -> None:
+    class Refuses(FakeHost):
+        def watch(self, fd: int, read: bool, write: bool, callback: Callable[[], object]) -> None:
+            if fd == channel._fileno:
+                raise PermissionError("as epoll says of regular files")
+            super().watch(fd, read, write, callback)
+
+    world = World("select")
+    channel = world.channel
+    world.host = Refuses()
+    world.attachment = Attached(world.engine, world.host)
+    world.attachment.begin()
+    world.peer.send(b"x")
+    for _ in range(5):
+        world.host.tick()
+    assert world.peer.recv(10) == b"x"
+    world.attachment.detach()
+    assert world.host.pending() == []
+    world.close()
+
+
+def test_a_poller_that_waits_in_a_host_makes_room_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Elsewhere(RecordingPoller):
+        name = "elsewhere"
+
+    monkeypatch.setitem(pollers._registered, "elsewhere", Elsewhere)
+    world = World("elsewhere")
+    asynccore.loop(timeout=0, map=world.map, count=1)
+    assert world.engine.poller_name() == "elsewhere"
+    world.attachment.begin()
+    world.peer.send(b"x")
+    world.host.run()
+    assert world.peer.recv(10) == b"x"
+    world.attachment.detach()
+    assert world.engine.interest.poller is None
+    assert world.engine.poller_name() == "elsewhere"
+    world.engine.use_later(pollers.available()[0])
+    world.close()

@@ -1,0 +1,250 @@
+"""Scripts whose own `loop()` waits in a host, each in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PARTS = """
+import asyncore, socket, sys, threading
+class Echo(asyncore.dispatcher_with_send):
+    def handle_read(self):
+        data = self.recv(100)
+        if data: self.send(data)
+def pair(map=None):
+    peer, own = socket.socketpair()
+    peer.settimeout(30)
+    return Echo(own, map), peer
+"""
+
+
+def run(engine: str, script: str) -> list[str]:
+    if importlib.util.find_spec(engine) is None:
+        pytest.skip(f"{engine} is not installed")
+    done = subprocess.run(
+        [sys.executable, "-m", "asynccore", "run", "--engine", engine, "-c", PARTS + script],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout.splitlines()
+
+
+ENGINES = ["asyncio", "uvloop", "twisted"]
+LOOPS = ["asyncio", "uvloop"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_loop_with_counts_again_and_within_handlers(engine: str) -> None:
+    script = """
+channel, peer = pair()
+for n in range(3):
+    peer.send(b"%d" % n)
+    asyncore.loop(timeout=30, count=1)
+    print(peer.recv(10))
+def nested():
+    del channel.handle_read
+    asyncore.loop(timeout=0, count=2)
+channel.handle_read = nested
+peer.send(b"nested")
+asyncore.loop(timeout=30, count=1, use_poll=True)
+print(peer.recv(10))
+asyncore.poll(0)
+peer.close()
+asyncore.loop()
+print(asyncore.socket_map)
+"""
+    assert run(engine, script) == ["b'0'", "b'1'", "b'2'", "b'nested'", "{}"]
+
+
+@pytest.mark.parametrize("engine", LOOPS)
+def test_tasks_of_the_program_go_on(engine: str) -> None:
+    script = """
+import asyncio
+channel, peer = pair()
+asyncore.loop(timeout=0, count=1)
+loop = asyncio.get_event_loop_policy().get_event_loop()
+async def main():
+    reader, writer = await asyncio.open_connection(sock=peer)
+    writer.write(b"from a task")
+    print(await reader.read(100))
+    writer.close()
+task = loop.create_task(main())
+asyncore.loop()
+print(task.done(), asyncore.socket_map)
+"""
+    assert run(engine, script) == ["b'from a task'", "True {}"]
+
+
+@pytest.mark.parametrize("engine", LOOPS)
+def test_a_loop_that_the_program_closes_is_replaced(engine: str) -> None:
+    script = """
+import asyncio
+channel, peer = pair()
+asyncore.loop(timeout=0, count=1)
+asyncio.get_event_loop_policy().get_event_loop().close()
+peer.send(b"on")
+asyncore.loop(timeout=30, count=1)
+print(peer.recv(10))
+async def nothing(): pass
+asyncio.run(nothing())
+peer.send(b"and on")
+asyncore.loop(timeout=30, count=1)
+print(peer.recv(10))
+peer.close()
+asyncore.loop()
+"""
+    assert run(engine, script) == ["b'on'", "b'and on'"]
+
+
+@pytest.mark.parametrize("engine", LOOPS)
+def test_a_map_and_a_loop_for_each_thread(engine: str) -> None:
+    script = """
+import os
+count = lambda: len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+def work():
+    channels = {}
+    channel, peer = pair(channels)
+    peer.send(b"x")
+    asyncore.loop(timeout=30, map=channels, count=1)
+    assert peer.recv(10) == b"x"
+    peer.close()
+    asyncore.loop(map=channels)
+before = None
+for _ in range(3):
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    before = before or count()
+print(count() - before)
+"""
+    assert run(engine, script) == ["0"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
+def test_a_forked_child_leaves_the_parents_host_alone(engine: str) -> None:
+    script = """
+import os
+channel, peer = pair()
+asyncore.loop(timeout=0, count=1)
+child = os.fork()
+peer.send(b"x")
+asyncore.loop(timeout=30, count=1)
+if child == 0:
+    channel.close()
+    asyncore.loop()
+    os._exit(0)
+os.waitpid(child, 0)
+print(len(peer.recv(10)))
+channel.close(); peer.close()
+"""
+    # One of the two read one byte, or both did.
+    assert run(engine, script) in (["1"], ["2"])
+
+
+def test_a_deferred_to_a_thread_ends_with_the_script() -> None:
+    script = """
+from twisted.internet import reactor, threads
+channel, peer = pair()
+threads.deferToThread(lambda: 7).addCallback(lambda n: (print(n), channel.close()))
+asyncore.loop()
+print("over")
+peer.close()
+"""
+    assert run("twisted", script) == ["7", "over"]
+
+
+def test_stopping_the_reactor_ends_the_loop() -> None:
+    script = """
+from twisted.internet import reactor
+channel, peer = pair()
+reactor.callLater(0, reactor.stop)
+asyncore.loop()
+print(len(asyncore.socket_map))
+peer.send(b"natively")
+asyncore.loop(timeout=30, count=1)
+print(peer.recv(10))
+channel.close(); peer.close()
+"""
+    assert run("twisted", script) == ["1", "b'natively'"]
+
+
+def test_a_second_thread_can_not_wait_in_the_reactor() -> None:
+    script = """
+channel, peer = pair()
+said = []
+def other():
+    channels = {}
+    channel, peer = pair(channels)
+    try:
+        asyncore.loop(timeout=30, map=channels)
+    except RuntimeError as why:
+        said.append(str(why))
+    peer.send(b"x")
+    asyncore.loop(timeout=30, map=channels, count=1, poller="select")
+    said.append(peer.recv(10))
+    channel.close(); peer.close()
+thread = threading.Thread(target=other)
+def handle_read():
+    channel.recv(10)
+    thread.start()
+    thread.join()
+    channel.close()
+channel.handle_read = handle_read
+peer.send(b"x")
+asyncore.loop()
+peer.close()
+print(said)
+"""
+    (said,) = run("twisted", script)
+    assert "another thread's loop() runs Twisted's reactor" in said and "b'x'" in said
+
+
+@pytest.mark.parametrize("engine", LOOPS)
+def test_attach_beside_an_engine_that_is_a_host(engine: str) -> None:
+    script = """
+import asyncio, compat
+channel, peer = pair()
+asyncore.loop(timeout=0, count=1)
+async def main():
+    peer.setblocking(False)
+    async with compat.attach():
+        for _ in range(2):
+            peer.send(b"x")
+            print(await asyncio.get_running_loop().sock_recv(peer, 10))
+asyncio.run(main())
+peer.settimeout(30)
+peer.send(b"loop")
+asyncore.loop(timeout=30, count=1)
+print(peer.recv(10))
+channel.close(); peer.close()
+"""
+    assert run(engine, script) == ["b'x'", "b'x'", "b'loop'"]
+
+
+def test_loop_in_a_coroutine_says_what_to_do() -> None:
+    script = """
+import asyncio
+channel, peer = pair()
+async def main():
+    try:
+        asyncore.loop()
+    except RuntimeError as why:
+        print(why)
+asyncio.run(main())
+channel.close(); peer.close()
+"""
+    (said,) = run("asyncio", script)
+    assert "compat.attach()" in said
