@@ -12,5 +12,5 @@ if __name__ == "__main__":
         asyncio_.protocol_class(options), common.HOST, options.port, backlog=common.BACKLOG
     )
     port = server.sockets[0].getsockname()[1]
-    common.announce(port, common.version_of("asynccore"))
+    common.announce(port, f"asynccore {asynccore.__version__}")
     asynccore.loop()

@@ -15,7 +15,7 @@ has to wait though there be no channel.
 from __future__ import annotations
 
 import selectors
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from asynccore.channels import reports_changes
@@ -72,6 +72,25 @@ class Entry:
     def close(self) -> None:
         """Leave the map (`close_all`). The descriptor belongs to others."""
         self.selector.leave(self.fd)
+
+
+class _Keys(Mapping[Any, selectors.SelectorKey]):
+    """What is watched. Python 3.13's asyncio asks it for sockets."""
+
+    def __init__(self, keys: dict[int, selectors.SelectorKey]) -> None:
+        self._keys = keys
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        try:
+            return self._keys[_number(fileobj)]
+        except ValueError:
+            raise KeyError(fileobj) from None
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 class EngineSelector(selectors.BaseSelector):
@@ -182,8 +201,8 @@ class EngineSelector(selectors.BaseSelector):
         self._keeper = None
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """Return what is watched, by descriptor."""
-        return self._keys
+        """Return what is watched, by descriptor or file object."""
+        return _Keys(self._keys)
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
         """Return what is known of a descriptor. Raises `KeyError` if it isn't watched."""

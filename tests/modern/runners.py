@@ -74,7 +74,9 @@ def on_classic_loop_object(scenario: Scenario) -> Any:
     channels: dict[int, Any] = {}
     loop = compat.ClassicLoop(channels)
     try:
-        return loop.run_until_complete(_bounded(scenario, Makers(channels)))
+        result = loop.run_until_complete(_bounded(scenario, Makers(channels)))
+        asynccore.loop(map=channels)
+        return result
     finally:
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
@@ -87,6 +89,7 @@ def under_classic_loop(scenario: Scenario, makers: type[Makers] = PlainMakers) -
     task = compat.run_coroutine(_bounded(scenario, makers(channels)), channels)
     task.add_done_callback(lambda done: asynccore.stop(channels))
     asynccore.loop(map=channels, until_idle=True)
+    asynccore.loop(map=channels)  # TLS connections that still say goodbye
     loop = compat.event_loop(channels)
     if getattr(loop, "_default_executor", None) is not None:
         loop.run_until_complete(loop.shutdown_default_executor())
@@ -102,7 +105,9 @@ def attached(scenario: Scenario) -> Any:
     async def main() -> Any:
         attachment = compat.attach(map=channels)
         try:
-            return await _bounded(scenario, PlainMakers(channels))
+            result = await _bounded(scenario, PlainMakers(channels))
+            await asyncio.wait_for(attachment.wait_empty(), PATIENCE)
+            return result
         finally:
             attachment.detach()
 

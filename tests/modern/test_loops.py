@@ -303,6 +303,9 @@ def test_the_selector_has_the_interface_of_selectors() -> None:
         key = selector.register(one, selectors.EVENT_READ, "data")
         assert selector.get_key(one) == key
         assert dict(selector.get_map()) == {one.fileno(): key}
+        assert selector.get_map()[one] is key
+        with pytest.raises(KeyError):
+            selector.get_map()[-1]
         with pytest.raises(KeyError):
             selector.register(one, selectors.EVENT_READ)
         with pytest.raises(ValueError):
