@@ -65,25 +65,12 @@ def every_step(folder: str) -> Any:
 Running = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the metadata by which an installed asynccore finds its hosts."""
-    folder = tmp_path_factory.mktemp("installation")
-    info = folder / "hosts_of_asynccore-0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hosts-of-asynccore\nVersion: 0\n")
-    classes = {"asyncio": "AsyncioPoller", "twisted": "TwistedPoller"}
-    lines = [f"{name} = compat.hosts.waiting:{classes[name]}" for name in classes]
-    (info / "entry_points.txt").write_text("\n".join(["[asynccore.pollers]", *lines, ""]))
-    return folder
-
-
 @pytest.fixture
-def running(installation: Path) -> Running:
+def running() -> Running:
     """Return what runs a step: folder, command and more arguments than the two ports."""
     ours = ("PYTHON", "ASYNCCORE", "COVERAGE_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(installation)])
+    env["PYTHONPATH"] = str(ROOT)
     return functools.partial(started, env)
 
 
