@@ -8,7 +8,9 @@ Consequence. As soon as an engine meets such a channel in a plain mapping, the c
 becomes a view of that mapping, which reports. So the poller, and a host that watches, let go of a
 descriptor before it is closed. All else is found by asking and comparing before each wait.
 
-Trade-off. The mapping itself stays what it is, and other code that holds it may change it
+Trade-off. A copy without `_map` is not known to have closed until it is compared, which is late for
+a duplicate in another process: epoll(7) reports that under a number which may be another's by then.
+The mapping itself stays what it is, and other code that holds it may change it
 unreported: replacing it would leave that code with another one.
 """
 
