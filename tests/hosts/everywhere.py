@@ -102,7 +102,7 @@ class AsyncioDriver(Driver):
         handle = None
         if passes.over:
             return
-        looks = 3  # a look, what it finds, and what that asks for
+        looks = 8  # a look, what it finds, and what that asks for
 
         def look() -> None:
             nonlocal handle, looks
