@@ -107,6 +107,8 @@ class Watch:
     def wait(self, timeout: float | None) -> list[pollers.Event]:
         events = self._wait(0)
         self.waits.append(Wait(timeout, len(events)))
+        if len(self.waits) > SPINS:  # in one pass, of events that are nothing to the channels
+            raise AssertionError(f"spins: {dict(self.channels)}")
         if not events and timeout:
             self.clock.advance(timeout)
         return events
