@@ -111,6 +111,9 @@ class HostPoller(Poller):
         self._next_turn = time.monotonic() + SHARE
         return self._inner.wait(0)
 
+    def fileno(self) -> int:
+        return self._inner.fileno()
+
     def close(self) -> None:
         self._watcher.stop()
         self._inner.close()
