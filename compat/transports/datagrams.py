@@ -106,7 +106,7 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
         except RERAISED:
             raise
         except BaseException as why:
-            self.fail(why, "the protocol failed with a datagram")
+            self.report("the protocol failed with a datagram", why)  # as asyncio: it goes on
         return True
 
     def _tell_error(self, why: OSError) -> None:

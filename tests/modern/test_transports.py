@@ -61,6 +61,7 @@ class Recorder(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.note(("lost", type(exc).__name__))
+        self.transport.close()  # Python 3.10's TLS transports warn otherwise
         self.lost.set_result(exc)
 
 
@@ -443,7 +444,25 @@ async def datagram_to_nobody(makers: Makers) -> Any:
     return protocol.log
 
 
+async def a_datagram_protocol_fails(makers: Makers) -> Any:
+    class Failing(Datagrams):
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            raise ZeroDivisionError("as it happens")
+
+    makers.catch_errors()
+    one, two = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    transport, failing = await makers.datagrams(Failing, sock=one)
+    two.send(b"x")
+    while not makers.errors:
+        await asyncio.sleep(0.001)
+    transport.abort()
+    await failing.lost
+    two.close()
+    return failing.log, makers.errors
+
+
 SCENARIOS = [
+    a_datagram_protocol_fails,
     echo,
     close_sends_what_is_left,
     abort_does_not,
