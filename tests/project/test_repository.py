@@ -145,3 +145,12 @@ def test_the_patterns_find_what_they_are_for() -> None:
     assert MACHINE.search(f"{slash}home{slash}me")
     assert not MACHINE.search("docs/work/notes and a/root/b")
     assert REGISTRY.search("https://pypi" + ".org/simple")
+
+
+@pytest.mark.parametrize("module", module_files())
+def test_the_map_of_the_house_names_every_module(module: str) -> None:
+    *_, folder, name = ["", *module.split(".")]
+    if name.startswith("_") or folder in ("pollers", "legacy_names", ""):
+        return  # an inside of a room that is named as a whole
+    house = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert f"`{name}`" in house or f"`{name}/`" in house
