@@ -29,13 +29,8 @@ STREAM_TIMEOUT = 10.0  # seconds for one transfer; the slowest linear server nee
 WARMUP_SHARE = 0.2  # of the measured seconds, before each window
 PATIENCE = 60.0  # seconds for opening idle connections, beyond the measured time
 
-HOSTED = tuple(
-    f"asynccore-{way}-{host}" for host in ("asyncio", "uvloop", "twisted") for way in ("on", "in")
-)
 PEERS = (
     "asynccore",
-    "asynccore-protocol",
-    *HOSTED,
     "pyasyncore-select",
     "pyasyncore-poll",
     "asyncio",
@@ -44,6 +39,15 @@ PEERS = (
     "twisted",
     "gevent",
     C_SERVER,
+)
+# What a host, or a protocol of another make, costs shows where the same bytes go both ways.
+HOSTED = (
+    "asynccore-protocol",
+    *(
+        f"asynccore-{how}-{host}"
+        for host in ("asyncio", "uvloop", "twisted")
+        for how in ("on", "in")
+    ),
 )
 QUICK = ("asynccore", "pyasyncore-poll", "asyncio-64k", "uvloop", C_SERVER)
 
@@ -206,6 +210,7 @@ ALL = (
         True,
         "echo",
         echo,
+        (*PEERS[:1], *HOSTED, *PEERS[1:]),
     ),
     Workload(
         "idle",
@@ -217,6 +222,7 @@ ALL = (
         True,
         "echo",
         idle,
+        (*PEERS[:1], *HOSTED, *PEERS[1:]),
     ),
     Workload(
         "predicates",
@@ -276,6 +282,7 @@ ALL = (
         True,
         "echo",
         churn,
+        QUICK,
     ),
     Workload(
         "flood",
@@ -288,6 +295,7 @@ ALL = (
         True,
         "echo",
         flood,
+        QUICK,
         held=lambda idle: FLOOD_HELD,
     ),
     Workload(
