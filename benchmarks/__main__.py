@@ -113,8 +113,9 @@ def _measure(options: argparse.Namespace, arguments: Sequence[str]) -> Results:
     cores = machine.pick_cores()
     cases = _cases(options, results)
     held = max(workload.held(results.idle) for workload, _ in cases) if cases else 0
-    needed = held + workloads.ACTIVE + 50  # 50: listener, poller, libraries, modules
-    limit = machine.raise_descriptor_limit(needed)
+    others = workloads.ACTIVE + 50  # 50: listener, poller, libraries, modules
+    needed = held + others
+    limit = machine.raise_descriptor_limit(held * workloads.TIMED_FACTOR + others)
     if limit < needed:
         raise machine.UnfitMachine(f"{needed} descriptors are needed, the hard limit is {limit}")
     process = psutil.Process()
@@ -124,7 +125,7 @@ def _measure(options: argparse.Namespace, arguments: Sequence[str]) -> Results:
         process.cpu_affinity([cores.load])
         stolen = psutil.cpu_times().steal
         try:
-            bench = Bench(tools, cores, results.seconds, results.idle)
+            bench = Bench(tools, cores, results.seconds, results.idle, limit - others)
             run.rounds(bench, cases, results.rounds, results)
         finally:
             process.cpu_affinity(before)

@@ -11,6 +11,7 @@ import json
 import os
 import selectors
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -112,6 +113,8 @@ class Bench:
     cores: Cores
     seconds: float
     idle: int
+    most: int = sys.maxsize
+    """Connections that the descriptor limit allows beside the active ones."""
 
     @contextlib.contextmanager
     def server(self, server: Server, role: str, versions: dict[str, str]) -> Iterator[Running]:
