@@ -230,8 +230,9 @@ class dispatcher_with_send(dispatcher, Watermarked):
                 count = self._not_sent(why)
             watch = self._watch
             if watch is not None and count:
-                # As `Watch.sent_now`, without the call.
-                watch.bytes_sent += count
+                # As `Watch.sent_now`, without the call, and without what nobody counts.
+                if self._counts is not None:
+                    watch.bytes_sent += count
                 watch.active = watch.sent = watch.clock()
             if count != len(data):
                 self._send(data, count)

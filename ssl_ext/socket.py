@@ -22,6 +22,7 @@ Trade-off. Two `read` calls for each record, one for its header, one for its bod
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket as _socket
 from collections.abc import Callable
@@ -54,6 +55,8 @@ RECORD = 16384
 _SEND_LIMIT = 16 * RECORD
 
 _GONE = ERROR | HANGUP
+
+_TCP_FAMILIES = (_socket.AF_INET, _socket.AF_INET6)
 
 # Where a connection is.
 LISTENING = "listening"
@@ -228,6 +231,11 @@ class OpenSSLSocket:
     # -- the handshake --------------------------------------------------------------------------
 
     def _begin(self) -> None:
+        if self._raw.family in _TCP_FAMILIES:
+            # A handshake is short writes that wait for one another: with Nagle's algorithm, each
+            # for the peer's delayed acknowledgement (RFC 1122 section 4.2.3.4; asyncio's default).
+            with contextlib.suppress(OSError):
+                self._raw.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         self.connection = self.context.connection(self._raw, self.server_side, self.server_hostname)
 
     def _enter(self, phase: str) -> None:

@@ -322,3 +322,14 @@ def test_connecting_ends_with_the_handshake() -> None:
         assert sock.connect_ex(listener.getsockname()) == EINPROGRESS
         sock.close()
         assert sock.fileno() == -1
+
+
+def test_no_handshake_waits_for_acknowledgements() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    for raw, context, server_side in ((ours, client_raw(), False), (theirs, server_raw(), True)):
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+        sock = OpenSSLSocket(context, raw, server_side, None if server_side else HOST)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        sock.close()
