@@ -55,7 +55,7 @@ def modules(options: common.Options) -> tuple[ModuleType, ModuleType | None, str
     return asyncore, asynchat, f"{version}, {chat_version}"
 
 
-def echo_class(asyncore: Any, predicates: str) -> type:
+def echo_class(asyncore: Any, predicates: str, receive_size: int = 8192) -> type:
     """Sends back what comes; overrides no predicate, ``one`` (readable) or ``both``.
 
     ``asked`` overrides both with such as read what nobody reports.
@@ -63,7 +63,7 @@ def echo_class(asyncore: Any, predicates: str) -> type:
 
     class Echo(asyncore.dispatcher_with_send):  # type: ignore[misc]
         def handle_read(self) -> None:
-            data = self.recv(8192)
+            data = self.recv(receive_size)
             if data:
                 self.send(data)
 

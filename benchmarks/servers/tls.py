@@ -1,0 +1,221 @@
+"""The echo and stream servers over TLS, one for each way of doing it; `--kind` says which.
+
+The certificate is made at the start, with trustme: `--key` says of which kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import importlib
+import select
+import signal
+import socket
+import ssl
+import tempfile
+from typing import Any
+
+import trustme
+from OpenSSL import SSL
+
+from benchmarks.servers import asyncio_, classic, common
+
+KEYS = {"rsa": trustme.KeyType.RSA, "p256": trustme.KeyType.ECDSA}
+SESSION_ID = b"benchmarks"  # any name will do: without one OpenSSL resumes nothing
+
+
+class Certificate:
+    """A certificate with its key, and contexts that have it."""
+
+    def __init__(self, kind: str) -> None:
+        key_type = KEYS[kind]
+        self.certificate = trustme.CA(key_type=key_type).issue_cert("localhost", key_type=key_type)
+
+    def standard(self) -> ssl.SSLContext:
+        """The standard library's context, as its documentation recommends it."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.certificate.configure_cert(context)
+        return context
+
+    def plain(self) -> SSL.Context:
+        """pyOpenSSL's own."""
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.set_session_id(SESSION_ID)
+        self.certificate.configure_cert(context)
+        return context
+
+    def ours(self) -> Any:
+        """ssl_ext's, with its defaults."""
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(self.certificate.private_key_and_cert_chain_pem.bytes())
+            file.flush()
+            return importlib.import_module("ssl_ext").server_context(file.name, file.name)
+
+
+def listener(port: int) -> socket.socket:
+    """A listening socket, the same for all that take one."""
+    return socket.create_server((common.HOST, port), backlog=common.BACKLOG)
+
+
+def asynccore(options: argparse.Namespace, certificate: Certificate) -> None:
+    """Plain classic dispatchers on an `OpenSSLSocket`."""
+    asyncore: Any = importlib.import_module("asynccore")
+    ssl_ext = importlib.import_module("ssl_ext")
+    if options.role == "stream":
+        channel = classic.stream_class(asyncore)
+    else:
+        # A record is read whole by its peers: the same here, and not in pieces of 8 KiB.
+        channel = classic.echo_class(asyncore, "none", common.RECEIVE_SIZE)
+
+    class Listener(asyncore.dispatcher):  # type: ignore[misc]
+        def handle_accepted(self, connection: Any, address: object) -> None:
+            channel(connection)
+
+    sock = listener(options.port)
+    it = Listener(ssl_ext.OpenSSLSocket(certificate.ours(), sock, server_side=True))
+    it.accepting = True
+    common.announce(sock.getsockname()[1], "asynccore (this checkout)")
+    asyncore.loop()
+
+
+def _protocols(options: argparse.Namespace, certificate: Certificate, version: str) -> Any:
+    async def serve() -> None:
+        server = await asyncio.get_running_loop().create_server(
+            {"echo": asyncio_.Echo, "stream": asyncio_.Stream}[options.role],
+            common.HOST,
+            options.port,
+            backlog=common.BACKLOG,
+            ssl=certificate.standard(),
+        )
+        common.announce(server.sockets[0].getsockname()[1], version)
+        await server.serve_forever()
+
+    return serve()
+
+
+def on_asyncio(options: argparse.Namespace, certificate: Certificate) -> None:
+    """asyncio's Protocol with `ssl=`."""
+    asyncio.run(_protocols(options, certificate, "asyncio"))
+
+
+def on_uvloop(options: argparse.Namespace, certificate: Certificate) -> None:
+    """The same on uvloop."""
+    loop = importlib.import_module("uvloop").new_event_loop()
+    loop.run_until_complete(_protocols(options, certificate, common.version_of("uvloop")))
+
+
+def on_twisted(options: argparse.Namespace, certificate: Certificate) -> None:
+    """Twisted's listenSSL on the epoll reactor."""
+    importlib.import_module("twisted.internet.epollreactor").install()
+    internet = importlib.import_module("twisted.internet.ssl")
+    protocol = importlib.import_module("twisted.internet.protocol")
+    servers = importlib.import_module("benchmarks.servers.twisted_")
+    reactor: Any = importlib.import_module("twisted.internet.reactor")
+    pem = certificate.certificate.private_key_and_cert_chain_pem.bytes()
+    chosen = internet.PrivateCertificate.loadPEM(pem).options()
+    factory = protocol.ServerFactory()
+    factory.protocol = {"echo": servers.Echo, "stream": servers.Stream}[options.role]
+    factory.noisy = False
+    port = reactor.listenSSL(
+        options.port, factory, chosen, backlog=common.BACKLOG, interface=common.HOST
+    )
+    common.announce(port.getHost().port, common.version_of("Twisted"))
+    reactor.run()
+
+
+def on_gevent(options: argparse.Namespace, certificate: Certificate) -> None:
+    """gevent's StreamServer with an SSL context of gevent's."""
+    its_ssl = importlib.import_module("gevent.ssl")
+    servers = importlib.import_module("benchmarks.servers.gevent_")
+    # Its create_default_context makes the standard library's contexts, which block the hub.
+    context = its_ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.certificate.configure_cert(context)
+    server = importlib.import_module("gevent.server").StreamServer(
+        (common.HOST, options.port),
+        {"echo": servers.echo, "stream": servers.stream}[options.role],
+        backlog=common.BACKLOG,
+        ssl_context=context,
+    )
+    server.start()
+    common.announce(server.server_port, common.version_of("gevent"))
+    server.serve_forever()
+
+
+class _Peer:
+    """One connection of the bare loop: what `SSL.Connection` wants, and nothing else."""
+
+    def __init__(self, context: SSL.Context, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.connection = SSL.Connection(context, sock)
+        self.connection.set_accept_state()
+
+    def turn(self) -> bool:
+        """Send back what is there; False at the end."""
+        connection = self.connection
+        try:
+            connection.send(connection.recv(common.RECEIVE_SIZE))
+        except (SSL.WantReadError, SSL.WantWriteError):
+            pass
+        except SSL.Error:
+            return False
+        return True
+
+
+def bare(options: argparse.Namespace, certificate: Certificate) -> None:
+    """The least that Python can do: an epoll loop over pyOpenSSL's connections."""
+    context, sock = certificate.plain(), listener(options.port)
+    poller, peers, own = select.epoll(), {}, sock.fileno()
+    poller.register(own, select.EPOLLIN)
+    common.announce(sock.getsockname()[1], common.version_of("pyOpenSSL"))
+    while True:
+        for descriptor, _ in poller.poll():
+            if descriptor == own:
+                accepted, _ = sock.accept()
+                peers[accepted.fileno()] = _Peer(context, accepted)
+                poller.register(accepted.fileno(), select.EPOLLIN)
+            elif not peers[descriptor].turn():
+                poller.unregister(descriptor)
+                peers.pop(descriptor).connection.close()
+
+
+def blocking(options: argparse.Namespace, certificate: Certificate) -> None:
+    """A blocking loop over the standard library's ssl, one connection after the other."""
+    context, sock = certificate.standard(), listener(options.port)
+    common.announce(sock.getsockname()[1], ssl.OPENSSL_VERSION)
+    while True:
+        plain, _ = sock.accept()
+        with context.wrap_socket(plain, server_side=True) as connection:
+            while data := connection.recv(common.RECEIVE_SIZE):
+                for piece in common.pieces(data):
+                    connection.sendall(piece)
+
+
+KINDS = {
+    "asynccore": asynccore,
+    "asyncio": on_asyncio,
+    "uvloop": on_uvloop,
+    "twisted": on_twisted,
+    "gevent": on_gevent,
+    "bare": bare,
+    "blocking": blocking,
+}
+
+
+def main() -> None:
+    """Listen, announce, serve until killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("--role", choices=["echo", "stream", "rsa"], default="echo")
+    parser.add_argument("--kind", choices=list(KINDS), required=True)
+    options = parser.parse_args()
+    # The role says the key, too: echo with an RSA certificate.
+    certificate = Certificate("rsa" if options.role == "rsa" else "p256")
+    if options.role == "rsa":
+        options.role = "echo"
+    ctypes.CDLL(None).prctl(common.PR_SET_PDEATHSIG, signal.SIGKILL)
+    KINDS[options.kind](options, certificate)
+
+
+if __name__ == "__main__":
+    main()
