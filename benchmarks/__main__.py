@@ -19,6 +19,7 @@ except ImportError:
 from benchmarks import machine, native, plot, report, run, servers, workloads
 from benchmarks.harness import ROOT, Bench
 from benchmarks.results import Results
+from benchmarks.workload import ACTIVE
 
 # Three rounds are the fewest that have a median worth the name; five are affordable.
 FULL = {"rounds": 5, "seconds": 3.0, "idle": 5000}
@@ -113,7 +114,7 @@ def _measure(options: argparse.Namespace, arguments: Sequence[str]) -> Results:
     cores = machine.pick_cores()
     cases = _cases(options, results)
     held = max(workload.held(results.idle) for workload, _ in cases) if cases else 0
-    others = workloads.ACTIVE + 50  # 50: listener, poller, libraries, modules
+    others = ACTIVE + 50  # 50: listener, poller, libraries, modules
     needed = held + others
     limit = machine.raise_descriptor_limit(held * workloads.TIMED_FACTOR + others)
     if limit < needed:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,10 +146,17 @@ class Running:
     process: Process
     port: int
 
-    @contextlib.contextmanager
-    def load(self, mode: str, *arguments: object) -> Iterator[Process]:
+    def load(self, mode: str, *arguments: object) -> AbstractContextManager[Process]:
         """The load generator at work on this server; stopped at the end."""
-        words = [str(self.bench.tools.load), mode, str(self.port), *map(str, arguments)]
+        return self._at_work(self.bench.tools.load, mode, *arguments)
+
+    def tls_load(self, mode: str, *arguments: object) -> AbstractContextManager[Process]:
+        """The same over TLS; raises CannotMeasure when there is no such load on this machine."""
+        return self._at_work(self.bench.tools.tls_load(), mode, *arguments)
+
+    @contextlib.contextmanager
+    def _at_work(self, program: Path, mode: str, *arguments: object) -> Iterator[Process]:
+        words = [str(program), mode, str(self.port), *map(str, arguments)]
         process = Process(words, self.bench.cores.load)
         try:
             yield process

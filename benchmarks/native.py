@@ -1,4 +1,4 @@
-"""Compile the two C programs: the load generator and the C echo server."""
+"""Compile the C programs: the load generators and the C echo server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.results import CannotMeasure
 
 SOURCES = Path(__file__).resolve().parent
 COMPILER = "cc"  # POSIX's name for the C compiler
@@ -25,10 +27,25 @@ class Tools:
     load: Path
     echo_server: Path
     compiler: str
+    directory: Path
+
+    def tls_load(self) -> Path:
+        """The load generator for TLS, compiled when it is first wanted.
+
+        Raises CannotMeasure when it cannot be: the other workloads need none of it.
+        """
+        target = self.directory / "tls_load"
+        if not target.exists():
+            try:
+                # dlopen(3) was in a library of its own before glibc 2.34.
+                _compile(SOURCES / "tls_load.c", target, "-ldl")
+            except CompilerError as error:
+                raise CannotMeasure(" ".join(str(error).split())) from error
+        return target
 
 
-def _compile(source: Path, target: Path) -> None:
-    command = [COMPILER, "-O2", "-Wall", "-Wextra", "-o", str(target), str(source)]
+def _compile(source: Path, target: Path, *libraries: str) -> None:
+    command = [COMPILER, "-O2", "-Wall", "-Wextra", "-o", str(target), str(source), *libraries]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CompilerError(f"{' '.join(command)} failed:\n{done.stderr.rstrip()}")
@@ -47,4 +64,4 @@ def tools() -> Iterator[Tools]:
         load, echo_server = Path(directory, "load"), Path(directory, "echo_server")
         _compile(SOURCES / "load.c", load)
         _compile(SOURCES / "echo_server.c", echo_server)
-        yield Tools(load, echo_server, version.stdout.partition("\n")[0])
+        yield Tools(load, echo_server, version.stdout.partition("\n")[0], Path(directory))

@@ -48,6 +48,21 @@ PANELS = (
           "seconds ÷ asyncio's", "asyncio", "asyncio"),
     Panel("memory", "bytes", "Memory of an idle connection (less is better)",
           "bytes ÷ asyncio's", "asyncio", "asyncio"),
+    Panel("tls-echo", "small", "TLS: echo of 64 bytes, 50 connections",
+          "requests per second of server CPU ÷ the bare loop's", "bare-tls", "bare loop"),
+    Panel("tls-echo", "large", "TLS: echo of 16,000 bytes, 50 connections",
+          "requests per second of server CPU ÷ the bare loop's", "bare-tls", "bare loop"),
+    Panel("tls-handshakes", "full", "TLS: full handshakes, P-256",
+          "handshakes per second of server CPU ÷ asyncio's", "asyncio-tls", "asyncio"),
+    Panel("tls-handshakes", "resumed", "TLS: resumed handshakes, P-256",
+          "handshakes per second of server CPU ÷ asyncio's", "asyncio-tls", "asyncio"),
+    Panel("tls-handshakes-rsa", "full", "TLS: full handshakes, RSA-2048",
+          "handshakes per second of server CPU ÷ asyncio's", "asyncio-tls", "asyncio"),
+    Panel("tls-bulk", "per_core", "TLS: 64 MiB by one write",
+          "throughput for each second of server CPU ÷ the blocking loop's",
+          "blocking-tls", "blocking loop"),
+    Panel("tls-memory", "bytes", "TLS: memory of an idle connection (less is better)",
+          "bytes ÷ asyncio's", "asyncio-tls", "asyncio"),
 )  # fmt: skip
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks import servers, targets, workloads
 from benchmarks.results import Results
-from benchmarks.workloads import Workload
+from benchmarks.workload import Workload
 
 BASIS = "asynccore"
+BASIS_TLS = "asynccore-tls"
 
 Cell = Callable[[Results, Workload, str], str]
 
@@ -84,6 +85,19 @@ _VISITS: tuple[tuple[str, Cell], ...] = (
 )
 _C = servers.C_SERVER
 
+
+def _of_server_cpu(figure: str, text: str) -> tuple[tuple[str, Cell], ...]:
+    return (
+        (f"{text}/s of CPU", _plain(figure)),
+        ("lowest – highest", _spread(figure)),
+        ("÷ asynccore's", _ratio(figure, BASIS_TLS)),
+        (f"{text}/s", _plain(f"{figure}_rate")),
+        ("server's core", _plain(f"{figure}_cpu", 100, " %")),
+    )
+
+
+_SHAKES = (*_of_server_cpu("full", "full"), *_of_server_cpu("resumed", "resumed"))
+
 COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
     "echo": (
         ("requests/s", _plain("rate")),
@@ -141,6 +155,26 @@ COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
         ("lowest – highest", _spread("bytes")),
         ("÷ asynccore", _ratio("bytes", BASIS)),
         ("÷ asyncio", _ratio("bytes", "asyncio")),
+    ),
+    "tls-echo": (
+        *_of_server_cpu("small", "small"),
+        *_of_server_cpu("large", "large"),
+    ),
+    "tls-handshakes": _SHAKES,
+    "tls-handshakes-rsa": _SHAKES,
+    "tls-bulk": (
+        ("MiB/s of CPU", _plain("per_core")),
+        ("lowest – highest", _spread("per_core")),
+        ("÷ asynccore's", _ratio("per_core", BASIS_TLS)),
+        ("÷ blocking loop's", _ratio("per_core", "blocking-tls")),
+        ("MiB/s", _plain("rate")),
+        ("server's core", _PERCENT),
+    ),
+    "tls-memory": (
+        ("bytes", _plain("bytes")),
+        ("lowest – highest", _spread("bytes")),
+        ("÷ asynccore's", _ratio("bytes", BASIS_TLS)),
+        ("÷ asyncio's", _ratio("bytes", "asyncio-tls")),
     ),
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from benchmarks.harness import Bench
 from benchmarks.results import CannotMeasure, Results, Sample
 from benchmarks.servers import BY_NAME
-from benchmarks.workloads import Workload
+from benchmarks.workload import Workload
 
 Case = tuple[Workload, str]
 

@@ -1,8 +1,11 @@
 /* The load generator for TLS: one thread, one epoll, OpenSSL on non-blocking sockets.
  *
  * Facts.  A client does about the same cryptography as its server, and has a core of its own.
- * Consequence.  It can be the slower side; each figure is therefore to be read beside the
- * processor time that the server used for it.
+ * OpenSSL's library is on nearly every machine, its headers on few.
+ * Consequence.  The load can be the slower side; each figure is to be read for each second of
+ * processor time that the server used for it. The library is opened at run time, and what is used
+ * of it is declared here, as its manual pages do (SSL_new(3) and so on).
+ * Trade-off.  The numbers of a few macros are repeated here; they are part of OpenSSL's ABI.
  *
  *   tls_load ping  PORT ACTIVE SIZE WARMUP SECONDS
  *   tls_load shake PORT PARALLEL RESUME WARMUP SECONDS
@@ -14,12 +17,11 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -37,6 +39,46 @@
 #define IP_BIND_ADDRESS_NO_PORT 24
 #endif
 
+/* OpenSSL, of which only pointers are known here. */
+typedef struct ssl_st SSL;
+typedef struct ssl_ctx_st SSL_CTX;
+typedef struct ssl_session_st SSL_SESSION;
+typedef struct ssl_method_st SSL_METHOD;
+typedef int (*keep_session)(SSL *, SSL_SESSION *);
+
+#define FUNCTIONS(X) \
+    X(const SSL_METHOD *, TLS_client_method, (void)) \
+    X(SSL_CTX *, SSL_CTX_new, (const SSL_METHOD *)) \
+    X(long, SSL_CTX_ctrl, (SSL_CTX *, int, long, void *)) \
+    X(void, SSL_CTX_sess_set_new_cb, (SSL_CTX *, keep_session)) \
+    X(SSL *, SSL_new, (SSL_CTX *)) \
+    X(void, SSL_free, (SSL *)) \
+    X(int, SSL_set_fd, (SSL *, int)) \
+    X(void, SSL_set_connect_state, (SSL *)) \
+    X(int, SSL_set_session, (SSL *, SSL_SESSION *)) \
+    X(void, SSL_SESSION_free, (SSL_SESSION *)) \
+    X(int, SSL_session_reused, (const SSL *)) \
+    X(int, SSL_do_handshake, (SSL *)) \
+    X(int, SSL_read, (SSL *, void *, int)) \
+    X(int, SSL_write, (SSL *, const void *, int)) \
+    X(int, SSL_shutdown, (SSL *)) \
+    X(int, SSL_get_error, (const SSL *, int)) \
+    X(unsigned long, ERR_peek_error, (void)) \
+    X(void, ERR_clear_error, (void)) \
+    X(const char *, ERR_reason_error_string, (unsigned long))
+
+#define DECLARE(type, name, arguments) static type (*name) arguments;
+FUNCTIONS(DECLARE)
+
+enum { /* values of openssl/ssl.h */
+    SSL_ERROR_WANT_READ = 2,
+    SSL_CTRL_MODE = 33,
+    SSL_CTRL_SET_SESS_CACHE_MODE = 44,
+    SSL_MODE_RELEASE_BUFFERS = 0x10,
+    SSL_SESS_CACHE_CLIENT = 0x1,
+    SSL_SESS_CACHE_NO_INTERNAL = 0x300,
+};
+
 enum {
     BATCH = 256,      /* events taken from one epoll_wait */
     IN_FLIGHT = 64,   /* connections being opened at a time: stays below any backlog */
@@ -48,6 +90,7 @@ enum {
 struct conn {
     int fd;
     int shaken; /* the handshake is over */
+    int used;   /* a connection has been here and gone */
     SSL *ssl;
     uint32_t got;
 };
@@ -87,6 +130,20 @@ static void fail_tls(const char *what, SSL *ssl, int result)
     unsigned long code = ERR_peek_error();
     fail("%s: SSL error %d, %s, %s", what, SSL_get_error(ssl, result),
          code ? ERR_reason_error_string(code) : "no reason", strerror(errno));
+}
+
+/* Open the library and look all names up: those of libcrypto come with it. */
+static void load_openssl(void)
+{
+    void *library = dlopen("libssl.so.3", RTLD_NOW);
+    if (!library)
+        library = dlopen("libssl.so.1.1", RTLD_NOW);
+    if (!library)
+        fail("OpenSSL's library is not on this machine: neither libssl.so.3 nor libssl.so.1.1");
+#define LOOK_UP(type, name, arguments) \
+    if (!(*(void **)&name = dlsym(library, #name))) \
+        fail("OpenSSL's library has no " #name);
+    FUNCTIONS(LOOK_UP)
 }
 
 static void say(const char *line)
@@ -216,7 +273,7 @@ static void leave(struct conn *c)
 static void measure(struct conn *conns, int active, int again, double warmup, double seconds)
 {
     struct epoll_event events[BATCH];
-    int measuring = 0;
+    int measuring = 0, unused = active;
     uint64_t count = 0, counted = 0, resumed = 0, before = 0;
     int64_t begin = 0, from = now_ns();
 
@@ -224,6 +281,8 @@ static void measure(struct conn *conns, int active, int again, double warmup, do
         if (again) {
             start(&conns[i]);
             while (answered(&conns[i])) {
+                unused -= !conns[i].used;
+                conns[i].used = 1;
                 leave(&conns[i]);
                 start(&conns[i]);
             }
@@ -240,6 +299,8 @@ static void measure(struct conn *conns, int active, int again, double warmup, do
                 do { /* on a busy machine all may be there before the first wait */
                     count++;
                     resumed += (uint64_t)SSL_session_reused(c->ssl);
+                    unused -= !c->used;
+                    c->used = 1;
                     leave(c);
                     start(c);
                 } while (answered(c));
@@ -249,7 +310,9 @@ static void measure(struct conn *conns, int active, int again, double warmup, do
             }
         }
         int64_t now = now_ns();
-        if (!measuring && now - from >= (int64_t)(warmup * 1e9)) {
+        /* The first connections have no session to resume: they are no part of the figure. */
+        if (!measuring && now - from >= (int64_t)(warmup * 1e9)
+            && (!again || !unused)) {
             say("{\"event\": \"begin\"}");
             measuring = 1;
             counted = count;
@@ -292,8 +355,8 @@ static void shake(char **a)
 
     resume = atoi(a[1]);
     if (resume) {
-        SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT
-                                                    | SSL_SESS_CACHE_NO_INTERNAL);
+        SSL_CTX_ctrl(context, SSL_CTRL_SET_SESS_CACHE_MODE,
+                     SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL, NULL);
         SSL_CTX_sess_set_new_cb(context, new_session);
     }
     measure(make(parallel), parallel, 1, atof(a[2]), atof(a[3]));
@@ -355,12 +418,14 @@ int main(int argc, char **argv)
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    memset(message, 'x', sizeof message);
+    for (size_t i = 0; i < sizeof message; i++)
+        message[i] = (char)('a' + i % 26);
     poller = epoll_create1(EPOLL_CLOEXEC);
+    load_openssl();
     context = SSL_CTX_new(TLS_client_method());
     if (poller < 0 || !context)
         fail("no epoll, or no SSL context");
-    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_ctrl(context, SSL_CTRL_MODE, SSL_MODE_RELEASE_BUFFERS, NULL);
     for (size_t i = 0; argc > 2 && i < sizeof modes / sizeof *modes; i++)
         if (!strcmp(argv[1], modes[i].name) && argc == 3 + modes[i].arguments) {
             port = (uint16_t)atoi(argv[2]);

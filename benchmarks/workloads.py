@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchmarks import tls_workloads
 from benchmarks.results import CannotMeasure
 from benchmarks.servers import C_SERVER
+from benchmarks.workload import (
+    ACTIVE,
+    HOSTED,
+    MESSAGE,
+    MIB,
+    PATIENCE,
+    PEERS,
+    QUICK,
+    WARMUP_SHARE,
+    Figures,
+    Workload,
+    per_core,
+    window,
+)
 
 if TYPE_CHECKING:  # a report is made from these descriptions without psutil
-    from benchmarks.harness import Bench, Process, Running
+    from benchmarks.harness import Bench, Running
 
-Figures = dict[str, float]
-
-MESSAGE = 64  # bytes of a ping
-ACTIVE = 50  # connections that talk
-MIB = 2**20
 SMALL = 4096  # bytes of a small write
 TIMERS = 1_000_000  # pending at a time
 TIMED_FACTOR = 4  # times the idle connections: 20,000 of them with timeouts
@@ -26,70 +34,12 @@ FLOOD_HELD = 2000  # of these, those that stay open; the older ones are reset
 # One write; many small ones; many small ones to a peer that reads when all are made.
 STREAM_SHAPES = ("one", "many", "wait")
 STREAM_TIMEOUT = 10.0  # seconds for one transfer; the slowest linear server needs 0.3
-WARMUP_SHARE = 0.2  # of the measured seconds, before each window
-PATIENCE = 60.0  # seconds for opening idle connections, beyond the measured time
-
-PEERS = (
-    "asynccore",
-    "pyasyncore-select",
-    "pyasyncore-poll",
-    "asyncio",
-    "asyncio-64k",
-    "uvloop",
-    "twisted",
-    "gevent",
-    C_SERVER,
-)
-# What a host, or a protocol of another make, costs shows where the same bytes go both ways.
-HOSTED = (
-    "asynccore-protocol",
-    *(
-        f"asynccore-{how}-{host}"
-        for host in ("asyncio", "uvloop", "twisted")
-        for how in ("on", "in")
-    ),
-)
-QUICK = ("asynccore", "pyasyncore-poll", "asyncio-64k", "uvloop", C_SERVER)
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A kind of work: who takes part and how one figure set is taken.
-
-    ``figure`` names the key shown in the tables, ``unit`` its unit, ``more_is_better``
-    the direction. ``{idle}`` in the texts stands for the number of idle connections.
-    """
-
-    name: str
-    title: str
-    explanation: str
-    figure: str
-    unit: str
-    more_is_better: bool
-    role: str
-    measure: Callable[[Bench, Running], Figures]
-    servers: tuple[str, ...] = PEERS
-    quick: tuple[str, ...] = QUICK
-    held: Callable[[int], int] = lambda idle: idle
-    """Connections that are open at a time, from the number of idle ones."""
-
-
-def _window(running: Running, load: Process, count: str) -> Figures:
-    """One measured window of the load: rate, and the share of a core the server used."""
-    timeout = running.bench.seconds * 2 + PATIENCE
-    load.event(timeout)
-    before = running.process.cpu_seconds()
-    end = load.event(timeout)
-    used = running.process.cpu_seconds() - before
-    figures = {"rate": end[count] / end["seconds"], "cpu": used / end["seconds"]}
-    figures.update({key: end[key] for key in ("p50_us", "p99_us") if key in end})
-    return figures
 
 
 def _ping(bench: Bench, running: Running, idle: int) -> list[Figures]:
     warmup = bench.seconds * WARMUP_SHARE
     with running.load("ping", ACTIVE, idle, MESSAGE, warmup, bench.seconds) as load:
-        return [_window(running, load, "requests") for _ in range(2 if idle else 1)]
+        return [window(running, load, "requests") for _ in range(2 if idle else 1)]
 
 
 def _kept(without: Figures, figures: Figures) -> Figures:
@@ -116,7 +66,7 @@ def flood(bench: Bench, running: Running) -> Figures:
     warmup = bench.seconds * WARMUP_SHARE
     words = (ACTIVE, FLOOD_RATE, FLOOD_HELD, MESSAGE, warmup, bench.seconds)
     with running.load("flood", *words) as load:
-        without, figures = (_window(running, load, "requests") for _ in range(2))
+        without, figures = (window(running, load, "requests") for _ in range(2))
     return _kept(without, figures)
 
 
@@ -161,19 +111,14 @@ def stream(bench: Bench, running: Running) -> Figures:
 def accept(bench: Bench, running: Running) -> Figures:
     """Connections that are opened, half-closed by the peer and closed by the server."""
     with running.load("accept", ACTIVE, bench.seconds * WARMUP_SHARE, bench.seconds) as load:
-        return _per_core(_window(running, load, "connections"))
-
-
-def _per_core(figures: Figures) -> Figures:
-    # The load has to open and close, too, and can be the slower side.
-    return {**figures, "per_core": figures["rate"] / max(figures["cpu"], 0.01)}
+        return per_core(window(running, load, "connections"))
 
 
 def churn(bench: Bench, running: Running) -> Figures:
     """Connections that are opened, do one round trip and are closed by the peer."""
     warmup = bench.seconds * WARMUP_SHARE
     with running.load("churn", ACTIVE, MESSAGE, warmup, bench.seconds) as load:
-        return _per_core(_window(running, load, "connections"))
+        return per_core(window(running, load, "connections"))
 
 
 def memory(bench: Bench, running: Running) -> Figures:
@@ -338,6 +283,7 @@ ALL = (
         memory,
         quick=("asynccore", "asyncio", "uvloop"),
     ),
+    *tls_workloads.ALL,
 )
 
 BY_NAME = {workload.name: workload for workload in ALL}

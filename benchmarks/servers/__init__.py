@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 
 C_SERVER = "c"
+# Over TLS all need these: the certificate's maker, and what two of them are made of.
+TLS_NEEDS = {"trustme": "trustme", "OpenSSL": "pyOpenSSL"}
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,13 @@ class Server:
     options: tuple[str, ...] = ()
     needs: str | None = None
     distribution: str | None = None
+    tls: bool = False
 
     def missing(self) -> str | None:
         """Why this server cannot be started here, or None."""
+        for module, distribution in TLS_NEEDS.items() if self.tls else ():
+            if importlib.util.find_spec(module) is None:
+                return f"{distribution} is not installed"
         if self.needs is None or importlib.util.find_spec(self.needs) is not None:
             return None
         if self.distribution is None:
@@ -70,6 +76,12 @@ def _pyasyncore(name: str, label: str, *options: str) -> Server:
     return Server(name, label, "classic", options, "asyncore", "pyasyncore")
 
 
+def _tls(
+    kind: str, label: str, needs: str | None = None, distribution: str | None = None
+) -> Server:
+    return Server(f"{kind}-tls", label, "tls", ("--kind", kind), needs, distribution, tls=True)
+
+
 ALL = (
     _asynccore("asynccore", "asynccore"),
     _asynccore("asynccore-one", "asynccore, `readable` overridden", "--predicates", "one"),
@@ -100,6 +112,13 @@ ALL = (
     Server("twisted", "Twisted, epoll reactor", "twisted_", (), "twisted", "Twisted"),
     Server("gevent", "gevent StreamServer", "gevent_", (), "gevent", "gevent"),
     Server(C_SERVER, "C epoll server (the limit)"),
+    _tls("asynccore", "asynccore TLS, `OpenSSLSocket`", "ssl_ext"),
+    _tls("asyncio", "asyncio TLS"),
+    _tls("uvloop", "uvloop TLS", "uvloop", "uvloop"),
+    _tls("twisted", "Twisted TLS", "twisted", "Twisted"),
+    _tls("gevent", "gevent TLS", "gevent", "gevent"),
+    _tls("bare", "bare epoll loop over pyOpenSSL"),
+    _tls("blocking", "blocking loop over `ssl`"),
 )
 
 BY_NAME = {server.name: server for server in ALL}

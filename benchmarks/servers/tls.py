@@ -113,7 +113,14 @@ def on_twisted(options: argparse.Namespace, certificate: Certificate) -> None:
     servers = importlib.import_module("benchmarks.servers.twisted_")
     reactor: Any = importlib.import_module("twisted.internet.reactor")
     pem = certificate.certificate.private_key_and_cert_chain_pem.bytes()
-    chosen = internet.PrivateCertificate.loadPEM(pem).options()
+    private = internet.PrivateCertificate.loadPEM(pem)
+    # Both are off by default: without them nothing is resumed.
+    chosen = internet.CertificateOptions(
+        privateKey=private.privateKey.original,
+        certificate=private.original,
+        enableSessions=True,
+        enableSessionTickets=True,
+    )
     factory = protocol.ServerFactory()
     factory.protocol = {"echo": servers.Echo, "stream": servers.Stream}[options.role]
     factory.noisy = False
@@ -147,25 +154,34 @@ class _Peer:
 
     def __init__(self, context: SSL.Context, sock: socket.socket) -> None:
         sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connection = SSL.Connection(context, sock)
         self.connection.set_accept_state()
+        self.unsent = b""
+        self.waits = select.EPOLLIN
 
-    def turn(self) -> bool:
-        """Send back what is there; False at the end."""
+    def turn(self) -> int:
+        """Send back what is there; returns what to wait for, 0 at the end."""
         connection = self.connection
         try:
-            connection.send(connection.recv(common.RECEIVE_SIZE))
-        except (SSL.WantReadError, SSL.WantWriteError):
-            pass
+            if not self.unsent:
+                self.unsent = connection.recv(common.RECEIVE_SIZE)
+            while self.unsent:
+                self.unsent = self.unsent[connection.send(self.unsent) :]
+        except SSL.WantReadError:
+            return select.EPOLLIN
+        except SSL.WantWriteError:
+            return select.EPOLLOUT
         except SSL.Error:
-            return False
-        return True
+            return 0
+        return select.EPOLLIN
 
 
 def bare(options: argparse.Namespace, certificate: Certificate) -> None:
     """The least that Python can do: an epoll loop over pyOpenSSL's connections."""
     context, sock = certificate.plain(), listener(options.port)
-    poller, peers, own = select.epoll(), {}, sock.fileno()
+    poller, own = select.epoll(), sock.fileno()
+    peers: dict[int, _Peer] = {}
     poller.register(own, select.EPOLLIN)
     common.announce(sock.getsockname()[1], common.version_of("pyOpenSSL"))
     while True:
@@ -174,7 +190,15 @@ def bare(options: argparse.Namespace, certificate: Certificate) -> None:
                 accepted, _ = sock.accept()
                 peers[accepted.fileno()] = _Peer(context, accepted)
                 poller.register(accepted.fileno(), select.EPOLLIN)
-            elif not peers[descriptor].turn():
+                continue
+            peer = peers[descriptor]
+            waits = peer.turn()
+            if waits == peer.waits:
+                continue
+            if waits:
+                poller.modify(descriptor, waits)
+                peer.waits = waits
+            else:
                 poller.unregister(descriptor)
                 peers.pop(descriptor).connection.close()
 

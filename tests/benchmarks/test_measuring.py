@@ -35,7 +35,9 @@ from benchmarks.results import CannotMeasure, Results, Sample  # noqa: E402
 
 # Of each framework one; what is not installed is missing from the list, as in a run.
 SERVERS = [
-    server for server in servers.ALL if server.missing() is None and server.name != "asyncio-64k"
+    server
+    for server in servers.ALL
+    if server.missing() is None and server.name != "asyncio-64k" and not server.tls
 ]
 # What each workload's figures must contain.
 FIGURES = {
