@@ -51,6 +51,8 @@ def test_every_server_works_over_tls(
     bench: Bench, server: servers.Server, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tls_workloads, "BULK", 1_000_001)  # not a multiple of a record
+    # How many resume in so short a window depends on the machine; test below: too few are refused.
+    monkeypatch.setattr(tls_workloads, "RESUMED_SHARE", 0.0)
     wanted = [
         workload
         for workload in tls_workloads.ALL
