@@ -7,7 +7,6 @@ connection is used after it failed.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from .errors import (
     TLSError,
     TruncationError,
 )
+from .settings import address
 
 # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH (x509_vfy.h).
 _HOSTNAME_MISMATCH = 62
@@ -85,7 +85,7 @@ class RawContext:
                 "whose certificate is expected? Give server_hostname=..., "
                 "or an empty one to accept every name"
             )
-        if server_hostname and not _is_address(server_hostname):
+        if server_hostname and address(server_hostname) is None:
             name = server_hostname.rstrip(".").encode("idna")  # RFC 6066 section 3
             connection.set_tlsext_host_name(name)
         return connection
@@ -96,7 +96,7 @@ class RawContext:
         certificate = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None:
             raise CertificateError("the peer showed no certificate")
-        is_address = _is_address(server_hostname)
+        is_address = address(server_hostname) is not None
         try:
             if is_address:
                 verify_certificate_ip_address(certificate, server_hostname)
@@ -164,11 +164,3 @@ def _translated_call(why: SSL.SysCallError, shaking: bool) -> OSError:
 def _queue(why: SSL.Error) -> list[QueueEntry]:
     entries: Sequence[Any] = why.args[0] if why.args and isinstance(why.args[0], list) else ()
     return [(str(entry[0]), str(entry[1]), str(entry[2])) for entry in entries]
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
