@@ -297,6 +297,7 @@ async def changes_protocol(makers: Makers) -> Any:
         other = Recorder()
         transport = protocol.transport
         transport.set_protocol(other)
+        other.transport = transport  # nobody tells it
         assert transport.get_protocol() is other
         await makers.loop.sock_sendall(peer, b"for the other")
         peer.shutdown(socket.SHUT_WR)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from asynccore import ChannelMap
-from ssl_ext import tls_async_chat
+from ssl_ext import TruncationError, tls_async_chat
 from tests.tls.support import CLIENT, HOST, client_certificate
 from tests.tls_peers.support import (
     PATIENCE,
@@ -73,6 +73,16 @@ class Lines(tls_async_chat):
 
     def handle_close(self) -> None:
         self.close()
+
+
+def ended_well(channel: Lines, goodbye: str) -> bool:
+    """Whether nothing went wrong until the client had said goodbye.
+
+    smtplib and imaplib close their sockets without close_notify. Where that is seen before our own
+    end, it is the truncation that it is.
+    """
+    error, last = channel.error, channel.lines[-1].upper()
+    return last.endswith(goodbye) and (error is None or isinstance(error, TruncationError))
 
 
 class ClearListener(Listener):
@@ -145,8 +155,8 @@ def test_smtplib(channels: ChannelMap, version: str, how: str, auth: str) -> Non
     (channel,) = listener.handed
     user = CLIENT if auth == "required" else None
     assert f"({version} {user})" in channel.lines
-    assert channel.lines.count("x") == 50_000 and channel.lines[-1].upper() == "QUIT"
-    assert channel.error is None
+    assert channel.lines.count("x") == 50_000
+    assert ended_well(channel, "QUIT")
 
 
 class Imap(Lines):
@@ -194,7 +204,7 @@ def test_imaplib(channels: ChannelMap, version: str, how: str) -> None:
     during(channels, fetch)
     (channel,) = listener.handed
     assert f"({version} {CLIENT})" in channel.lines
-    assert channel.error is None
+    assert ended_well(channel, "LOGOUT")
 
 
 class Data(tls_async_chat):
