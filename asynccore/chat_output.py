@@ -6,7 +6,7 @@ bytes. Cutting 64 MiB up, and cutting off what was sent of each piece, costs mor
 
 Consequence. What is pushed stays whole, and what is left of a piece is a view of it. Both are made
 classic when somebody asks for `producer_fifo`. A channel with the inherited `send` and a plain
-socket sends all pieces at the head of the queue by one call; any other gets them one by one.
+or TLS socket sends all pieces at the head of the queue by one call; any other gets them one by one.
 
 Trade-off. A program that keeps the queue it once asked for sees whole pieces, and a view, in it.
 """
@@ -15,17 +15,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from socket import socket
 from threading import get_ident
 from typing import Any
 
 from .channels import Map, reports_changes
 from .dispatcher import dispatcher
-from .gather import IOV_MAX, SEND_SHARE, send_pieces
+from .gather import IOV_MAX, SEND_SHARE, send_pieces, takes_pieces
 from .producers import file_producer
 from .watermarks import Watermarked
 
-# The `send` that takes whatever a plain socket takes.
+# The `send` that takes whatever its socket takes.
 _SEND = dispatcher.send
 
 
@@ -231,7 +230,7 @@ class ChatOutput(dispatcher, Watermarked):
                 continue
             # Looked at each time: a producer may have put another socket in its place.
             send = self.send
-            plain = type(self.socket) is socket and getattr(send, "__func__", None) is _SEND
+            plain = getattr(send, "__func__", None) is _SEND and takes_pieces(self.socket)
             if plain and type(first) is file_producer and first.can_send_to(self.socket):
                 share -= self._send_file(first, share)
                 continue

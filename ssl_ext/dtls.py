@@ -80,6 +80,7 @@ class DTLSSocket(OpenSSLSocket):
     """
 
     _kind, _needed = _socket.SOCK_DGRAM, "datagram socket"
+    takes_pieces = False  # each piece is a datagram of its own
     mtu = MTU
 
     def __init__(

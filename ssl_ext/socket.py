@@ -25,7 +25,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket as _socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from errno import EINPROGRESS, EISCONN
 from typing import Any
 
@@ -51,8 +51,9 @@ SHUTDOWN_TIMEOUT = 30.0
 # The most plaintext in one record (RFC 8446 section 5.1).
 RECORD = 16384
 
-# The most that is handed to OpenSSL at one time, in bytes: of that, what does not fit is kept.
-_SEND_LIMIT = 16 * RECORD
+# The most that one `send` takes, in bytes, so that other channels have their turn: encrypting that
+# takes about as long as the plain sockets' share takes the kernel (`asynccore.gather.SEND_SHARE`).
+_SEND_LIMIT = 32 * RECORD
 
 _GONE = ERROR | HANGUP
 
@@ -88,6 +89,8 @@ class OpenSSLSocket:
     """
 
     _kind, _needed = _socket.SOCK_STREAM, "stream socket"
+
+    takes_pieces = True  # `asynccore.gather`
 
     # Called when `phase` has changed, and instead of a failure when the handshake takes too long.
     on_progress: Callable[[], object] | None = None
@@ -452,19 +455,28 @@ class OpenSSLSocket:
             self._raise_failure()
             if self._held:
                 raise blocked()
-        if self._ahead:
-            count = self._settle(data)
-            if count:
-                return count
-        if len(data) > _SEND_LIMIT:
-            data = memoryview(data)[:_SEND_LIMIT]
-        count = self._write(data)
+        count = self._settle(data) if self._ahead else 0
+        if len(data) > RECORD or count:
+            count += self._write_records(data, count)
+        else:
+            count = self._write(data)
         if not count:
             self._raise_failure()
             raise blocked()
         return count
 
     write = send
+
+    def sendmsg(self, buffers: Iterable[Any]) -> int:
+        """Send what fits of several pieces, in records as full as can be; as `send`."""
+        pieces: list[Any] = []
+        left = _SEND_LIMIT
+        for piece in buffers:
+            pieces.append(piece if len(piece) <= left else memoryview(piece)[:left])
+            left -= len(pieces[-1])
+            if not left:
+                break
+        return self.send(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def _look_first(self) -> None:
         """Let a client that has heard nothing yet find out, before it writes, that it was refused.
@@ -478,25 +490,48 @@ class OpenSSLSocket:
                 self._report()
             self._raise_failure()
 
+    def _write_records(self, data: Any, start: int) -> int:
+        """Write record after record until one does not fit; return how much was written.
+
+        OpenSSL takes one at a time (SSL_MODE_ENABLE_PARTIAL_WRITE, see SSL_CTX_set_mode(3)).
+        """
+        connection = self.connection
+        assert connection is not None
+        view = memoryview(data).cast("B")[start : start + _SEND_LIMIT]
+        size, sent = len(view), 0
+        try:
+            while sent < size:
+                sent += connection.send(view[sent : sent + RECORD])
+        except SSL.Error as why:
+            self._not_written(why, view[sent : sent + RECORD])
+        else:
+            self._write_wants = WRITE
+        return sent
+
     def _write(self, data: Any) -> int:
         connection = self.connection
         assert connection is not None
         try:
             count = connection.send(data)
-        except SSL.WantWriteError:
-            self._write_wants = WRITE
-        except SSL.WantReadError:
-            self._write_wants = READ
         except SSL.Error as why:
-            self._fail(translated(why, self.context, connection, shaking=False))
+            self._not_written(why, data)
             return 0
-        else:
+        self._write_wants = WRITE
+        return count
+
+    def _not_written(self, why: SSL.Error, data: Any) -> None:
+        """Keep what has to be offered again, unless the connection has failed."""
+        if isinstance(why, SSL.WantWriteError):
             self._write_wants = WRITE
-            return count
+        elif isinstance(why, SSL.WantReadError):
+            self._write_wants = READ
+        else:
+            assert self.connection is not None
+            self._fail(translated(why, self.context, self.connection, shaking=False))
+            return
         # Encrypted already: OpenSSL insists on these very bytes when it is asked again.
         self._held = data if type(data) is bytes else bytes(data)
         self._report()
-        return 0
 
     def _flush(self) -> None:
         """Offer again what OpenSSL insists on."""
