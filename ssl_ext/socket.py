@@ -123,6 +123,7 @@ class OpenSSLSocket:
         self._raw = sock
         self._prelude = prelude
         self._plain = b""  # read ahead
+        self._deep = False  # OpenSSL may hold more of what it has decrypted
         self._ended = False  # the peer said close_notify
         self._said_goodbye = False  # our close_notify is sent
         self._goodbye: int | None = None  # how shutdown() was called, while there is no room for it
@@ -189,6 +190,13 @@ class OpenSSLSocket:
         """Do what TLS needs, and return what of `wanted` can be done with plaintext
         (`asynccore.wrapped.Willful`)."""
         if self.phase is OPEN:
+            if mask == wanted == self._read_wants == READ and self._write_wants == WRITE:
+                # Nearly all events are of this kind, so they take the shortest way.
+                if not self._plain and not self._ended:
+                    self._plain = self._fetch(RECORD)
+                if self._plain:
+                    return READ
+                return self.ready_now(wanted)
             return self._open_event(mask, wanted)
         if self.phase in (LISTENING, PLAIN):
             return mask
@@ -227,8 +235,9 @@ class OpenSSLSocket:
         if wanted & READ:
             if self._plain or (self._ended and self.phase is OPEN):
                 return READ
-            if self.phase is OPEN and self.connection is not None and self.connection.pending():
-                return READ
+            # A record is read whole, unless less of it was asked for.
+            if self._deep and self.phase is OPEN and self.connection is not None:
+                return READ if self.connection.pending() else 0
         return 0
 
     # -- the handshake --------------------------------------------------------------------------
@@ -365,6 +374,7 @@ class OpenSSLSocket:
                 self._fail(failure)
             return b""
         self._read_wants = READ
+        self._deep = len(data) == size
         if self._fresh:
             # With TLS 1.3, the session to be resumed comes after the handshake.
             self._fresh = self._unsure = False
