@@ -25,16 +25,8 @@ from asynccore.timeouts import check
 from . import peer
 from .dtls import DTLSSocket
 from .errors import TLSError
-from .socket import (
-    CLEAR,
-    FAILED,
-    HANDSHAKE_TIMEOUT,
-    OPEN,
-    PLAIN,
-    SHAKING,
-    SHUTDOWN_TIMEOUT,
-    OpenSSLSocket,
-)
+from .phases import CLEAR, FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, SHAKING, SHUTDOWN_TIMEOUT
+from .socket import OpenSSLSocket
 
 
 class TLSMixin(dispatcher):

@@ -26,7 +26,8 @@ from asynccore.timeouts import check
 
 from .accepting import AcceptingSocket
 from .dispatchers import TLSMixin, tls_async_chat, tls_dispatcher_with_send
-from .socket import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, OpenSSLSocket
+from .phases import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT
+from .socket import OpenSSLSocket
 from .translation import adapted
 
 D = TypeVar("D", bound=dispatcher)
