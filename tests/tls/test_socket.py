@@ -195,6 +195,17 @@ def test_what_is_read_ahead_is_not_forgotten(ends: Any) -> None:
     assert server.poll_interest(READ) == READ
 
 
+def test_what_openssl_holds_of_a_record_is_not_forgotten(ends: Any) -> None:
+    client, server = ends
+    data = bytes_of(2 * RECORD)
+    assert client.send(data) == len(data)
+    assert server.handle_event(READ, READ) == READ
+    assert server.recv(RECORD + 100) == data[: RECORD + 100]
+    assert server.ready_now(READ) == READ  # the kernel has nothing more
+    assert take(server) == data[RECORD + 100 :]
+    assert server.ready_now(READ) == 0
+
+
 def test_nothing_is_read_that_nobody_wants(ends: Any) -> None:
     client, server = ends
     client.send(b"hello")
