@@ -146,7 +146,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
     @out_buffer.setter
     def out_buffer(self, data: bytes) -> None:
         self._output = WriteBuffer(bytes(data)) if data else self._no_output()
-        self.touch()
+        self._touch()
         if self._marks is not None:
             self._output_changed()
         if self._halves:
@@ -249,7 +249,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
             self._output = WriteBuffer(data, sent)
         self.initiate_send()
         if self._output.size:
-            self.touch()
+            self._touch()
             if self._marks is not None:
                 self._look_at_marks()
 
@@ -284,7 +284,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
         if idle:
             self.initiate_send()
         if self._output.size:
-            self.touch()
+            self._touch()
             if self._marks is not None:
                 self._look_at_marks()
 

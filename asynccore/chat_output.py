@@ -63,7 +63,7 @@ class ChatOutput(dispatcher, Watermarked):
         self._full = False
         self._shown = True
         self._queued = None
-        self.touch()
+        self._touch()
         return self._fifo
 
     @producer_fifo.setter
@@ -72,7 +72,7 @@ class ChatOutput(dispatcher, Watermarked):
         self._full = False
         self._shown = True
         self._queued = None
-        self.touch()
+        self._touch()
         if self._marks is not None:
             self._output_changed()
 
@@ -195,13 +195,13 @@ class ChatOutput(dispatcher, Watermarked):
 
     def _push_end(self) -> None:
         self._fifo.append(None)
-        self.touch()
+        self._touch()
 
     def _start_sending(self) -> None:
         if not self._full:
             self.initiate_send()
         if self._fifo:
-            self.touch()
+            self._touch()
             if self._marks is not None:
                 self._look_at_marks()
 

@@ -160,7 +160,7 @@ class TLSMixin(dispatcher):
             self.tls_context = None
             sock.on_progress = sock.on_timeout = None
             self.socket = sock.unwrap()
-            self.touch()
+            self._touch()
             self.handle_unwrapped()
         return self._tls is sock and not self._closed
 
@@ -266,7 +266,7 @@ class TLSMixin(dispatcher):
         self._forget_input()
         self._follow(sock)
         self.socket = sock
-        self.touch()
+        self._touch()
 
     def _take_output(self) -> bytes:
         """Return what is queued, and forget it: `dispatcher_with_send` and `async_chat`."""
@@ -292,7 +292,7 @@ class TLSMixin(dispatcher):
         if sock is None or not self._unwraps:
             return
         sock.begin_unwrap(self._take_output(), self.shutdown_timeout)
-        self.touch()
+        self._touch()
 
     # -- what the peer is -----------------------------------------------------------------------
 

@@ -82,7 +82,7 @@ class _Secured(TLSMixin):
             # It was to be a connection, as far as one could tell.
             self._tls = None
             self.socket = self._in_front_of(self.socket.plain)
-            self.touch()
+            self._touch()
 
     def _in_front_of(self, sock: Any) -> AcceptingSocket:
         return in_front_of(

@@ -108,7 +108,7 @@ class StreamChannel(dispatcher_with_send):
         self._output = self._no_output()
         if not self._closed:
             self._mute(ENDED)
-            self.touch()
+            self._touch()
 
     def leave(self) -> Any:
         """Leave the map and return the socket, which somebody else goes on with."""
