@@ -63,7 +63,7 @@ class SMTPCommands:
     _ac_data_begins = False  # DATA was answered, and nothing of the message has come yet
 
     if TYPE_CHECKING:
-        max_recipients: int | None
+        _ac_max_recipients: int | None
 
         def push(self, msg: str) -> None: ...
         def set_terminator(self, term: Any) -> None: ...
@@ -233,7 +233,7 @@ class SMTPCommands:
             self.push(syntax)
         elif options:
             self.push(UNKNOWN_RCPT_OPTION)
-        elif self.max_recipients is not None and len(self.rcpttos) >= self.max_recipients:
+        elif self._ac_max_recipients is not None and len(self.rcpttos) >= self._ac_max_recipients:
             self.push(TOO_MANY_RECIPIENTS)
         else:
             self.rcpttos.append(address)

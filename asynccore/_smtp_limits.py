@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .adjusting import Adjustable
+from .adjusting import Adjustable, adopt_late
 from .errors import RERAISED
 from .limits import check as check_number
+from .programs_own import hook
 from .timeouts import check as check_seconds
 from .timers import Timer, Timers
 
@@ -33,9 +34,9 @@ TOO_MANY_ERRORS = "Error: too many errors"
 def check(name: str, value: object) -> None:
     """Raise `TypeError` or `ValueError` for what can't be the limit `name`."""
     if name in TIMES:
-        check_seconds(name, value)  # type: ignore[arg-type]
+        check_seconds(name, value)
     else:
-        check_number(name, value)  # type: ignore[arg-type]
+        check_number(name, value)
 
 
 def check_keyword(name: str, value: Any) -> None:
@@ -54,7 +55,7 @@ def check_keyword(name: str, value: Any) -> None:
 class Limit(Adjustable[float]):
     """A limit that is checked where it is assigned: on a class, on an instance, at run time."""
 
-    def check(self, value: float | None) -> None:
+    def check(self, value: Any) -> None:
         check(self.name, value)
 
     def changed(self, channel: Any) -> None:
@@ -85,6 +86,11 @@ class Limited:
         max_recipients = Limit()
         """Recipients of one message. RFC 5321 section 4.5.3.1.8 asks for at least 100."""
 
+    _ac_command_timeout: float | None
+    _ac_data_timeout: float | None
+    _ac_max_commands: int | None
+    _ac_max_errors: int | None
+    _ac_max_recipients: int | None
     _ac_commands = 0
     _ac_errors = 0
 
@@ -95,18 +101,20 @@ class Limited:
 
     def _ac_begin_counting(self) -> None:
         self._ac_commands = self._ac_errors = 0
+        for name in NAMES:
+            adopt_late(self, name, check)
 
     def _ac_count_command(self) -> bool:
         """Count a command; return whether it is one too many."""
         self._ac_commands += 1
-        return self.max_commands is not None and self._ac_commands > self.max_commands
+        return self._ac_max_commands is not None and self._ac_commands > self._ac_max_commands
 
     def _ac_count_reply(self, reply: str) -> None:
         if reply[:1] == "5":
             self._ac_errors += 1
 
     def _ac_too_many_errors(self) -> bool:
-        return self.max_errors is not None and self._ac_errors >= self.max_errors
+        return self._ac_max_errors is not None and self._ac_errors >= self._ac_max_errors
 
     def _ac_times_changed(self) -> None:
         """A timeout was assigned (the transport has the clock)."""
@@ -163,7 +171,7 @@ class Patience:
             return
         self.since = self._timers.clock()  # counts anew if the channel stays
         try:
-            channel.handle_timeout(name)
+            hook(channel, "handle_timeout", 1)(name)
         except RERAISED:
             raise
         except BaseException:

@@ -126,8 +126,8 @@ class SMTPSession(Limited, SMTPCommands):
     def _ac_waits_for(self) -> tuple[str, float | None]:
         """Return what the peer is to complete, and how many seconds it has for that."""
         if self.smtp_state == self.DATA:
-            return "data", self.data_timeout
-        return "command", self.command_timeout
+            return "data", self._ac_data_timeout
+        return "command", self._ac_command_timeout
 
     # --- input ----------------------------------------------------------------------------------
 

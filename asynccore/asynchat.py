@@ -21,6 +21,7 @@ from warnings import warn as warn
 from .channels import Map, reports_changes
 from .chat_output import ChatOutput
 from .namespace import package
+from .programs_own import hook
 from .removed import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .removed import _deprecated as _deprecated
 from .wrapped import direction
@@ -191,7 +192,8 @@ class async_chat(ChatOutput):
             self._ac_taken = end
             return True
         limit = self.max_line_length
-        assert limit is not None
+        if not isinstance(limit, int) or limit < 0:
+            return True  # a program's own, which means something else by it
         room = max(limit - self._ac_line_length, 0)
         if end - self._ac_taken <= room:
             self._ac_line_length += end - self._ac_taken
@@ -201,7 +203,7 @@ class async_chat(ChatOutput):
             self.collect_incoming_data(self._ac_take(self._ac_taken + room))
             return False
         self._ac_skipping = True
-        self.handle_line_too_long()
+        hook(self, "handle_line_too_long", 0)()
         if self._ac_skipping and (
             self.max_line_length is None or self._ac_line_length < self.max_line_length
         ):

@@ -152,9 +152,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
         if self._ac_halves:
             self._ac_on_loop(self._ac_output_drained)
 
-    @property
-    def write_buffer_size(self) -> int:
-        """How many bytes of output wait for the socket."""
+    def _ac_write_buffer_size(self) -> int:
         return self._ac_output.size
 
     def _ac_has_output(self) -> bool:

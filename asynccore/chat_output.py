@@ -22,6 +22,7 @@ from .channels import Map, reports_changes
 from .dispatcher import dispatcher
 from .gather import IOV_MAX, SEND_SHARE, send_pieces, takes_pieces
 from .producers import file_producer
+from .programs_own import Shown
 from .watermarks import Watermarked
 
 # The `send` that takes whatever its socket takes.
@@ -98,9 +99,12 @@ class ChatOutput(dispatcher, Watermarked):
     def _ac_has_output(self) -> bool:
         return bool(self._ac_fifo)
 
-    @property
+    @Shown
     def write_buffer_size(self) -> int:
         """How many bytes of output wait for the socket, without what producers still have."""
+        return self._ac_write_buffer_size()
+
+    def _ac_write_buffer_size(self) -> int:
         if self._ac_queued is not None and not self._ac_shown:
             return self._ac_queued
         size = 0

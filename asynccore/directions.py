@@ -21,6 +21,7 @@ from errno import EINVAL, ENOTCONN, EPIPE
 from typing import TYPE_CHECKING, Any
 
 from .errors import _DISCONNECTED
+from .programs_own import hook
 from .sockets import is_datagram
 
 # Why a channel isn't read from.
@@ -117,7 +118,10 @@ class Directions:
         self._ac_halves |= _INPUT_ENDED
         sock = self.socket
         try:
-            self.handle_eof()
+            eof: Any = self.handle_eof if type(self).handle_eof is _EOF else None
+            if getattr(eof, "__func__", None) is not _EOF:
+                eof = hook(self, "handle_eof", 0)
+            eof()
         except BaseException:
             self._ac_halves &= ~_INPUT_ENDED  # it did not take it: it is told again
             raise
@@ -231,3 +235,7 @@ class Directions:
             raise BrokenPipeError(
                 EPIPE, f"{os.strerror(EPIPE)}: shutdown_write() has ended the output of {self!r}"
             )
+
+
+# What ends every connection whose class has no other: it need not be looked at.
+_EOF = Directions.handle_eof

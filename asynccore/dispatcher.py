@@ -15,6 +15,7 @@ from .engine import Engine, engine_for
 from .errors import _DISCONNECTED, _strerror
 from .listening import Listening
 from .namespace import default_map, legacy_name, package
+from .programs_own import yield_to_mixins
 from .sockets import SocketOptions, is_datagram
 from .tracebacks import compact_traceback
 from .wrapped import direction
@@ -46,6 +47,10 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     _map: Map
     _fileno: int | None = None
     _ac_engine: Engine | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        yield_to_mixins(cls)
+        super().__init_subclass__(**options)
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
         self._map = default_map() if map is None else map

@@ -22,9 +22,12 @@ from typing import Any
 from . import logs
 from .buffered import dispatcher_with_send
 from .channels import Map
+from .dispatcher import dispatcher
 from .engine import Engine, engine_for
 from .errors import RERAISED
 from .namespace import default_map
+from .programs_own import hook
+from .watermarks import Watermarked
 
 # asyncio, gunicorn and systemd have 30, 30 and 90 seconds for the like.
 GRACE = 30.0
@@ -86,7 +89,7 @@ class _Closing:
         for fd, channel in new:
             if not self.holds(fd, channel):
                 continue
-            if _guarded(channel, getattr(channel, "handle_shutdown", _nothing)):
+            if _guarded(channel, _hook_of(channel)):
                 self.staying.append((fd, channel))
             elif _listens(channel) or not has_output(channel) or not self.watch(fd, channel):
                 self.close(fd, channel)
@@ -174,7 +177,23 @@ def has_output(channel: Any) -> bool:
     fifo = getattr(channel, "_ac_fifo", None)
     if fifo is None:
         fifo = getattr(channel, "producer_fifo", None)
-    return bool(fifo) or bool(getattr(channel, "write_buffer_size", 0))
+    return bool(fifo) or bool(output_size(channel))
+
+
+def output_size(channel: Any) -> int | None:
+    """Return how many bytes of output a channel holds; `None` if it doesn't tell."""
+    if isinstance(channel, Watermarked):
+        return channel._ac_write_buffer_size()
+    if isinstance(channel, dispatcher):
+        return None  # what its class calls so is the program's own
+    size: Any = getattr(channel, "write_buffer_size", None)
+    return size if isinstance(size, int) else None
+
+
+def _hook_of(channel: Any) -> Callable[[], object]:
+    if isinstance(channel, dispatcher):
+        return hook(channel, "handle_shutdown", 0)
+    return getattr(channel, "handle_shutdown", _nothing)
 
 
 def _listens(channel: Any) -> bool:

@@ -238,11 +238,12 @@ class Interest:
             if not self.reports_moves and self._engine is not None:
                 foreign.follow(channel, self.map, self._engine())
         watch = getattr(channel, "_ac_watch", None)
-        if watch is not None:
+        if isinstance(watch, Watch):
             self.timed[fd] = watch
         else:
             self.timed.pop(fd, None)
-        if getattr(channel, "_ac_mutes", 0):
+        mutes = getattr(channel, "_ac_mutes", 0)
+        if isinstance(mutes, int) and mutes:  # an object may have an answer to any name
             self._muted.add(fd)
         else:
             self._muted.discard(fd)

@@ -31,17 +31,17 @@ _Reference = Callable[[], Any]
 class Limit(Adjustable[int]):
     """A number of at least 1, or `None` for none; on a class, an instance, and at run time.
 
-    Raises `ValueError` for a smaller number and `TypeError` for what is no whole one.
+    What is none is the program's own, and has no effect (`adjusting`).
     """
 
-    def check(self, value: int | None) -> None:
+    def check(self, value: Any) -> None:
         check(self.name, value)
 
     def changed(self, channel: Any) -> None:
         channel._ac_limits_changed()
 
 
-def check(name: str, number: int | None) -> None:
+def check(name: str, number: Any) -> None:
     """Raise `TypeError` or `ValueError` for what can't be a limit."""
     if number is None:
         return

@@ -20,11 +20,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import activation, termination
+from .adjusting import adopt_late
 from .channels import Map
 from .directions import ENDED, FULL, RESTING, Directions
 from .errors import EXHAUSTED, NOBODY, RERAISED
 from .limits import NAMES, Ledger, Limit, check
 from .pollers import EVENTS_PER_PASS
+from .programs_own import Shown, hook
 
 # How long a listener rests after it ran into a limit, in seconds. asyncio's ACCEPT_RETRY_DELAY.
 ACCEPT_PAUSE = 1.0
@@ -73,6 +75,9 @@ class Listening(Directions):
     _ac_crowded = True  # at the last event there was more than one connection
     _ac_accept_pass = 0  # when that was
     _ac_limited = False
+    _ac_max_connections: int | None
+    _ac_max_connections_per_peer: int | None
+    _ac_max_handshakes: int | None
     _ac_kind: tuple[Any, int, int, int] = (None, 0, 0, 0)  # of `socket`, and so of what it accepts
     _ac_ledger: Ledger | None = None
     _ac_look_timer: Any = None
@@ -93,19 +98,15 @@ class Listening(Directions):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # `max_connections = 30` in a class body becomes what it is here.
-        Limit.adopt(cls, NAMES, (int,))
+        Limit.adopt(cls, NAMES)
 
     def listen(self, num: int) -> None:
-        """Become a listener with a backlog of `num` connections (listen(2)).
-
-        Raises `TypeError` or `ValueError` for a limit that is none.
-        """
+        """Become a listener with a backlog of `num` connections (listen(2))."""
         if activation.arranged is not None:
             activation.arranged.check_listener(getattr(self, "addr", None))
-        limits = [getattr(self, name) for name in NAMES]
-        for name, limit in zip(NAMES, limits, strict=True):
-            check(name, limit)
-        self._ac_limited = self._ac_limited or any(limit is not None for limit in limits)
+        for name in NAMES:
+            adopt_late(self, name, check)
+            self._ac_limited = self._ac_limited or getattr(self, f"_ac_{name}") is not None
         self.accepting = True
         self.connected = False
         self.socket.listen(num)
@@ -232,7 +233,7 @@ class Listening(Directions):
         if self.socket is sock:
             self._ac_unmute(RESTING)
 
-    @property
+    @Shown
     def accept_counts(self) -> AcceptCounts:
         """How many connections were accepted and refused, and how often accepting paused."""
         return AcceptCounts(self._ac_accepted_count, self._ac_refused_count, self._ac_pause_count)
@@ -296,14 +297,14 @@ class Listening(Directions):
             sock, addr = pair
             peer = addr[0] if addr and _family_of_any(sock) in _PEERS else None
             book = self._ac_book()
-            most = self.max_connections_per_peer
+            most = self._ac_max_connections_per_peer
             if most is None or peer is None or book.from_peer(peer) < most:
                 book.opened(sock, peer)
                 return pair
             self._ac_accepted_count -= 1
             self._ac_refused_count += 1
             try:
-                self.handle_refused(sock, addr, "max_connections_per_peer")
+                hook(self, "handle_refused", 3)(sock, addr, "max_connections_per_peer")
             except RERAISED:
                 raise
             except BaseException:
@@ -323,10 +324,10 @@ class Listening(Directions):
         return True
 
     def _ac_reached(self, book: Ledger) -> str | None:
-        most = self.max_connections
+        most = self._ac_max_connections
         if most is not None and book.connections >= most:
             return f"{most} connections are open (max_connections)"
-        most = self.max_handshakes
+        most = self._ac_max_handshakes
         if most is not None and book.handshakes >= most:
             return f"{most} handshakes are unfinished (max_handshakes)"
         return None

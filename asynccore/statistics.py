@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from .channels import Map
 from .engine import Engine, engine_for
+from .graceful import output_size
 from .meters import Meter
 from .namespace import default_map
 from .timeouts import Watch, check
@@ -199,5 +200,4 @@ def _address(channel: Any) -> str | None:
 
 
 def _pending(channel: Any) -> int | None:
-    size: Any = getattr(channel, "write_buffer_size", None)
-    return size if isinstance(size, int) else None
+    return output_size(channel)

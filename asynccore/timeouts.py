@@ -16,6 +16,7 @@ from typing import Any
 
 from .adjusting import Adjustable
 from .errors import RERAISED
+from .programs_own import hook
 from .timers import Timer, Timers
 
 NAMES = ("connect_timeout", "idle_timeout", "write_timeout")
@@ -25,10 +26,10 @@ class Timeout(Adjustable[float]):
     """A number of seconds, or `None` for never; on a class, an instance, and at run time.
 
     Assigned to an instance it counts from the last activity, or from then on if it is the first.
-    Raises `ValueError` for a negative number and `TypeError` for what is none.
+    What is none, or negative, is the program's own and has no effect (`adjusting`).
     """
 
-    def check(self, value: float | None) -> None:
+    def check(self, value: Any) -> None:
         check(self.name, value)
 
     def changed(self, channel: Any) -> None:
@@ -36,7 +37,7 @@ class Timeout(Adjustable[float]):
         channel._ac_timeouts_changed()
 
 
-def check(name: str, seconds: float | None) -> None:
+def check(name: str, seconds: Any) -> None:
     """Raise `TypeError` or `ValueError` for what can't be a timeout."""
     if seconds is None:
         return
@@ -83,14 +84,14 @@ class Watch:
         if self.deadline is not None:
             expiries.append((self.deadline, "deadline"))
         if self.connecting_since is not None:
-            if channel.connect_timeout is not None:
-                expiries.append((self.connecting_since + channel.connect_timeout, "connect"))
+            if channel._ac_connect_timeout is not None:
+                expiries.append((self.connecting_since + channel._ac_connect_timeout, "connect"))
         elif not channel.accepting:
-            if channel.idle_timeout is not None:
-                expiries.append((self.active + channel.idle_timeout, "idle"))
-            if self.pending is not None and channel.write_timeout is not None:
+            if channel._ac_idle_timeout is not None:
+                expiries.append((self.active + channel._ac_idle_timeout, "idle"))
+            if self.pending is not None and channel._ac_write_timeout is not None:
                 since = max(self.pending, self.sent)
-                expiries.append((since + channel.write_timeout, "write"))
+                expiries.append((since + channel._ac_write_timeout, "write"))
         return min(expiries, default=None)
 
     def sent_now(self, count: int = 0) -> None:
@@ -162,7 +163,7 @@ class Watch:
 
     def _tell(self, which: str) -> None:
         try:
-            self.channel.handle_timeout(which)
+            hook(self.channel, "handle_timeout", 1)(which)
         except RERAISED:
             raise
         except BaseException:
@@ -189,7 +190,7 @@ class Timed:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # `idle_timeout = 30` in a class body becomes what it is here.
-        if Timeout.adopt(cls, NAMES, (int, float)):
+        if Timeout.adopt(cls, NAMES):
             cls._ac_has_timeouts = True
 
     def set_deadline(self, seconds: float | None) -> None:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .adjusting import Adjustable
+from .adjusting import Adjustable, has_no_effect
+from .programs_own import Shown, hook
 
 NAMES = ("high_watermark", "low_watermark")
 
@@ -24,28 +25,40 @@ LOW_SHARE = 4
 class Watermark(Adjustable[int]):
     """A number of bytes, or `None`; in a class body, on an instance, and at run time.
 
-    Raises `TypeError` for what is no integer, and `ValueError` for a negative one or if the low
-    watermark would be over the high one.
+    What is none, or a low one that would be over the high one, has no effect (`adjusting`).
     """
 
-    def __set__(self, channel: Any, size: int | None) -> None:
-        both = {name: getattr(channel, name) for name in NAMES} | {self.name: size}
-        channel._ac_marks = marks(both["high_watermark"], both["low_watermark"])
+    def check(self, value: Any) -> None:
+        check(self.name, value)
+
+    def __set__(self, channel: Any, size: Any) -> None:
+        both = {name: getattr(channel, f"_ac_{name}") for name in NAMES} | {self.name: size}
+        try:
+            found = marks(both["high_watermark"], both["low_watermark"])
+        except (TypeError, ValueError) as why:
+            self.leave(channel, size, why)
+            return
+        channel._ac_marks = found
         super().__set__(channel, size)
 
     def changed(self, channel: Any) -> None:
         channel._ac_output_changed()
 
 
+def check(name: str, size: Any) -> None:
+    """Raise `TypeError` or `ValueError` for what can't be a watermark."""
+    if size is None:
+        return
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"{name} is None or a number of bytes, not {size!r}")
+    if size < 0:
+        raise ValueError(f"{name} is None or at least 0 bytes, not {size}")
+
+
 def marks(high: int | None, low: int | None) -> tuple[int, int] | None:
     """Return both watermarks with the default in its place, or `None` if there is no high one."""
     for name, size in zip(NAMES, (high, low), strict=True):
-        if size is None:
-            continue
-        if isinstance(size, bool) or not isinstance(size, int):
-            raise TypeError(f"{name} is None or a number of bytes, not {size!r}")
-        if size < 0:
-            raise ValueError(f"{name} is None or at least 0 bytes, not {size}")
+        check(name, size)
     if high is None:
         return None
     if low is None:
@@ -66,6 +79,8 @@ class Watermarked:
     low_watermark = Watermark()
     """At so many bytes or fewer again, `handle_resume` is; `None` for a quarter of the other."""
 
+    _ac_high_watermark: int | None
+    _ac_low_watermark: int | None
     _ac_marks: tuple[int, int] | None = None
     _ac_paused = False
     _ac_telling = False  # a hook runs
@@ -74,13 +89,19 @@ class Watermarked:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        Watermark.adopt(cls, NAMES, (int, float, str))  # of these, marks() tells which are wrong
+        Watermark.adopt(cls, NAMES)
         if any(name in cls.__dict__ for name in NAMES):
-            cls._ac_marks = marks(cls.high_watermark, cls.low_watermark)
+            try:
+                cls._ac_marks = marks(cls._ac_high_watermark, cls._ac_low_watermark)
+            except ValueError as why:
+                has_no_effect(why)
 
-    @property
+    @Shown
     def write_buffer_size(self) -> int:
         """How many bytes of output wait for the socket."""
+        return self._ac_write_buffer_size()
+
+    def _ac_write_buffer_size(self) -> int:
         raise NotImplementedError
 
     def handle_pause(self) -> None:
@@ -108,15 +129,17 @@ class Watermarked:
             while True:
                 present = self._ac_marks
                 if self._ac_paused:
-                    if present is not None and self.write_buffer_size > present[1]:
+                    if present is not None and self._ac_write_buffer_size() > present[1]:
                         return
                     self._ac_paused = False
                     if not self._ac_closed:
-                        self.handle_resume()
-                elif present is None or self._ac_closed or self.write_buffer_size <= present[0]:
+                        hook(self, "handle_resume", 0)()
+                elif (
+                    present is None or self._ac_closed or self._ac_write_buffer_size() <= present[0]
+                ):
                     return
                 else:
                     self._ac_paused = True
-                    self.handle_pause()
+                    hook(self, "handle_pause", 0)()
         finally:
             self._ac_telling = False

@@ -142,7 +142,7 @@ async def read_line(channel: async_chat) -> bytes:
 
     def found() -> None:
         hooks.remove()
-        channel.pause_reading()
+        dispatcher.pause_reading(channel)
         rest, channel.ac_in_buffer = channel.ac_in_buffer, b""
         if rest:
             _put_back(channel, rest)
@@ -153,7 +153,7 @@ async def read_line(channel: async_chat) -> bytes:
     remove = _when_closed(
         channel, lambda: _settle(future, b"", ConnectionResetError(f"{channel!r} was closed"))
     )
-    channel.resume_reading()
+    dispatcher.resume_reading(channel)
     try:
         return await future
     finally:
@@ -170,7 +170,7 @@ async def drain(channel: Any) -> None:
 
     def is_low() -> bool:
         marks = channel._ac_marks
-        return bool(channel.write_buffer_size <= (0 if marks is None else marks[1]))
+        return bool(channel._ac_write_buffer_size() <= (0 if marks is None else marks[1]))
 
     if channel._ac_closed:
         raise ConnectionResetError(f"{channel!r} is closed")

@@ -20,6 +20,7 @@ from asynccore.buffered import dispatcher_with_send
 from asynccore.channels import Map
 from asynccore.dispatcher import dispatcher
 from asynccore.errors import RERAISED
+from asynccore.programs_own import hook
 from asynccore.timeouts import check
 
 from . import peer
@@ -144,7 +145,7 @@ class TLSMixin(dispatcher):
             if not self._ac_greeted:
                 self._ac_greeted = True
                 if self._ac_listener is not None:
-                    self._ac_listener.handshake_ended(self)
+                    self._ac_listener._ac_on_loop(self._ac_listener._ac_handshake_ended, self)
                     self._ac_listener = None
                 if self.connecting:
                     # handle_connect first: it is what a class begins with.
@@ -166,7 +167,7 @@ class TLSMixin(dispatcher):
 
     def _ac_timed_out(self) -> None:
         try:
-            self.handle_timeout("handshake")
+            hook(self, "handle_timeout", 1)("handshake")
         except RERAISED:
             raise
         except BaseException:
@@ -446,7 +447,7 @@ class tls_listener(dispatcher):
         """Make a channel of a connection, and hand it to `handle_channel`."""
         channel = self.channel_class(sock, self._map, context=self.context, server_side=True)
         channel._ac_listener = self
-        self.handshake_begun(channel)
+        self._ac_on_loop(self._ac_handshake_begun, channel)
         self.handle_channel(channel, addr)
 
     def handle_channel(self, channel: TLSMixin, addr: Any) -> None:

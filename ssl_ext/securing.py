@@ -193,7 +193,7 @@ def in_front_of(
 def _limit_of(reference: Callable[[], dispatcher | None]) -> Callable[[], int | None]:
     def most() -> int | None:
         channel = reference()
-        return None if channel is None else channel.max_handshakes
+        return None if channel is None else channel._ac_max_handshakes
 
     return most
 

@@ -382,7 +382,7 @@ class TLSSMTPServer(HardenedSMTPServer):
 
     def has_too_many_handshakes(self) -> bool:
         """Return whether `max_handshakes` is reached: then STARTTLS is refused for a while."""
-        most = self.max_handshakes
+        most = self._ac_max_handshakes
         return most is not None and self._ac_book().handshakes >= most
 
     def authenticate(self, peer: Any, mechanism: str, user: str, password: str) -> bool:

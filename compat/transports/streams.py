@@ -403,7 +403,7 @@ class StreamTransport(asyncio.Transport, Flow):
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes wait."""
-        return self.channel.write_buffer_size
+        return self.channel._ac_write_buffer_size()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """Return the low and the high mark, in bytes."""

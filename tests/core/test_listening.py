@@ -418,13 +418,18 @@ NAMES = ["max_connections", "max_connections_per_peer", "max_handshakes"]
     ("number", "error"), [(0, ValueError), (-1, ValueError), (True, TypeError), ("5", TypeError)]
 )
 def test_what_can_be_no_limit(name: str, number: Any, error: type[Exception]) -> None:
-    listener = dispatcher(map={})
     with pytest.raises(error, match=name):
+        limits.check(name, number)
+    # A program may mean something else by it: it is told, and goes on.
+    listener = dispatcher(map={})
+    with pytest.warns(RuntimeWarning, match=f"{name} is None or .*: it has no effect"):
         setattr(listener, name, number)
-    assert getattr(listener, name) is None
-    if not isinstance(number, str):
-        with pytest.raises(error, match=name):
-            type("Bad", (dispatcher,), {name: number})
+    assert getattr(listener, name) == number
+    assert not listener._ac_limited
+    with pytest.warns(RuntimeWarning, match=f"{name} is None or .*: it has no effect"):
+        bad: Any = type("Bad", (dispatcher,), {name: number})
+    assert getattr(bad, name) == number == getattr(bad(map={}), name)
+    assert getattr(bad, f"_ac_{name}") is None
 
 
 def test_limits_of_classes(fakes: Fakes) -> None:
@@ -453,7 +458,7 @@ def test_a_limit_that_was_put_into_a_class_later(fakes: Fakes, monkeypatch: Any)
     assert len(listener.children) == 1
     listener.children[0].close()
     Late.max_connections = 0  # type: ignore[assignment]
-    with pytest.raises(ValueError, match="max_connections"):
+    with pytest.warns(RuntimeWarning, match="max_connections"):
         listener.listen(5)
 
 

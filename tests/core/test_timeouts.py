@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import sys
+import warnings
 from typing import Any
 
 import pytest
@@ -260,25 +261,45 @@ def test_close_and_another_socket_take_everything_back(any_fakes: Fakes) -> None
     assert len(any_fakes.engine.timers) == 0
 
 
+def refuses(channel: Timed, name: str, value: Any, error: type[Exception], message: str) -> None:
+    """A deadline that is none is an error; in an attribute it may be the program's own."""
+    channel.idle_timeout = 5
+    if name == "deadline":
+        with pytest.raises(error, match=message):
+            channel.set_deadline(value)
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        setattr(channel, name, value)
+    assert getattr(channel, name) is value
+    assert (channel._ac_idle_timeout, channel._ac_write_timeout) == (5, None)
+    if not isinstance(value, list):
+        assert message in str(caught[0].message) and caught[0].category is RuntimeWarning
+        assert caught[0].filename == __file__
+    assert len(caught) == (not isinstance(value, list))
+    setattr(channel, name, 7)
+    assert getattr(channel, name) == 7
+
+
 @pytest.mark.parametrize("value", ["5", [], True, b"1"])
 @pytest.mark.parametrize("name", [*NAMES, "deadline"])
 def test_what_is_no_number_is_refused(fakes: Fakes, name: str, value: Any) -> None:
     channel = Timed(fakes)
-    with pytest.raises(TypeError, match="is None or a number of seconds, not"):
-        channel.set_deadline(value) if name == "deadline" else setattr(channel, name, value)
+    refuses(channel, name, value, TypeError, "is None or a number of seconds, not")
 
 
 @pytest.mark.parametrize("value", [-1, -0.5, math.nan])
 @pytest.mark.parametrize("name", [*NAMES, "deadline"])
 def test_a_negative_number_is_refused(fakes: Fakes, name: str, value: Any) -> None:
     channel = Timed(fakes)
-    with pytest.raises(ValueError, match="is None or at least 0 seconds, not"):
-        channel.set_deadline(value) if name == "deadline" else setattr(channel, name, value)
+    refuses(channel, name, value, ValueError, "is None or at least 0 seconds, not")
 
 
-def test_a_class_with_a_negative_number_is_refused() -> None:
-    with pytest.raises(ValueError, match="idle_timeout is None or at least 0 seconds"):
-        type("Wrong", (dispatcher,), {"idle_timeout": -1})
+def test_a_negative_number_in_a_class() -> None:
+    with pytest.warns(RuntimeWarning, match="idle_timeout is None or at least 0 seconds"):
+        wrong = type("Wrong", (dispatcher,), {"idle_timeout": -1})
+    assert wrong.idle_timeout == -1  # type: ignore[attr-defined]
+    assert not wrong._ac_has_timeouts  # type: ignore[attr-defined]
 
 
 def test_subclasses_inherit_and_override() -> None:
