@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from . import foreign, pollers
 from .channels import REPORTING_PREDICATES, ChannelMap, Map
 from .errors import RERAISED, leaves_loop
+from .keyed import KeyedPoller, has_descriptor, number
 from .pollers import PRIORITY, READ, WRITE
 from .predicates import reports_its_changes
 from .sweeps import OWN_BOTH, OWN_READABLE, OWN_WRITABLE, Sweeps
@@ -133,6 +134,8 @@ class Interest:
         if self.stirred and now >= self.review_at:
             self._review(poller, now)
         self._sync(poller)
+        if self.poller is not poller:
+            return True  # begun anew with another one, which knows keys
         if self.entering:
             self.entering = False
             self._compare_quiet(poller)
@@ -233,6 +236,8 @@ class Interest:
                 self._compare_exactly = True
         self.asked[fd] = channel
         self.dirty.add(fd)  # to be classified and asked
+        if has_descriptor(fd):
+            self._know_keys()
         if foreign.is_foreign(channel):
             self.holds_foreign = True
             if not self.reports_moves and self._engine is not None:
@@ -360,7 +365,9 @@ class Interest:
             return
         if self.timed and (mask ^ present) & WRITE and fd in self.timed:
             self.timed[fd].wants_to_write(bool(mask & WRITE))
-        if not isinstance(fd, int) or fd < 0:
+        if not isinstance(fd, int) and has_descriptor(fd) and number(fd) >= 0:
+            self._know_keys()
+        elif not isinstance(fd, int) or fd < 0:
             raise ValueError(
                 f"{channel!r} wants to be watched, but the map holds it under {fd!r}, which is no "
                 "descriptor: answer False in readable() and writable(), or open a socket first"
@@ -423,7 +430,7 @@ class Interest:
             return
         self.stirred = True
         sock = getattr(channel, "socket", None)
-        if getattr(channel, "_fileno", fd) != fd:
+        if getattr(channel, "_fileno", fd) != fd and not has_descriptor(fd):
             # It lives on under another number: only this entry is out of date.
             del self.map[fd]
             return
@@ -440,6 +447,16 @@ class Interest:
 
     def _holds(self, fd: int, channel: object) -> bool:
         return self.map.get(fd) is channel
+
+    def _know_keys(self) -> None:
+        """Have a poller that knows keys with a descriptor."""
+        poller = self.poller
+        if isinstance(poller, WrappedPoller):
+            if not isinstance(poller.real, KeyedPoller):
+                poller.real = KeyedPoller(poller.real)
+        elif poller is not None and not isinstance(poller, KeyedPoller):
+            self.poller = KeyedPoller(poller)
+            self.dirty.update(self.asked)
 
     # -- sockets with a will of their own -------------------------------------------------------
 

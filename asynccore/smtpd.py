@@ -52,6 +52,7 @@ __version__ = "Python SMTP proxy version 0.3"  # sent in the greeting
 
 NEWLINE = "\n"
 COMMASPACE = ", "
+EMPTYSTRING = ""  # until Python 3.4, and so in programs of that time
 DATA_SIZE_DEFAULT = 33554432  # bytes, 32 MiB: classic smtpd since 3.3
 
 _DOT_LINE = b".\r\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import Any
 
@@ -625,6 +626,123 @@ class TestObjectsThatAreNoDispatchers:
         peer.send(b"x")
         drive(lambda: it.received, channels, engine)
         assert "write" not in it.events
+
+
+class Keyed(asynccore.dispatcher_with_send):
+    """A channel that a map holds under its socket."""
+
+    asked = 0
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(sock, {})
+        self.got = b""
+        self.ends = 0
+
+    def handle_read(self) -> None:
+        self.got += self.recv(100)
+
+    def handle_close(self) -> None:
+        self.ends += 1
+
+
+class KeyedAndAsked(Keyed):
+    def readable(self) -> bool:
+        self.asked += 1
+        return True
+
+
+@pytest.mark.parametrize("kind", [Keyed, KeyedAndAsked])
+class TestKeysThatAreSockets:
+    """select() takes whatever has a descriptor, and so did maps of the classic default."""
+
+    def test_poll_with_a_map_for_one_pass(self, kind: type[Keyed], engine: str, pair: Any) -> None:
+        end, peer = pair()
+        channel = kind(end)
+        for number in range(3):
+            peer.send(b"x%d" % number)
+            asynccore.loop(timeout=5, map={end: channel}, count=1, poller=engine)
+        assert channel.got == b"x0x1x2"
+        assert channel.asked in (0, 3)
+
+    def test_a_map_that_lives_on(self, kind: type[Keyed], engine: str, pair: Any) -> None:
+        self.live_on(kind, {}, engine, pair)
+
+    def test_the_default_map(
+        self, kind: type[Keyed], engine: str, pair: Any, default_map: Any
+    ) -> None:
+        self.live_on(kind, default_map, engine, pair)
+
+    def live_on(self, kind: type[Keyed], map: Any, engine: str, pair: Any) -> None:
+        pairs = [pair() for _ in range(3)]
+        channels = [kind(end) for end, _ in pairs]
+        map.update({end: channel for (end, _), channel in zip(pairs, channels, strict=True)})
+        plain = Keyed(pair()[0])
+        plain.add_channel(map)  # beside others, under a number
+        for channel, (_, peer) in zip(channels, pairs, strict=True):
+            peer.send(b"in")
+            channel.send(b"out")
+        drive(lambda: all(channel.got == b"in" for channel in channels), map, engine)
+        assert [peer.recv(9) for _, peer in pairs] == [b"out"] * 3
+        del map[pairs[0][0]]
+        pairs[0][1].send(b"more")
+        pairs[1][1].close()
+        drive(lambda: channels[1].ends, map, engine)
+        passes(map, engine)
+        assert channels[0].got == b"in" and channels[1].ends == 1
+        map[pairs[0][0]] = channels[0]
+        drive(lambda: channels[0].got == b"inmore", map, engine)
+        for channel in (*channels, plain):
+            channel.close()
+        map.clear()
+
+    def test_output_that_waits(self, kind: type[Keyed], engine: str, pair: Any) -> None:
+        end, peer = pair()
+        channel = kind(end)
+        map = {end: channel}
+        channel.send(b"x" * 2_000_000)
+        got = 0
+        peer.setblocking(False)
+
+        def all_of_it() -> bool:
+            nonlocal got
+            try:
+                while piece := peer.recv(65536):
+                    got += len(piece)
+            except BlockingIOError:
+                pass
+            return got == 2_000_000
+
+        drive(all_of_it, map, engine)
+
+    def test_with_a_socket_of_its_own_will(self, kind: type[Keyed], engine: str, pair: Any) -> None:
+        """As with TLS of the standard library: one poller more in between."""
+
+        class Driven(socket.socket):
+            def pending(self) -> int:
+                return 0
+
+            def do_handshake(self) -> None: ...
+
+        end, peer = pair()
+        plain, its_peer = pair()
+        driven = Driven(fileno=end.detach())
+        channel, other = kind(driven), kind(plain)
+        map: dict[Any, Any] = {driven: channel, other.socket.fileno(): other}
+        for letter in (b"1", b"2"):
+            peer.send(letter)
+            its_peer.send(letter)
+            drive(lambda: channel.got[-1:] == other.got[-1:] == letter, map, engine)  # noqa: B023
+        map[plain] = map.pop(plain.fileno())
+        its_peer.send(b"three")
+        drive(lambda: other.got == b"12three", map, engine)
+        channel.close()
+
+    def test_one_that_is_closed(self, kind: type[Keyed], engine: str, pair: Any) -> None:
+        end, _ = pair()
+        map = {end: kind(end)}
+        end.close()
+        with pytest.raises(ValueError, match="no descriptor"):  # as from select()
+            asynccore.loop(timeout=0, map=map, count=1, poller=engine)
 
 
 class TestChannelsWithoutASocket:

@@ -124,6 +124,7 @@ def test_names_of_smtpd_and_assigning_its_version(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(smtpd, "__version__", "ACME mail 1.0")
     assert smtpd.__version__ == "ACME mail 1.0"
     assert smtpd.NEWLINE == "\n" and smtpd.COMMASPACE == ", "
+    assert smtpd.EMPTYSTRING == ""  # which older programs import
     assert smtpd.DATA_SIZE_DEFAULT == 33554432
     assert isinstance(smtpd.DEBUGSTREAM, smtpd.Devnull)
 
