@@ -50,11 +50,16 @@ class async_chat(ChatOutput):
 
     terminator: Any
 
+    # For classes that call dispatcher's __init__ alone, and assign the classic attributes.
+    _ac_input = b""
+    _ac_taken = 0  # how much of `_ac_input` was delivered
+    _ac_skipping = False  # the rest of a line that was too long
+    _ac_line_length = 0  # what was delivered since the last terminator, if that is bounded
+
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
         self._ac_input = b""
-        self._ac_taken = 0  # how much of `_input` was delivered
-        self._ac_skipping = False  # the rest of a line that was too long
-        self._ac_line_length = 0  # what was delivered since the last terminator, if that is bounded
+        self._ac_taken = self._ac_line_length = 0
+        self._ac_skipping = False
         self.incoming: list[bytes] = []
         super().__init__(sock, map)
 

@@ -43,13 +43,14 @@ class ChatOutput(dispatcher, Watermarked):
     _ac_full = False  # the socket took less than it was offered
     _ac_whole = False  # something in the queue is larger than `ac_out_buffer_size`
     _ac_shown = False  # the program has had the queue in its hands
+    # What is left of a piece at the head of the queue.
+    _ac_leftover: memoryview | None = None
+    _ac_queued: int | None = None  # bytes in the queue, if that is known
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
         self._ac_fifo: deque[Any] = deque()
-        self._ac_leftover: memoryview | None = (
-            None  # what is left of a piece at the head of the queue
-        )
-        self._ac_queued: int | None = None  # bytes in the queue, if that is known
+        self._ac_leftover = None
+        self._ac_queued = None
         super().__init__(sock, map)
 
     # -- the queue ------------------------------------------------------------------------------

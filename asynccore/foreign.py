@@ -57,7 +57,7 @@ class ReportingMap(MutableMapping[Any, Any]):
 
 def is_foreign(channel: Any) -> bool:
     """Whether a channel is of no class of this package, and so reports nothing."""
-    return not hasattr(type(channel), "_ac_touch")
+    return not hasattr(channel, "_ac_touch")
 
 
 def follow(channel: Any, map: Map, engine: Engine | None) -> None:

@@ -279,3 +279,29 @@ def test_what_handlers_must_define_is_said(channels: Any, pair: Any) -> None:
         channel.found_terminator()
     with pytest.raises(ValueError, match="-1"):
         channel.set_terminator(-1)
+
+
+def test_a_class_that_calls_the_constructor_of_dispatcher_alone(
+    channels: Any, engine: str, pair: Any
+) -> None:
+    class Bare(Lines):
+        def __init__(self, sock: Any, map: Any) -> None:
+            asynccore.dispatcher.__init__(self, sock, map)
+            self.ac_in_buffer = b""
+            self.incoming = []
+            self.producer_fifo = deque()
+            self.lines = []
+            self.set_terminator(b"\r\n")
+
+        def command(self, line: bytes) -> None:
+            self.push(line.upper())
+            self.close_when_done()
+
+    end, peer = pair()
+    chat = Bare(end, channels)
+    peer.send(b"one\r")
+    passes(channels, engine)
+    peer.send(b"\n")
+    drive(lambda: not channels, channels, engine)
+    assert chat.lines == [b"one"]
+    assert drain(peer) == b"ONE"
