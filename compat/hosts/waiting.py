@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 from asynccore import pollers
 from asynccore.engine import Engine, engines
 from asynccore.hosting import Cancellable, Host, Watcher
+from asynccore.listening import ACCEPT_PAUSE
 from asynccore.pollers import Event, Poller
 
 # How long channels that are always ready may keep the host from its own work, in seconds. About a
@@ -284,10 +285,64 @@ if sys.platform != "win32":
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
+class _Spare:
+    """As many descriptors as uvloop takes for each run, kept for it.
+
+    On the main thread it makes a pair of sockets when it is run, for signals. If there are no
+    descriptors left, the run fails, and so does every later one: the loop counts as running.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[int] = []
+        self.keep()
+
+    def keep(self) -> None:
+        """Take them, as far as there are any."""
+        with contextlib.suppress(OSError):
+            while len(self._kept) < 2:
+                self._kept.append(os.open(os.devnull, os.O_RDONLY))
+
+    def lend(self) -> bool:
+        """Give them back for a moment; return False if they were not to be had."""
+        self.keep()
+        whole = len(self._kept) == 2
+        if whole:
+            self.close()
+        return whole
+
+    def close(self) -> None:
+        """Give them back."""
+        while self._kept:
+            os.close(self._kept.pop())
+
+    __del__ = close
+
+
 class UvloopPoller(AsyncioPoller):
     """The same with uvloop's loop."""
 
     name: ClassVar[str] = "uvloop"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spare = _Spare()
+
+    def _run_host(self, timeout: float | None) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            super()._run_host(timeout)
+        elif self._spare.lend():
+            try:
+                super()._run_host(timeout)
+            finally:
+                self._spare.keep()
+        else:
+            # Soon there may be some, and the loop's own work goes on.
+            longest = ACCEPT_PAUSE
+            self._inner.wait(longest if timeout is None else min(timeout, longest))
+
+    def close(self) -> None:
+        super().close()
+        self._spare.close()
 
     def _takes(self, loop: asyncio.AbstractEventLoop) -> bool:
         return type(loop).__module__.partition(".")[0] == "uvloop"
