@@ -13,8 +13,8 @@ which the poller watches anyway. Loops inside of handlers take it over, and give
 Trade-off. A descriptor that the program has set stays, and then it is the program that is told of
 signals. `poll()` doesn't pay for this: a loop of the program's own looks after itself.
 
-Who takes the descriptor over for a while may put ours back when its loop is over, as uvloop does, so
-ours is remembered until it was seen again.
+Who takes the descriptor over for a while may put ours back afterwards, as uvloop does when its loop
+has run, so ours is remembered until it was seen again.
 """
 
 from __future__ import annotations

@@ -285,7 +285,7 @@ if sys.platform != "win32":
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-class _Spare:
+class Spare:
     """As many descriptors as uvloop takes for each run, kept for it.
 
     On the main thread it makes a pair of sockets when it is run, for signals. If there are no
@@ -325,7 +325,7 @@ class UvloopPoller(AsyncioPoller):
 
     def __init__(self) -> None:
         super().__init__()
-        self._spare = _Spare()
+        self._spare = Spare()
 
     def _run_host(self, timeout: float | None) -> None:
         if threading.current_thread() is not threading.main_thread():
