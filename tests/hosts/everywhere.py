@@ -5,11 +5,13 @@
 
 `--host=attach:asyncio`, `attach:uvloop`, or one of Twisted's reactors, `attach:select`,
 `attach:poll`, `attach:epoll`, `attach:asyncioreactor`: each pass of an outermost `loop()` and
-`poll()` is made by a host to which the map is attached for so long. Passes within handlers, and
-those of engines with a fake clock or a fake poller, which no host could wait for, are as ever;
-the summary says how many were made by the host.
+`poll()` is made by a host to which the map is attached for so long. Passes within handlers are as
+ever; the summary says how many were made by the host. None at all is a failure.
 
 `--inner=select` forces a poller that the host can't watch as one descriptor.
+
+Tests with a fake clock and a fake poller, which no host could wait for, are left out.
+`python -m tests.hosts` runs everything over every host.
 
 *Trade-off.* A map that stays attached for its whole life meets less of the code that begins and
 ends an attachment; tests/hosts/test_asyncio.py and test_twisted.py have such maps.
@@ -30,9 +32,11 @@ from asynccore import pollers
 from asynccore.engine import Engine
 from asynccore.hosting import Attachment
 from asynccore.testing import RecordingPoller
+from compat.hosts.waiting import HostPoller, Spare
 
 _run_pass = Engine.run_pass
 
+# Passes, or with `engine:` waits.
 made_by_host = made_as_ever = 0
 
 
@@ -85,8 +89,6 @@ class Driver:
 
 class AsyncioDriver(Driver):
     def __init__(self, kind: str) -> None:
-        from compat.hosts.waiting import Spare
-
         self._module = importlib.import_module(kind)
         self._loop = self._module.new_event_loop()
         # What uvloop opens for each run, when it is run again and again as only here, would get
@@ -186,6 +188,18 @@ class TwistedDriver(Driver):
 driver: Driver | None = None
 
 
+def count_waits(kind: type[HostPoller]) -> None:
+    """Count the waits that a kind of poller makes in its host."""
+    run_host = kind._run_host
+
+    def run_and_count(self: HostPoller, timeout: float | None) -> None:
+        global made_by_host
+        made_by_host += 1
+        run_host(self, timeout)
+
+    kind._run_host = run_and_count  # type: ignore[method-assign]
+
+
 def run_pass(self: Engine, timeout: float | None) -> None:
     """Make a pass as `Engine.run_pass` does, by a host."""
     global made_as_ever, made_by_host
@@ -228,10 +242,10 @@ def pytest_configure(config: pytest.Config) -> None:
     way, _, name = str(config.getoption("--host")).partition(":")
     if way == "engine":
         os.environ[pollers.ENGINE_VARIABLE] = name
-        from compat.hosts.waiting import HostPoller
-
         HostPoller.inner = config.getoption("--inner")
-        pollers.make().close()  # what is made once for the whole process is no test's leak
+        made = pollers.make()
+        count_waits(type(made))  # type: ignore[arg-type]
+        made.close()  # what is made once for the whole process is no test's leak
         return
     assert way == "attach", "--host=engine:NAME or --host=attach:NAME"
     if name in ("asyncio", "uvloop"):
@@ -241,10 +255,13 @@ def pytest_configure(config: pytest.Config) -> None:
     Engine.run_pass = run_pass  # type: ignore[method-assign]
 
 
+# What no host could wait for: see asynccore/testing.py.
+_FAKES = "with_fakes"
+
 # Fixtures and tests that count the poller's own waits, also those without an event. A host waits
-# by itself, and makes a pass when there is something to do.
+# by itself, and makes a pass when there is something to do. And the test that counts the calls
+# that a pass makes, to which attaching and detaching adds.
 _COUNT_WAITS = ("waits",)
-# And the one that counts the calls that a pass makes, to which attaching and detaching adds.
 _COUNTING = ("test_answers_that_alternate", "test_a_connection_takes_few_calls")
 
 # uvloop gives `signal.set_wakeup_fd` a descriptor of its own whenever it runs on the main thread.
@@ -262,23 +279,33 @@ _WAKE_UP_FD = (
 _TWO_THREADS = ("test_two_maps_in_two_threads_that_send_to_each_other",)
 
 
+def excluded(item: pytest.Item, host: str) -> bool:
+    """Whether a test can't hold over a host, or does without one."""
+    fixtures = getattr(item, "fixturenames", ())
+    name = getattr(item, "originalname", "")
+    if _FAKES in fixtures:
+        return True
+    if host == "engine:twisted":
+        return name in _TWO_THREADS
+    if host.startswith("engine:"):
+        return False
+    if host == "attach:uvloop" and name in _WAKE_UP_FD:
+        return True
+    return name in _COUNTING or any(fixture in fixtures for fixture in _COUNT_WAITS)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if driver is None:
-        if config.getoption("--host") == "engine:twisted":
-            items[:] = [
-                one for one in items if getattr(one, "originalname", "") not in _TWO_THREADS
-            ]
-        return
-    uvloop = config.getoption("--host").endswith("uvloop")
-    excluded = {*_COUNTING, *(_WAKE_UP_FD if uvloop else ())}
-    counting = [
-        item
-        for item in items
-        if getattr(item, "originalname", "") in excluded
-        or set(_COUNT_WAITS) & set(getattr(item, "fixturenames", ()))
-    ]
-    config.hook.pytest_deselected(items=counting)
-    items[:] = [item for item in items if item not in set(counting)]
+    host = config.getoption("--host")
+    out = [item for item in items if excluded(item, host)]
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if item not in set(out)]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # xdist's workers don't tell how many they made.
+    ran = session.testscollected and not session.config.getoption("numprocesses", None)
+    if ran and not made_by_host and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_unconfigure() -> None:
@@ -287,7 +314,9 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if made_by_host:
+    if driver is None:
+        terminalreporter.write_line(f"{made_by_host:,} waits in the host")
+    else:
         terminalreporter.write_line(
             f"{made_by_host:,} passes by the host, {made_as_ever:,} as ever"
         )

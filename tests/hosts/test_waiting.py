@@ -154,6 +154,48 @@ channel.close(); peer.close()
     assert run(engine, script) in (["1"], ["2"])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no setrlimit() on Windows")
+@pytest.mark.parametrize("spare", ["kept", "taken"])
+def test_uvloop_is_run_when_no_descriptor_is_left(spare: str) -> None:
+    """It opens two for each run, and if there are none it could never be run again."""
+    script = f"""
+import asyncio, os, resource
+from asynccore.engine import engine_for
+channel, peer = pair()
+asyncore.loop(timeout=0, count=1)
+asyncore.loop(timeout=0, count=1)
+loop = asyncio.get_event_loop_policy().get_event_loop()
+if {spare!r} == "taken":
+    engine_for(asyncore.socket_map).interest.poller._spare.close()
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, most))
+taken = []
+try:
+    while True:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+ran = []
+loop.call_soon(ran.append, "now")
+peer.send(b"without")
+asyncore.loop(timeout=30, count=1)
+asyncore.loop(timeout=0.01, count=1)  # nothing is ready: the host's own work has its turn
+print(peer.recv(10), ran)
+for fd in taken:
+    os.close(fd)
+loop.call_soon(ran.append, "later")
+peer.send(b"with")
+asyncore.loop(timeout=30, count=1)
+asyncore.loop(timeout=0.01, count=1)
+print(peer.recv(10), ran)
+peer.close()
+asyncore.loop()
+"""
+    # The channels go on in any case, and what waits in uvloop as soon as there are descriptors.
+    meanwhile = ["now"] if spare == "kept" else []
+    assert run("uvloop", script) == [f"b'without' {meanwhile}", "b'with' ['now', 'later']"]
+
+
 def test_a_deferred_to_a_thread_ends_with_the_script() -> None:
     script = """
 from twisted.internet import reactor, threads
