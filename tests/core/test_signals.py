@@ -341,8 +341,19 @@ def looped() -> Iterator[Callable[..., None]]:
     def run(inside: Callable[[Any], object], timeout: float | None = 60.0) -> None:
         map = ChannelMap()
         trigger = asynccore.Trigger(map)
-        trigger.pull(lambda: (inside(map), trigger.close()))
+        failed: list[BaseException] = []
+
+        def pulled() -> None:
+            try:
+                inside(map)
+            except BaseException as why:  # would only be logged, and the loop go on
+                failed.append(why)
+            trigger.close()
+
+        trigger.pull(pulled)
         loop(timeout, map=map)
+        if failed:
+            raise failed[0]
 
     yield run
     assert wakeup_fd() == -1, "not given back"

@@ -270,6 +270,9 @@ _WAKE_UP_FD = (
     "test_a_wake_up_that_is_there_already_is_used_at_once",
     "test_a_loop_inside_of_another_takes_the_signals_and_gives_them_back",
     "test_a_descriptor_that_the_program_has_set_stays",
+    "test_a_wake_up_that_others_put_back_is_taken_away",
+    "test_a_wake_up_that_is_closed_under_another_is_forgotten",
+    "test_a_descriptor_of_others_that_is_gone_is_no_obstacle",
     "test_a_loop_that_does_not_wait_costs_no_signals",
     "test_a_wake_up_that_is_closed_gets_no_more_signals",
 )
