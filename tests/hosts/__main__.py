@@ -1,8 +1,7 @@
-"""`python -m tests.hosts [--quick] [HOST…]`: the tests of the engine, timeouts and TLS over hosts.
+"""`python -m tests.hosts [HOST…]`: the tests of the engine, timeouts and TLS over every host.
 
-Everything over every host, as a program that depends on one of them needs it; `--quick` leaves
-out the slowest, except over the two hosts named below, for a run after every change. What can't
-hold over a host, and what has nothing to do with one, is in everywhere.py, each with its reason.
+What can't hold over a host, and what has nothing to do with one, is in everywhere.py, each with its
+reason.
 
 Two hosts are run at a time, or `--jobs`. A host whose tests don't end is ended, and then none is
 begun any more: what hangs once, hangs at each, and the time is somebody's.
@@ -35,11 +34,6 @@ REACTORS = ("select", "poll", "epoll", "asyncioreactor")
 ENGINES = tuple(f"engine:{name}" for name in ("asyncio", "uvloop", "twisted"))
 HOSTS = ENGINES + tuple(f"attach:{name}" for name in ("asyncio", "uvloop", *REACTORS))
 
-# A TLS connection is cut after each byte of each direction: half of the time of all of tests/tls.
-# With `--quick` it runs over one host of each way.
-SLOWEST = "test_cut_after_every_byte"
-WITH_SLOWEST = ("engine:asyncio", "attach:uvloop")
-
 # One test may take so long, in seconds: none takes a tenth of it. What hangs shows where, and ends
 # the tests over its host.
 PATIENCE = 60
@@ -65,13 +59,13 @@ def missing(host: str) -> str | None:
     return None if needed is None or importlib.util.find_spec(needed) else needed
 
 
-def command(host: str, quick: bool, suites: Sequence[str] = SUITES) -> list[str]:
-    words = [sys.executable, "-W", "error", "-m", "pytest", "-p", "tests.hosts.everywhere"]
-    words += [f"--host={host}", "-q", *suites]
-    words += ["-o", f"faulthandler_timeout={PATIENCE}", "-o", "faulthandler_exit_on_timeout=true"]
-    if quick and host not in WITH_SLOWEST:
-        words += ["-k", f"not {SLOWEST}"]
-    return words
+def command(host: str, suites: Sequence[str] = SUITES) -> list[str]:
+    return [
+        *(sys.executable, "-W", "error", "-m", "pytest", "-q"),
+        *("-p", "tests.hosts.everywhere", f"--host={host}"),
+        *("-o", f"faulthandler_timeout={PATIENCE}", "-o", "faulthandler_exit_on_timeout=true"),
+        *suites,
+    ]
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -110,10 +104,10 @@ def run(words: list[str], host: str, bound: float = BOUND) -> Run:
     return Run(host, status, time.monotonic() - begin, text)
 
 
-def runs(hosts: list[str], quick: bool, jobs: int) -> Iterator[Run]:
+def runs(hosts: list[str], jobs: int) -> Iterator[Run]:
     """Run the tests over hosts, some at a time, until one does not end."""
     with ThreadPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(run, command(host, quick), host) for host in hosts]
+        waiting = [pool.submit(run, command(host), host) for host in hosts]
         for future in waiting:
             if future.cancelled():
                 continue
@@ -137,7 +131,6 @@ def main() -> int:
         prog="python -m tests.hosts", description="The contract suites over event loops."
     )
     parser.add_argument("hosts", nargs="*", metavar="HOST", help=f"of {', '.join(HOSTS)}")
-    parser.add_argument("--quick", action="store_true", help=f"leave {SLOWEST} to two hosts")
     parser.add_argument("--jobs", type=int, default=2, help="hosts at a time (2)")
     options = parser.parse_args()
     for host in options.hosts:
@@ -152,7 +145,7 @@ def main() -> int:
             print(f"{host}: skipped, for it needs {needed}")
     done = 0
     failed = []
-    for one in runs(chosen, options.quick, options.jobs):
+    for one in runs(chosen, options.jobs):
         done += 1
         if one.status != 0:
             failed.append(one.host)

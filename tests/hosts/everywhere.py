@@ -10,8 +10,8 @@ ever; the summary says how many were made by the host. None at all is a failure.
 
 `--inner=select` forces a poller that the host can't watch as one descriptor.
 
-Tests with a fake clock and a fake poller, which no host could wait for, are left out.
-`python -m tests.hosts` runs everything over every host.
+What has nothing to do with a host is left out, and so is the little that can't hold over one; see
+below, each with its reason. `python -m tests.hosts` runs everything else over every host.
 
 *Trade-off.* A map that stays attached for its whole life meets less of the code that begins and
 ends an attachment; tests/hosts/test_asyncio.py and test_twisted.py have such maps.
@@ -255,12 +255,23 @@ def pytest_configure(config: pytest.Config) -> None:
     Engine.run_pass = run_pass  # type: ignore[method-assign]
 
 
-# What no host could wait for: see asynccore/testing.py.
+# Engines with a fake clock and a fake poller, which no host could wait for: asynccore/testing.py.
 _FAKES = "with_fakes"
 
-# Fixtures and tests that count the poller's own waits, also those without an event. A host waits
-# by itself, and makes a pass when there is something to do. And the test that counts the calls
-# that a pass makes, to which attaching and detaching adds.
+# Nothing in there loops.
+_WITHOUT_LOOP = ("tests/tls/test_socket.py",)
+
+# Attached maps: in there a fake clock tells whether the engine's own wait would sleep. What waits
+# in a host is an engine's poller like any other, and has them all.
+_WITH_A_CLOCK = ("tests/tls/test_torture.py", "tests/tls/test_torture_states.py")
+
+# Attached maps: these run programs of their own, where nothing is attached; and so do those that
+# call `run_script`. An engine is inherited.
+_PROGRAMS = ("tests/tls/test_page.py",)
+
+# Attached maps: fixtures and tests that count the poller's own waits, also those without an event.
+# A host waits by itself, and makes a pass when there is something to do. And the test that counts
+# the calls that a pass makes, to which attaching and detaching adds.
 _COUNT_WAITS = ("waits",)
 _COUNTING = ("test_answers_that_alternate", "test_a_connection_takes_few_calls")
 
@@ -282,24 +293,30 @@ _WAKE_UP_FD = (
 _TWO_THREADS = ("test_two_maps_in_two_threads_that_send_to_each_other",)
 
 
-def excluded(item: pytest.Item, host: str) -> bool:
-    """Whether a test can't hold over a host, or does without one."""
+def left_out(item: pytest.Item, host: str) -> bool:
+    """Whether a test has nothing to do with a host, or can't hold over it."""
     fixtures = getattr(item, "fixturenames", ())
     name = getattr(item, "originalname", "")
-    if _FAKES in fixtures:
+    file = item.nodeid.partition("::")[0]
+    if _FAKES in fixtures or file in _WITHOUT_LOOP:
         return True
-    if host == "engine:twisted":
-        return name in _TWO_THREADS
     if host.startswith("engine:"):
-        return False
+        return host == "engine:twisted" and name in _TWO_THREADS
     if host == "attach:uvloop" and name in _WAKE_UP_FD:
         return True
-    return name in _COUNTING or any(fixture in fixtures for fixture in _COUNT_WAITS)
+    code = getattr(getattr(item, "function", None), "__code__", None)
+    return (
+        file in _WITH_A_CLOCK
+        or file in _PROGRAMS
+        or "run_script" in getattr(code, "co_names", ())
+        or name in _COUNTING
+        or any(fixture in fixtures for fixture in _COUNT_WAITS)
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     host = config.getoption("--host")
-    out = [item for item in items if excluded(item, host)]
+    out = [item for item in items if left_out(item, host)]
     config.hook.pytest_deselected(items=out)
     items[:] = [item for item in items if item not in set(out)]
 

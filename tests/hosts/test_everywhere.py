@@ -29,7 +29,7 @@ def run(host: str, tmp_path: Path, body: str, patience: int = 60, bound: float =
         pytest.skip("Twisted is not installed")
     file = tmp_path / "test_it.py"
     file.write_text(f"import socket, time\nimport asynccore\ndef test_it():{body}")
-    words = hosts.command(host, False, [str(file)])
+    words = hosts.command(host, [str(file)])
     words += ["-o", f"faulthandler_timeout={patience}", "-p", "no:cacheprovider"]
     return hosts.run(words, host, bound)
 
