@@ -10,7 +10,8 @@ HOW says what runs what:
   engine asyncio    `asyncore.loop()` waits in asyncio's loop, which runs the other two
   engine uvloop     the same with uvloop's
 
-The ports are printed, and a line to standard input ends it. Each server sends back what it gets.
+The ports are printed, and a line to standard input ends it. Each server sends back what it gets,
+and takes its time for it: it is the servers that have to be waited for, and not who asks them.
 """
 
 from __future__ import annotations
@@ -27,9 +28,15 @@ import asynccore
 import compat
 
 
+def answer(data: bytes) -> bytes:
+    """Take a few times as long as a client does for a request."""
+    sum(range(5000))
+    return data
+
+
 class LegacyEcho(asynccore.dispatcher_with_send):
     def handle_read(self) -> None:
-        self.send(self.recv(8192))
+        self.send(answer(self.recv(8192)))
 
 
 class LegacyServer(asynccore.dispatcher):
@@ -48,7 +55,7 @@ class ModernEcho(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self.transport.write(data)
+        self.transport.write(answer(data))
 
 
 def twisted_port(reactor: Any) -> int:
@@ -56,7 +63,7 @@ def twisted_port(reactor: Any) -> int:
 
     class Echo(protocol.Protocol):
         def dataReceived(self, data: bytes) -> None:
-            self.transport.write(data)  # type: ignore[union-attr]
+            self.transport.write(answer(data))  # type: ignore[union-attr]
 
     factory = protocol.ServerFactory.forProtocol(Echo)  # type: ignore[no-untyped-call]
     factory.noisy = False
