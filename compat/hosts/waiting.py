@@ -245,21 +245,33 @@ class AsyncioPoller(HostPoller):
                 "asyncore.loop() was called in a coroutine or callback of asyncio, which would "
                 "have to wait for itself: let compat.attach() drive the channels there"
             )
-        handle: Cancellable | None = None
-        # Once for each run: a second `stop` would end uvloop's next run.
-        if timeout == 0:
-            handle = loop.call_soon(self._on_ready)
-        elif timeout is not None:
-            handle = self._host.call_later(timeout, self._on_ready)
-        try:
-            loop.run_forever()
-        finally:
-            if handle is not None:
-                handle.cancel()
+        _run_loop(loop, self._host, timeout, self._on_ready)
 
     def _call_in_host(self, function: Callable[..., object], *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # closed meanwhile
             self.loop.call_soon_threadsafe(function, *args)
+
+
+def _run_loop(
+    loop: asyncio.AbstractEventLoop,
+    host: Host,
+    timeout: float | None,
+    over: Callable[[], object],
+) -> None:
+    """Run a loop until `over` stops it, which is called after so many seconds.
+
+    It has to stop it once for each run: a second `stop` would end uvloop's next run.
+    """
+    handle: Cancellable | None = None
+    if timeout == 0:
+        handle = loop.call_soon(over)
+    elif timeout is not None:
+        handle = host.call_later(timeout, over)
+    try:
+        loop.run_forever()
+    finally:
+        if handle is not None:
+            handle.cancel()
 
 
 def _set_loop() -> asyncio.AbstractEventLoop | None:
@@ -369,6 +381,8 @@ class TwistedPoller(HostPoller):
         from compat.hosts.twisted_host import TwistedHost
 
         self.reactor: Any = reactor
+        # The loop of asyncio that the reactor runs, if it is of that kind.
+        self._loop: Any = getattr(reactor, "_asyncioEventloop", None)
         if not _reactor.began:
             _reactor.begin(reactor)
         return TwistedHost(reactor)
@@ -379,8 +393,19 @@ class TwistedPoller(HostPoller):
         _reactor.claim(self)
         return True
 
+    def _on_ready(self) -> None:
+        """A channel is ready, or the time is up."""
+        if not self._ready:
+            self._ready = True
+            if self._loop is not None:
+                self._loop.stop()
+
     def _run_host(self, timeout: float | None) -> None:
         reactor = self.reactor
+        if self._loop is not None:
+            # Its `iterate` sleeps for all of the time that it is given, whatever happens.
+            _run_loop(self._loop, self._host, timeout, self._on_ready)
+            return
         begin = time.monotonic()
         while True:
             left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begin))

@@ -145,8 +145,7 @@ class AsyncioDriver(Driver):
 
 class TwistedDriver(Driver):
     def __init__(self, kind: str) -> None:
-        name = kind if kind.endswith("reactor") else f"{kind}reactor"
-        importlib.import_module(f"twisted.internet.{name}").install()
+        importlib.import_module(f"twisted.internet.{kind}reactor").install()
         from twisted.internet import reactor
 
         self._reactor: Any = reactor
@@ -183,6 +182,31 @@ class TwistedDriver(Driver):
                         break
         finally:
             self._inside = False
+
+
+class OnAsyncioDriver(AsyncioDriver):
+    """The reactor that runs on asyncio's loop, whose `iterate` sleeps all of the time it gets."""
+
+    def __init__(self) -> None:
+        super().__init__("asyncio")
+        from twisted.internet import asyncioreactor
+
+        asyncioreactor.install(self._loop)
+        from twisted.internet import reactor
+
+        self._reactor: Any = reactor
+        self._reactor.startRunning(installSignalHandlers=False)
+
+    def host(self) -> Any:
+        from compat.hosts.twisted_host import TwistedHost
+
+        return TwistedHost(self._reactor)
+
+    def close(self) -> None:
+        self._reactor.stop()
+        self._reactor.iterate(0)
+        self._reactor.waker.connectionLost(None)
+        super().close()
 
 
 driver: Driver | None = None
@@ -250,6 +274,8 @@ def pytest_configure(config: pytest.Config) -> None:
     assert way == "attach", "--host=engine:NAME or --host=attach:NAME"
     if name in ("asyncio", "uvloop"):
         driver = AsyncioDriver(name)
+    elif name == "asyncioreactor":
+        driver = OnAsyncioDriver()
     else:
         driver = TwistedDriver(name)
     Engine.run_pass = run_pass  # type: ignore[method-assign]

@@ -26,6 +26,9 @@ def pair(map=None):
 
 
 def run(engine: str, script: str) -> list[str]:
+    if engine == ON_ASYNCIO:
+        engine = "twisted"
+        script = "from twisted.internet import asyncioreactor\nasyncioreactor.install()\n" + script
     if importlib.util.find_spec(engine) is None:
         pytest.skip(f"{engine} is not installed")
     done = subprocess.run(
@@ -41,8 +44,11 @@ def run(engine: str, script: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-ENGINES = ["asyncio", "uvloop", "twisted"]
+# The engine "twisted" where the program has installed the reactor that runs on asyncio's loop.
+ON_ASYNCIO = "twisted on asyncio"
+ENGINES = ["asyncio", "uvloop", "twisted", ON_ASYNCIO]
 LOOPS = ["asyncio", "uvloop"]
+REACTORS = ["twisted", ON_ASYNCIO]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -196,7 +202,8 @@ asyncore.loop()
     assert run("uvloop", script) == [f"b'without' {meanwhile}", "b'with' ['now', 'later']"]
 
 
-def test_a_deferred_to_a_thread_ends_with_the_script() -> None:
+@pytest.mark.parametrize("engine", REACTORS)
+def test_a_deferred_to_a_thread_ends_with_the_script(engine: str) -> None:
     script = """
 from twisted.internet import reactor, threads
 channel, peer = pair()
@@ -205,10 +212,31 @@ asyncore.loop()
 print("over")
 peer.close()
 """
-    assert run("twisted", script) == ["7", "over"]
+    assert run(engine, script) == ["7", "over"]
 
 
-def test_stopping_the_reactor_ends_the_loop() -> None:
+@pytest.mark.parametrize("engine", REACTORS)
+def test_a_reactor_does_not_hold_up_what_is_ready(engine: str) -> None:
+    """The one on asyncio's loop has an `iterate` that would."""
+    script = """
+from twisted.internet import reactor
+channel, peer = pair()
+peer.send(b"x")
+asyncore.loop(timeout=1000, count=1)
+print(peer.recv(10))
+reactor.callLater(0.01, peer.send, b"y")
+asyncore.loop(timeout=1000, count=1)
+print(peer.recv(10))
+reactor.callLater(0, print, "called")
+asyncore.loop(timeout=0.01, count=1)
+peer.close()
+asyncore.loop()
+"""
+    assert run(engine, script) == ["b'x'", "b'y'", "called"]
+
+
+@pytest.mark.parametrize("engine", REACTORS)
+def test_stopping_the_reactor_ends_the_loop(engine: str) -> None:
     script = """
 from twisted.internet import reactor
 channel, peer = pair()
@@ -220,7 +248,7 @@ asyncore.loop(timeout=30, count=1)
 print(peer.recv(10))
 channel.close(); peer.close()
 """
-    assert run("twisted", script) == ["1", "b'natively'"]
+    assert run(engine, script) == ["1", "b'natively'"]
 
 
 def test_a_second_thread_can_not_wait_in_the_reactor() -> None:
