@@ -26,8 +26,8 @@ CHILD = Path(__file__).with_name("three_servers.py")
 
 SERVERS = ("legacy", "asyncio", "twisted")
 
-# Requests of the server that is the first to serve so many: eight for each of its connections, so
-# that what a server is ahead by in one pass says little.
+# Requests of the server that is the first to serve so many: more than ten for each connection, so
+# that what a server is ahead by in one turn says little.
 ENOUGH = 2400
 
 # The least that a connection of any other server has been served meanwhile, of what one of the
@@ -48,9 +48,9 @@ HOW = {
 # of the time.
 LOADS = {
     "alike": {"legacy": 40, "asyncio": 40, "twisted": 40},
-    "most on legacy": {"legacy": 300, "asyncio": 5, "twisted": 5},
-    "most on asyncio": {"legacy": 5, "asyncio": 300, "twisted": 5},
-    "most on Twisted": {"legacy": 5, "asyncio": 5, "twisted": 300},
+    "most on legacy": {"legacy": 150, "asyncio": 5, "twisted": 5},
+    "most on asyncio": {"legacy": 5, "asyncio": 150, "twisted": 5},
+    "most on Twisted": {"legacy": 5, "asyncio": 5, "twisted": 150},
 }
 
 
