@@ -94,10 +94,10 @@ class _StandIn:
     """The `socket` of a channel that has none yet: nothing fits, nothing has come."""
 
     def __init__(self, undertaking: Undertaking) -> None:
-        self._undertaking = undertaking
+        self._ac_undertaking = undertaking
 
     def __repr__(self) -> str:
-        return f"<no socket yet: {self._undertaking!r}>"
+        return f"<no socket yet: {self._ac_undertaking!r}>"
 
     def fileno(self) -> int:
         return -1
@@ -115,7 +115,7 @@ class _StandIn:
         raise OSError(ENOTCONN, "not connected yet")
 
     def close(self) -> None:
-        self._undertaking.cancel()
+        self._ac_undertaking.cancel()
 
 
 class _Entry:
@@ -258,7 +258,7 @@ class Undertaking(_Entry):
 
     def _abandoned(self) -> bool:
         """Whether the program has taken it out of the map, or given the channel another socket."""
-        if self._map.get(self._key) is self and self.channel._undertaking is self:
+        if self._map.get(self._key) is self and self.channel._ac_undertaking is self:
             return False
         self.cancel()
         return True
@@ -379,13 +379,17 @@ class Undertaking(_Entry):
             try:
                 channel.handle_error()
             finally:
-                if channel._fileno is None and channel._undertaking is None and not channel._closed:
+                if (
+                    channel._fileno is None
+                    and channel._ac_undertaking is None
+                    and not channel._ac_closed
+                ):
                     channel.close()  # the program has neither closed it nor begun anew
 
     def cancel(self) -> None:
         """End it without a word."""
-        if self.channel._undertaking is self:
-            self.channel._undertaking = None
+        if self.channel._ac_undertaking is self:
+            self.channel._ac_undertaking = None
         self._stop()
 
     def _stop(self) -> None:
@@ -432,9 +436,9 @@ class ConnectsByName(Timed):
     addr: Any = None
     socket: Any = None
     _map: Map
-    _closed = False
-    _ended = False
-    _undertaking: Undertaking | None = None
+    _ac_closed = False
+    _ac_ended = False
+    _ac_undertaking: Undertaking | None = None
 
     def connect_name(
         self,
@@ -466,26 +470,26 @@ class ConnectsByName(Timed):
             raise RuntimeError(
                 f"connect_name() makes a socket of its own, and {self!r} has one: close() it first"
             )
-        self._engine = engine_for(self._map)
-        self._engine.run_on_loop(self._connect_name, target)
+        self._ac_engine = engine_for(self._map)
+        self._ac_engine.run_on_loop(self._ac_connect_name, target)
 
-    def _connect_name(self, target: Target) -> None:
-        before = self._undertaking
-        self.connected = self._closed = self._ended = False
+    def _ac_connect_name(self, target: Target) -> None:
+        before = self._ac_undertaking
+        self.connected = self._ac_closed = self._ac_ended = False
         self.connecting = True
         self.addr = target.host, target.port
-        self._drop_watch()
-        self._undertaking = Undertaking(self, self._engine, target)
+        self._ac_drop_watch()
+        self._ac_undertaking = Undertaking(self, self._ac_engine, target)
         if before is not None:
             before.cancel()
-        self.socket = _StandIn(self._undertaking)
-        if self._has_timeouts:
-            self._rearm()
-        self._undertaking.look_up()
+        self.socket = _StandIn(self._ac_undertaking)
+        if self._ac_has_timeouts:
+            self._ac_rearm()
+        self._ac_undertaking.look_up()
 
-    def _watching(self) -> Watch | None:
-        if self._watch is None and self._undertaking is not None:
+    def _ac_watching(self) -> Watch | None:
+        if self._ac_watch is None and self._ac_undertaking is not None:
             # There is no descriptor yet whose events it could note, and nothing but this to time.
-            self._watch = Watch(self, self._engine.timers)
-            self._watch.connecting_since = self._undertaking.began
-        return super()._watching()
+            self._ac_watch = Watch(self, self._ac_engine.timers)
+            self._ac_watch.connecting_since = self._ac_undertaking.began
+        return super()._ac_watching()
