@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .adjusting import Adjustable
-from .errors import RERAISED
+from .errors import RERAISED, speaks_for_channel
 from .limits import check as check_number
 from .timeouts import check as check_seconds
 from .timers import Timer, Timers
@@ -150,6 +150,7 @@ class Patience:
             self._timer.cancel()
             self._timer = None
 
+    @speaks_for_channel
     def _look(self) -> None:
         self._timer = None
         channel = self.channel

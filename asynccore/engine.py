@@ -349,7 +349,7 @@ class Engine(Delivery):
         except RERAISED:
             raise
         except BaseException as why:
-            if leaves_loop(why):
+            if leaves_loop(why) or hasattr(callback, "_speaks_for_channel"):
                 raise
             logs.report_callback(callback)
 

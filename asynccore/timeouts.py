@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from .adjusting import Adjustable
-from .errors import RERAISED
+from .errors import RERAISED, speaks_for_channel
 from .timers import Timer, Timers
 
 NAMES = ("connect_timeout", "idle_timeout", "write_timeout")
@@ -98,9 +98,9 @@ class Watch:
         self.bytes_sent += count
         self.active = self.sent = self.clock()
 
-    def set_deadline(self, seconds: float | None) -> None:
-        """Expire so many seconds from now, whatever happens; `None`: don't."""
-        self.deadline = None if seconds is None else self.clock() + seconds
+    def set_deadline(self, when: float | None) -> None:
+        """Expire at this time of the clock, whatever happens; `None`: don't."""
+        self.deadline = when
         self.rearm()
 
     def connecting(self) -> None:
@@ -137,6 +137,7 @@ class Watch:
             self._timer.cancel()
             self._timer = None
 
+    @speaks_for_channel
     def _look(self) -> None:
         self._timer = None
         expiry = self.next_expiry()
@@ -195,18 +196,24 @@ class Timed:
     def set_deadline(self, seconds: float | None) -> None:
         """Call `handle_timeout("deadline")` so many seconds from now, whatever happens until then.
 
-        `None` takes it back, and so does `close()`. Raises `ValueError` for a negative number, and
-        `RuntimeError` without a socket.
+        `None` takes it back, and so does `close()`. It counts from now on while `connect_name`
+        looks a name up, too. Raises `ValueError` for a negative number, and `RuntimeError` without
+        a socket that is there or on its way.
         """
         check("a deadline", seconds)
-        if self._engine is None or self._fileno is None:
+        if self._engine is None or not self._is_under_way():
             raise RuntimeError(f"{self!r} has no socket yet that a deadline could be for")
-        self._engine.run_on_loop(self._set_deadline, seconds)
+        when = None if seconds is None else self._engine.clock() + seconds
+        self._engine.run_on_loop(self._set_deadline, when)
 
-    def _set_deadline(self, seconds: float | None) -> None:
+    def _is_under_way(self) -> bool:
+        """Whether there is a socket, or will be one."""
+        return self._fileno is not None
+
+    def _set_deadline(self, when: float | None) -> None:
         watch = self._watching()
         if watch is not None:
-            watch.set_deadline(seconds)
+            watch.set_deadline(when)
 
     def handle_timeout(self, which: str) -> None:
         """A timeout has expired: "connect", "idle", "write" or "deadline".

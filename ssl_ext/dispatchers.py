@@ -19,7 +19,7 @@ from asynccore.asynchat import async_chat
 from asynccore.buffered import dispatcher_with_send
 from asynccore.channels import Map
 from asynccore.dispatcher import dispatcher
-from asynccore.errors import RERAISED
+from asynccore.errors import RERAISED, speaks_for_channel
 from asynccore.timeouts import check
 
 from . import peer
@@ -134,6 +134,7 @@ class TLSMixin(dispatcher):
         if self._engine is not None and self._tls is not None:
             self._engine.call_soon_threadsafe(self._catch_up, self._tls)
 
+    @speaks_for_channel
     def _catch_up(self, sock: OpenSSLSocket) -> None:
         if self._tls is sock and not self._closed:
             try:
