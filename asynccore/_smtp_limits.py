@@ -5,7 +5,7 @@ replies makes the server keep the replies. Most peers meet no limit, ever.
 
 Consequence. A line has to be *complete* in time, and so has a message; single bytes put nothing
 off. The session notes when it began to wait, and one timer looks later. Counting the commands
-bounds the replies.
+bounds their cost; the replies are bounded by the channel's watermark.
 
 Trade-off. All limits are off unless somebody sets them: an unchanged program sees no difference.
 """
