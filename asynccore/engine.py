@@ -77,6 +77,7 @@ class Engine(Delivery):
         if not self._kept and not isinstance(self.map, ChannelMap):
             self._kept = True
             _kept.add(self)
+            self.timers.emptied = self._timers_emptied
 
     def use(self, name: str | None) -> None:
         """Use the named poller from the next wait on; `None` keeps the present one."""
@@ -202,7 +203,12 @@ class Engine(Delivery):
             self.interest.release()
         if self._kept and self.meter is None and not self.busy():
             self._kept = False
+            self.timers.emptied = None  # it would hold the engine
             _kept.discard(self)
+
+    def _timers_emptied(self) -> None:
+        if self.owner is None:  # else the end of the pass sees to it
+            self.run_on_loop(self._tidy_up)
 
     def _pass(self, timeout: float | None) -> None:
         self.passes += 1

@@ -118,6 +118,7 @@ class Timers:
         self._order = itertools.count()  # timers of the same time run in the order they were made
         self._dead = 0
         self._batch: deque[Timer] = deque()  # those that are due and being handed out
+        self.emptied: Callable[[], object] | None = None  # called when the last one is cancelled
 
     def __len__(self) -> int:
         return len(self._heap) - self._dead
@@ -174,6 +175,8 @@ class Timers:
         timer._entry = None
         self._dead += 1
         self._clear_dead()
+        if self.emptied is not None and not len(self):
+            self.emptied()
 
     def _clear_dead(self) -> None:
         if self._dead > _FEW and self._dead * 2 > len(self._heap):
