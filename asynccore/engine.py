@@ -315,8 +315,24 @@ class Engine(Delivery):
             self.interest.bury_closed()
             poller = self._attach(pollers.make(self._chosen))
         if self.wakeup is None:
-            poller.set(self.make_wakeup(self.map), READ)
+            self.make_wakeup(self.map)
+            try:
+                self._watch_wakeup(poller)
+            except ValueError:
+                self.drop_wakeup()  # else the next pass would take it for watched
+                raise
         return poller
+
+    def _watch_wakeup(self, poller: pollers.Poller) -> None:
+        """Have a poller watch the wake-up. Raises `ValueError` if select(2) can't."""
+        assert self.wakeup is not None
+        try:
+            poller.set(self.wakeup.fileno(), READ)
+        except ValueError as why:
+            raise ValueError(
+                "too many descriptors were open before the loop began, which needs one to be"
+                f" woken by: {why}"
+            ) from None
 
     def run_due(self) -> None:
         """Run the callbacks and timers that are due, without looking for events."""
@@ -360,14 +376,14 @@ class Engine(Delivery):
             logs.report_callback(callback)
 
     def _attach(self, poller: pollers.Poller) -> pollers.Poller:
-        """Put a new poller in the place of the present one."""
+        """Put a new poller in the place of the present one, which stays if that can't be."""
+        if self.wakeup is not None:
+            self._watch_wakeup(poller)
         if self.interest.poller is not None:
             if self.hosting is not None:
                 # Else a later descriptor of the same number is silently deaf at the host's.
                 self.hosting.poller_closes()
             self.interest.poller.close()
-        if self.wakeup is not None:
-            poller.set(self.wakeup.fileno(), READ)
         return self.interest.attach(poller)
 
     def after_fork(self) -> None:
