@@ -18,7 +18,7 @@ from .adjusting import Adjustable
 from .errors import RERAISED, speaks_for_channel
 from .limits import check as check_number
 from .timeouts import check as check_seconds
-from .timers import Timer, Timers
+from .timers import Lookout, Timers
 
 TIMES = ("command_timeout", "data_timeout")
 COUNTS = ("max_commands", "max_errors", "max_recipients")
@@ -112,19 +112,18 @@ class Limited:
         """A timeout was assigned (the transport has the clock)."""
 
 
-class Patience:
+class Patience(Lookout):
     """Since when a channel waits for its peer, and the timer that looks whether it was too long.
 
     `channel` has `_waits_for()`, which returns the name of what it waits for and the seconds that
     this may take or `None`; `handle_timeout(name)` is called when they have passed.
     """
 
-    __slots__ = ("_timer", "_timers", "channel", "since")
+    __slots__ = ("channel", "since")
 
     def __init__(self, channel: Any, timers: Timers) -> None:
+        super().__init__(timers)
         self.channel = channel
-        self._timers = timers
-        self._timer: Timer | None = None
         self.since = timers.clock()
 
     def begin(self) -> None:
@@ -135,20 +134,8 @@ class Patience:
     def rearm(self) -> None:
         """Look when the time could be up, if that is sooner than planned."""
         _, seconds = self.channel._waits_for()
-        if seconds is None:
-            return
-        when = self.since + seconds
-        if self._timer is None:
-            self._timer = self._timers.call_at(when, self._look)
-        elif when < self._timer.when:
-            self._timer.cancel()
-            self._timer = self._timers.call_at(when, self._look)
-
-    def stop(self) -> None:
-        """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if seconds is not None:
+            self.look_by(self.since + seconds)
 
     @speaks_for_channel
     def _look(self) -> None:

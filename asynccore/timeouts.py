@@ -16,7 +16,7 @@ from typing import Any
 
 from .adjusting import Adjustable
 from .errors import RERAISED, speaks_for_channel
-from .timers import Timer, Timers
+from .timers import Lookout, Timers
 
 NAMES = ("connect_timeout", "idle_timeout", "write_timeout")
 
@@ -46,12 +46,10 @@ def check(name: str, seconds: float | None) -> None:
         raise ValueError(f"{name} is None or at least 0 seconds, not {seconds!r}")
 
 
-class Watch:
+class Watch(Lookout):
     """The times that one channel's timeouts count from, and the timer that looks at them."""
 
     __slots__ = (
-        "_timer",
-        "_timers",
         "active",
         "bytes_received",
         "bytes_sent",
@@ -64,10 +62,9 @@ class Watch:
     )
 
     def __init__(self, channel: Any, timers: Timers) -> None:
+        super().__init__(timers)
         self.channel = channel
-        self._timers = timers
         self.clock = timers.clock
-        self._timer: Timer | None = None
         self.active = timers.clock()  # the last sign of life, either way
         self.sent = self.active  # the last time that the peer took something
         self.connecting_since: float | None = None
@@ -122,20 +119,8 @@ class Watch:
     def rearm(self) -> None:
         """Look when the next thing could expire, if that is sooner than planned."""
         expiry = self.next_expiry()
-        if expiry is None:
-            return
-        when = expiry[0]
-        if self._timer is None or not self._timer.active:
-            self._timer = self._timers.call_at(when, self._look)
-        elif when < self._timer.when:
-            self._timer.cancel()
-            self._timer = self._timers.call_at(when, self._look)
-
-    def stop(self) -> None:
-        """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if expiry is not None:
+            self.look_by(expiry[0])
 
     @speaks_for_channel
     def _look(self) -> None:
