@@ -278,6 +278,15 @@ def test_an_engine_that_is_forgotten_closes_its_loop() -> None:
     gc.collect()  # a ResourceWarning, or an open descriptor, would fail this
 
 
+def test_a_forgotten_loop_whose_own_sockets_were_collected_first() -> None:
+    """The collector finds them in any order."""
+    loop = compat.event_loop({})
+    loop._ssock.close()  # type: ignore[attr-defined]
+    loop._csock.close()  # type: ignore[attr-defined]
+    del loop
+    gc.collect()  # what its finalizer raises would fail this
+
+
 def test_time_is_the_engines() -> None:
     from asynccore.testing import engine_with_fakes
 
