@@ -38,7 +38,7 @@ from ._smtp_syntax import get_addr_spec as get_addr_spec
 from ._smtp_syntax import get_angle_addr as get_angle_addr
 from ._smtp_text import add_header
 from .channels import Map
-from .directions import UNREAD
+from .directions import UNREAD as _UNREAD
 from .dispatcher import dispatcher
 from .namespace import package
 from .removed import _DEPRECATION_MSG as _DEPRECATION_MSG
@@ -174,11 +174,11 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
 
     def handle_pause(self) -> None:
         """Read nothing more of a client that sends commands and doesn't read the replies."""
-        self._mute(UNREAD)
+        self._mute(_UNREAD)
 
     def handle_resume(self) -> None:
         """Read again: most of the replies are sent."""
-        self._unmute(UNREAD)
+        self._unmute(_UNREAD)
 
     # --- time -----------------------------------------------------------------------------------
 
