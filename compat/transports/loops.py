@@ -18,6 +18,7 @@ import asyncio
 import signal
 import socket
 import ssl as _stdlib_ssl
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +76,13 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         self._selecting.on_pass = self._passing
         self._selecting.on_stop = self._stopped
         self._planned = False
+
+    def _be_implicit(self) -> None:
+        """Be one that nobody is to close: it ends with its engine, without a word."""
+        self._implicit = True
+        # The collector may finalize these before the loop, and they would complain of it.
+        pair: Any = (self._ssock, self._csock)  # type: ignore[attr-defined]
+        weakref.finalize(self, _close_both, *pair).atexit = False
 
     def __del__(self) -> None:
         if self._implicit and not self.is_closed():
@@ -330,6 +338,11 @@ def _is_asyncios(options: dict[str, Any], ours: frozenset[str]) -> bool:
     return isinstance(options.get("ssl"), _stdlib_ssl.SSLContext) or not given <= ours
 
 
+def _close_both(one: socket.socket, two: socket.socket) -> None:
+    one.close()
+    two.close()
+
+
 def event_loop(map: Map | None = None) -> asyncio.AbstractEventLoop:
     """Return the asyncio loop of a map, by default of `asynccore.socket_map`.
 
@@ -343,7 +356,7 @@ def event_loop(map: Map | None = None) -> asyncio.AbstractEventLoop:
     loop: ClassicLoop | None = getattr(engine, _PLACE, None)
     if loop is None or loop.is_closed():
         loop = ClassicLoop(engine.map)
-        loop._implicit = True
+        loop._be_implicit()
         setattr(engine, _PLACE, loop)
     return loop
 
