@@ -121,9 +121,9 @@ class async_chat(ChatOutput):
             data = data.encode(self.encoding)
         self._input = self._input[self._taken :] + data
         self._taken = 0
-        self._deliver()
+        self._deliver_lines()
 
-    def _deliver(self) -> None:
+    def _deliver_lines(self) -> None:
         sock = self.socket
         while self._taken < len(self._input) and not self._closed:
             if self.socket is not sock:

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from socket import socket
 from threading import get_ident
 from typing import Any
 
 from .channels import Map, reports_changes
 from .dispatcher import dispatcher
-from .gather import IOV_MAX, SEND_SHARE, SEND_SIZE, send_pieces
+from .gather import IOV_MAX, SEND_SHARE, SEND_SIZE, send_pieces, takes_pieces
 from .watermarks import Watermarked
 
 
@@ -147,7 +146,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
     @out_buffer.setter
     def out_buffer(self, data: bytes) -> None:
         self._output = WriteBuffer(bytes(data)) if data else self._no_output()
-        self.touch()
+        self._touch()
         if self._marks is not None:
             self._output_changed()
         if self._halves:
@@ -176,7 +175,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
         output = self._buffered()
         share = SEND_SHARE
         while isinstance(output, WriteBuffer) and output.size and share > 0 and not self._closed:
-            if type(self.socket) is socket:
+            if takes_pieces(self.socket):
                 pieces, size = output.gather(share)
                 count = send_pieces(self, pieces, size)
             else:
@@ -250,7 +249,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
             self._output = WriteBuffer(data, sent)
         self.initiate_send()
         if self._output.size:
-            self.touch()
+            self._touch()
             if self._marks is not None:
                 self._look_at_marks()
 
@@ -285,7 +284,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
         if idle:
             self.initiate_send()
         if self._output.size:
-            self.touch()
+            self._touch()
             if self._marks is not None:
                 self._look_at_marks()
 

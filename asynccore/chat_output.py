@@ -6,7 +6,7 @@ bytes. Cutting 64 MiB up, and cutting off what was sent of each piece, costs mor
 
 Consequence. What is pushed stays whole, and what is left of a piece is a view of it. Both are made
 classic when somebody asks for `producer_fifo`. A channel with the inherited `send` and a plain
-socket sends all pieces at the head of the queue by one call; any other gets them one by one.
+or TLS socket sends all pieces at the head of the queue by one call; any other gets them one by one.
 
 Trade-off. A program that keeps the queue it once asked for sees whole pieces, and a view, in it.
 """
@@ -15,17 +15,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from socket import socket
 from threading import get_ident
 from typing import Any
 
 from .channels import Map, reports_changes
 from .dispatcher import dispatcher
-from .gather import IOV_MAX, SEND_SHARE, send_pieces
+from .gather import IOV_MAX, SEND_SHARE, send_pieces, takes_pieces
 from .producers import file_producer
 from .watermarks import Watermarked
 
-# The `send` that takes whatever a plain socket takes.
+# The `send` that takes whatever its socket takes.
 _SEND = dispatcher.send
 
 
@@ -64,7 +63,7 @@ class ChatOutput(dispatcher, Watermarked):
         self._full = False
         self._shown = True
         self._queued = None
-        self.touch()
+        self._touch()
         return self._fifo
 
     @producer_fifo.setter
@@ -73,7 +72,7 @@ class ChatOutput(dispatcher, Watermarked):
         self._full = False
         self._shown = True
         self._queued = None
-        self.touch()
+        self._touch()
         if self._marks is not None:
             self._output_changed()
 
@@ -196,13 +195,13 @@ class ChatOutput(dispatcher, Watermarked):
 
     def _push_end(self) -> None:
         self._fifo.append(None)
-        self.touch()
+        self._touch()
 
     def _start_sending(self) -> None:
         if not self._full:
             self.initiate_send()
         if self._fifo:
-            self.touch()
+            self._touch()
             if self._marks is not None:
                 self._look_at_marks()
 
@@ -231,7 +230,7 @@ class ChatOutput(dispatcher, Watermarked):
                 continue
             # Looked at each time: a producer may have put another socket in its place.
             send = self.send
-            plain = type(self.socket) is socket and getattr(send, "__func__", None) is _SEND
+            plain = getattr(send, "__func__", None) is _SEND and takes_pieces(self.socket)
             if plain and type(first) is file_producer and first.can_send_to(self.socket):
                 share -= self._send_file(first, share)
                 continue

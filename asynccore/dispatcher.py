@@ -130,6 +130,10 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     def touch(self) -> None:
         """Tell the engine that the answer of `readable` or `writable` may have changed."""
+        self._touch()
+
+    def _touch(self) -> None:
+        # What the package itself calls: a program's class may have a `touch` of its own.
         if self._engine is not None:
             self._engine.touch(self._fileno)
 
@@ -173,7 +177,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             self._undertaking.cancel()
         engine = self._engine
         if engine is None or fd not in engine.interest.moved:
-            self.touch()  # else it is asked as one that has entered
+            self._touch()  # else it is asked as one that has entered
         if self._has_timeouts or (engine is not None and engine.counts_bytes):
             self._timeouts_changed()
 
@@ -223,11 +227,11 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             err == EINVAL and sys.platform == "win32"
         ):
             self.addr = address
-            self.touch()
+            self._touch()
         elif err in (0, EISCONN):
             self.addr = address
             self.handle_connect_event()
-            self.touch()
+            self._touch()
         else:
             raise OSError(err, errorcode.get(err, _strerror(err)))
 
@@ -271,7 +275,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
                 self._end()
                 return b""
             if direction(why):
-                self.touch()  # perhaps the engine doesn't know this socket yet
+                self._touch()  # perhaps the engine doesn't know this socket yet
             raise
         if data:
             counts = self._counts

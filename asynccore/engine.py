@@ -57,6 +57,8 @@ class Engine(Delivery):
         self.bytes_received = self.bytes_sent = 0  # of channels that are gone
         self.stopping = False
         self.hosting: Any = None  # a hosting.Attachment, while a host's loop drives this engine
+        # What makes the passes, if not this alone: an event loop that is to be seen as running.
+        self.within: Callable[[Callable[[float | None], None], float | None], None] | None = None
         self._kept = False
         # The loop() calls on this map: the thread, and whether it goes on without channels.
         self.loops: list[tuple[int, bool]] = []
@@ -181,7 +183,10 @@ class Engine(Delivery):
         self._lock.acquire()
         before, self.owner = self.owner, get_ident()
         try:
-            self._pass(timeout)
+            if self.within is None:
+                self._pass(timeout)
+            else:
+                self.within(self._pass, timeout)
         finally:
             if before is None and (self._kept or not self.map):
                 self._tidy_up()

@@ -5,8 +5,8 @@ sendmsg(2) each piece costs about as much as copying 1 KiB; the kernel takes `IO
 What the socket has no room for is not looked at, so offering much costs nothing.
 
 Consequence. Small pieces are joined and large ones gathered; either way one call gets all that one
-turn may send. That is for sockets of the standard library alone: what stands in for one may know
-`send(bytes)` and nothing else.
+turn may send. That is for sockets of the standard library, and for such as say that they do the
+same: what stands in for one may know `send(bytes)` and nothing else.
 """
 
 from __future__ import annotations
@@ -43,17 +43,27 @@ def _iov_max() -> int:
 IOV_MAX = _iov_max()
 
 
+def takes_pieces(sock: Any) -> bool:
+    """Whether a socket sends bytes-like objects of any kind and size, and several at once.
+
+    One of the standard library does. The class of any other says so by a true `takes_pieces`, and
+    has `sendmsg`, too.
+    """
+    return type(sock) is socket or getattr(type(sock), "takes_pieces", False)
+
+
 def send_pieces(channel: Any, pieces: list[bytes | memoryview], size: int) -> int:
     """Send what fits of some pieces, `size` bytes in all, by one call; return how much that was.
 
-    For channels with a plain socket. Returns and raises what `dispatcher.send` does.
+    For channels whose socket `takes_pieces`. Returns and raises what `dispatcher.send` does.
     """
     if len(pieces) == 1:
         return dispatcher.send(channel, pieces[0]) or 0
-    if size < JOIN_BELOW * len(pieces) or not CAN_GATHER:
+    sock = channel.socket
+    if type(sock) is socket and (size < JOIN_BELOW * len(pieces) or not CAN_GATHER):
         return dispatcher.send(channel, b"".join(pieces)) or 0
     try:
-        count: int = channel.socket.sendmsg(pieces)
+        count: int = sock.sendmsg(pieces)
     except OSError as why:
         return dispatcher._not_sent(channel, why)
     if count and channel._watch is not None:

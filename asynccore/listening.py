@@ -88,7 +88,7 @@ class Listening(Directions):
 
         def log_info(self, message: Any, type: str = "info") -> None: ...
 
-        def touch(self) -> None: ...
+        def _touch(self) -> None: ...
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -116,7 +116,7 @@ class Listening(Directions):
             self._on_loop(self._unmute, ENDED)
         if termination.wanted:
             termination.cover(self)  # type: ignore[arg-type]  # a dispatcher is made of this
-        self.touch()
+        self._touch()
 
     # -- accepting ------------------------------------------------------------------------------
 

@@ -44,7 +44,8 @@ class Willful(Protocol):
 
     All masks are made of `READ` and `WRITE` (1 and 4, as poll(2) has them). A socket may also have
     `entered(map, report)`, which is called once it serves a channel of a map: `report()` has it
-    looked at again before the next wait, after something changed outside of an event.
+    looked at again before the next wait, after something changed outside of an event. With a true
+    `takes_pieces` it is offered output as a plain socket is (`asynccore.gather`).
     """
 
     def poll_interest(self, wanted: int) -> int:
@@ -178,17 +179,19 @@ class WrappedPoller(Poller):
     def wait(self, timeout: float | None) -> list[Event]:
         ready = self._look() if self._stirred else {}
         events = self.real.wait(0 if ready else timeout)
-        sockets = self.sockets
+        sockets, interest, stirred = self.sockets, self.interest, self._stirred
         found: list[Event] = []
         for fd, mask in events:
             sock = sockets.get(fd)
             if sock is None:
                 found.append((fd, mask))
                 continue
-            wanted = self.interest.get(fd, 0) & _BOTH
-            mask = sock.handle_event(mask, wanted) | ready.pop(fd, 0)
+            wanted = interest.get(fd, 0) & _BOTH
+            mask = sock.handle_event(mask, wanted)
+            if ready:
+                mask |= ready.pop(fd, 0)
             if mask:
-                self._stirred[fd] = None
+                stirred[fd] = None
                 found.append((fd, mask))
             else:
                 self._tell_unless_gone(fd, sock, wanted)
@@ -201,17 +204,19 @@ class WrappedPoller(Poller):
     def _look(self) -> dict[int, int]:
         """Find what is ready without an event, and tell the kernel what the sockets want now."""
         ready: dict[int, int] = {}
-        for fd in list(self._stirred):
-            del self._stirred[fd]
+        stirred, self._stirred = self._stirred, {}
+        interest, told = self.interest, self.real.interest
+        for fd in stirred:
             sock = self.sockets.get(fd)
             if sock is None:
                 continue
-            wanted = self.interest.get(fd, 0) & _BOTH
+            wanted = interest.get(fd, 0) & _BOTH
             mask = sock.ready_now(wanted)
             if mask:
                 ready[fd] = mask
                 self._stirred[fd] = None
-            self._tell_unless_gone(fd, sock, wanted)
+            if sock.poll_interest(wanted) != told.get(fd, 0):
+                self._tell_unless_gone(fd, sock, wanted)
         return ready
 
     def _tell_unless_gone(self, fd: int, sock: Willful, wanted: int) -> None:

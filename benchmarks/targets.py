@@ -111,6 +111,8 @@ ALL = (
     Target("predicates", "rate kept, both overridden", "kept", 0.45, "asynccore-both"),
     Target("predicates", "rate kept, both must be asked", "kept", 0.45, "asynccore-asked"),
     *_hosts(),
+    Target("echo", "echo by an asyncio Protocol, rate ÷ the same on asyncio", "rate", 2.5,
+           "asynccore-protocol", "asyncio"),
     *_stream("asynccore", "send"),
     *_stream("asynccore-chat", "push"),
     Target("accept", "connections accepted and closed ÷ uvloop's", "rate", 1.0, other="uvloop"),

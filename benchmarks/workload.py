@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.servers import C_SERVER
+from benchmarks.servers import BARE, C_SERVER
 
 if TYPE_CHECKING:  # a report is made from these descriptions without psutil
     from benchmarks.harness import Bench, Process, Running
@@ -39,6 +39,8 @@ HOSTED = (
         for how in ("on", "in")
     ),
 )
+# What pure Python could reach: the same system calls with nothing around them.
+WITH_BARE = (*PEERS[:-1], BARE, C_SERVER)
 QUICK = ("asynccore", "pyasyncore-poll", "asyncio-64k", "uvloop", C_SERVER)
 
 

@@ -284,7 +284,7 @@ def _put_back(channel: Any, data: bytes) -> None:
         sock.unread(data)
     else:
         channel.socket = Refilled(sock, data, channel)
-    channel.touch()
+    channel._touch()
 
 
 def _take_output(channel: Any) -> bytes:

@@ -30,7 +30,8 @@ from asynccore.listening import ACCEPT_BATCH
 from asynccore.pollers import READ
 
 from .errors import TLSError
-from .socket import HANDSHAKE_TIMEOUT, OPEN, SHUTDOWN_TIMEOUT, OpenSSLSocket
+from .phases import HANDSHAKE_TIMEOUT, OPEN, SHUTDOWN_TIMEOUT
+from .socket import OpenSSLSocket
 from .translation import adapted, blocked
 
 # How many connections may be between accept(2) and the end of their handshake, unless the listener

@@ -25,16 +25,8 @@ from asynccore.timeouts import check
 from . import peer
 from .dtls import DTLSSocket
 from .errors import TLSError
-from .socket import (
-    CLEAR,
-    FAILED,
-    HANDSHAKE_TIMEOUT,
-    OPEN,
-    PLAIN,
-    SHAKING,
-    SHUTDOWN_TIMEOUT,
-    OpenSSLSocket,
-)
+from .phases import CLEAR, FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, SHAKING, SHUTDOWN_TIMEOUT
+from .socket import OpenSSLSocket
 
 
 class TLSMixin(dispatcher):
@@ -169,7 +161,7 @@ class TLSMixin(dispatcher):
             self.tls_context = None
             sock.on_progress = sock.on_timeout = None
             self.socket = sock.unwrap()
-            self.touch()
+            self._touch()
             self.handle_unwrapped()
         return self._tls is sock and not self._closed
 
@@ -275,7 +267,7 @@ class TLSMixin(dispatcher):
         self._forget_input()
         self._follow(sock)
         self.socket = sock
-        self.touch()
+        self._touch()
 
     def _take_output(self) -> bytes:
         """Return what is queued, and forget it: `dispatcher_with_send` and `async_chat`."""
@@ -301,7 +293,7 @@ class TLSMixin(dispatcher):
         if sock is None or not self._unwraps:
             return
         sock.begin_unwrap(self._take_output(), self.shutdown_timeout)
-        self.touch()
+        self._touch()
 
     # -- what the peer is -----------------------------------------------------------------------
 

@@ -37,7 +37,8 @@ from asynccore.timers import Timer
 from .building import seen_of
 from .contexts import Context
 from .errors import HandshakeError
-from .socket import CLOSED, FAILED, LISTENING, OPEN, SHAKING, OpenSSLSocket
+from .phases import CLOSED, FAILED, LISTENING, OPEN, SHAKING
+from .socket import OpenSSLSocket
 from .translation import blocked, translated
 
 # Bytes in a datagram: what IPv6 carries everywhere, less its header and UDP's (RFC 8200 section 5).
@@ -80,6 +81,7 @@ class DTLSSocket(OpenSSLSocket):
     """
 
     _kind, _needed = _socket.SOCK_DGRAM, "datagram socket"
+    takes_pieces = False  # each piece is a datagram of its own
     mtu = MTU
 
     def __init__(

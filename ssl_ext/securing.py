@@ -26,7 +26,8 @@ from asynccore.timeouts import check
 
 from .accepting import AcceptingSocket
 from .dispatchers import TLSMixin, tls_async_chat, tls_dispatcher_with_send
-from .socket import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, OpenSSLSocket
+from .phases import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT
+from .socket import OpenSSLSocket
 from .translation import adapted
 
 D = TypeVar("D", bound=dispatcher)
@@ -81,7 +82,7 @@ class _Secured(TLSMixin):
             # It was to be a connection, as far as one could tell.
             self._tls = None
             self.socket = self._in_front_of(self.socket.plain)
-            self.touch()
+            self._touch()
 
     def _in_front_of(self, sock: Any) -> AcceptingSocket:
         return in_front_of(

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 
 C_SERVER = "c"
+BARE = "bare"
 # Over TLS all need these: the certificate's maker, and what two of them are made of.
 TLS_NEEDS = {"trustme": "trustme", "OpenSSL": "pyOpenSSL"}
 
@@ -111,6 +112,7 @@ ALL = (
     Server("uvloop", "uvloop Protocol", "uvloop_", (), "uvloop", "uvloop"),
     Server("twisted", "Twisted, epoll reactor", "twisted_", (), "twisted", "Twisted"),
     Server("gevent", "gevent StreamServer", "gevent_", (), "gevent", "gevent"),
+    Server(BARE, "bare epoll loop in Python", "bare"),
     Server(C_SERVER, "C epoll server (the limit)"),
     _tls("asynccore", "asynccore TLS, `OpenSSLSocket`", "ssl_ext"),
     _tls("asyncio", "asyncio TLS"),

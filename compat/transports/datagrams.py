@@ -133,7 +133,7 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
             return
         channel.queue.append((bytes(data), addr))
         channel.size += len(data)
-        channel.touch()
+        channel._touch()
         if not self.writing_paused and channel.size > self.levels[0]:
             self.pause_protocol()
 
@@ -168,7 +168,7 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
         if self.writing_paused and channel.size <= self.levels[1]:
             self.resume_protocol()
         if not channel.queue:
-            channel.touch()
+            channel._touch()
             if self.closing:
                 self.lose(None)
 
@@ -190,7 +190,7 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
         channel.queue.clear()
         channel.size = 0
         channel._mute(ENDED)
-        channel.touch()
+        channel._touch()
         self.loop.call_soon(self._tell_lost, why)
 
     def _tell_lost(self, why: BaseException | None) -> None:

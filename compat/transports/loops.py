@@ -9,6 +9,9 @@ other (`run_until_complete`), and then makes the passes of its map. When a class
 instead, whatever is due here has one round of this loop run within a pass: `stop()` before
 `run_forever()` runs just one, as documented. Timers are the engine's own.
 
+While a pass is made, this loop is the one that runs, for dispatchers, too: `create_task` works in
+their handlers, and `asyncio.run` does not, as on a host.
+
 Trade-off. A round costs some 10 µs. So our transports call their protocols without one.
 """
 
@@ -29,6 +32,7 @@ from asynccore.engine import Engine, engine_for
 from asynccore.namespace import default_map
 
 from . import endpoints, making
+from .flow import running, set_running
 from .selecting import EngineSelector
 from .servers import Server
 from .streams import StreamTransport
@@ -49,6 +53,24 @@ class _TimerHandle(asyncio.TimerHandle):
         if self.handle is not None:
             self.handle.cancel()
         super().cancel()
+
+
+class _Running:
+    """Makes passes during which a loop counts as the one that runs."""
+
+    def __init__(self, loop: ClassicLoop) -> None:
+        self.loop = weakref.ref(loop)  # which ends when its program drops it
+
+    def __call__(self, make_pass: Callable[[float | None], None], timeout: float | None) -> None:
+        loop = self.loop()
+        if loop is None or running() is not None:
+            make_pass(timeout)
+            return
+        set_running(loop)
+        try:
+            make_pass(timeout)
+        finally:
+            set_running(None)
 
 
 class ClassicLoop(asyncio.SelectorEventLoop):
@@ -75,6 +97,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         self._selecting.on_found = self._plan
         self._selecting.on_pass = self._passing
         self._selecting.on_stop = self._stopped
+        self.engine.within = _Running(self)
         self._planned = False
 
     def _be_implicit(self) -> None:
@@ -146,15 +169,15 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         if self.is_running():
             self._missed = True  # this is a classic loop inside of a callback
             return
-        before = asyncio._get_running_loop()
-        asyncio._set_running_loop(None)
+        before = running()
+        set_running(None)
         super().stop()
         self._pumps = True
         try:
             super().run_forever()
         finally:
             self._pumps = False
-            asyncio._set_running_loop(before)
+            set_running(before)
             if self._missed:
                 self._missed = False
                 self._plan()
@@ -169,6 +192,9 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         while (self._round, ()) in self.engine.calls:
             self.engine.calls.remove((self._round, ()))
         self.engine.give(self.engine.take())
+        within = self.engine.within
+        if isinstance(within, _Running) and within.loop() is self:
+            self.engine.within = None
         if getattr(self.engine, _PLACE, None) is self:
             delattr(self.engine, _PLACE)
 

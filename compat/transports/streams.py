@@ -27,7 +27,7 @@ from asynccore.directions import ENDED
 from asynccore.errors import RERAISED
 from asynccore.wrapped import direction
 
-from .flow import Flow, running, set_running, water_levels
+from .flow import Flow, running, water_levels
 
 # Bytes that are read at a time; see above.
 RECEIVE_SIZE = 65536
@@ -51,16 +51,10 @@ class StreamChannel(dispatcher_with_send):
         """Receive for the protocol."""
         if self._mutes or not self.connected:
             super().handle_read_event()
-            return
-        before = running()
-        if before is self.running_loop:
+        elif running() is self.running_loop:
             self.transport.receive(self)
-            return
-        set_running(self.running_loop)
-        try:
-            self.transport.receive(self)
-        finally:
-            set_running(before)
+        else:
+            self.transport.in_loop(self.transport.receive, self)
 
     def handle_read(self) -> None:
         """Receive: what a connect has brought along."""
@@ -114,7 +108,7 @@ class StreamChannel(dispatcher_with_send):
         self._output = self._no_output()
         if not self._closed:
             self._mute(ENDED)
-            self.touch()
+            self._touch()
 
     def leave(self) -> Any:
         """Leave the map and return the socket, which somebody else goes on with."""

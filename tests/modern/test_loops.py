@@ -273,6 +273,48 @@ def test_the_loop_of_a_map() -> None:
     asyncio.run(hosted())
 
 
+def test_the_loop_of_a_map_runs_in_the_handlers_of_its_dispatchers() -> None:
+    channels: dict[int, Any] = {}
+    seen: list[Any] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def work() -> None:
+        seen.append(asyncio.get_running_loop())
+
+    async def refused() -> None:
+        raise AssertionError("a second loop ran inside of the first")
+
+    class Peer(asynccore.dispatcher):
+        def handle_read(self) -> None:
+            self.recv(10)
+            seen.append(asyncio._get_running_loop())
+            if seen == [loop]:
+                tasks.append(asyncio.create_task(work()))
+                coroutine = refused()
+                with pytest.raises(RuntimeError, match="running"):
+                    asyncio.run(coroutine)
+                coroutine.close()
+
+    def read() -> list[Any]:
+        seen.clear()
+        theirs.send(b"x")
+        while not seen or not all(task.done() for task in tasks):
+            asynccore.loop(map=channels, count=1)
+        return seen
+
+    ours, theirs = socket.socketpair()
+    with theirs:
+        peer = Peer(ours, channels)
+        loop: Any = "to be made"
+        assert read() == [None]  # nobody has asked for one
+        loop = compat.event_loop(channels)
+        assert read() == [loop, loop]
+        assert asyncio._get_running_loop() is None
+        loop.close()
+        assert read() == [None]
+        peer.close()
+
+
 def test_an_engine_that_is_forgotten_closes_its_loop() -> None:
     compat.event_loop({})
     gc.collect()  # a ResourceWarning, or an open descriptor, would fail this

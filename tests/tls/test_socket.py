@@ -12,7 +12,8 @@ from OpenSSL import SSL
 
 from asynccore.pollers import READ, WRITE
 from ssl_ext import HandshakeError, OpenSSLSocket, TLSError, TruncationError
-from ssl_ext.socket import FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, RECORD, SHUTDOWN_TIMEOUT
+from ssl_ext.phases import FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, RECORD, SHUTDOWN_TIMEOUT
+from ssl_ext.records import SEND_LIMIT
 from tests.tls.support import HOST, VERSIONS, client_raw, server_raw
 
 
@@ -112,6 +113,40 @@ def test_a_retry_may_shrink(ends: Any, less: int) -> None:
     assert got + take(server) == data
 
 
+def test_one_send_takes_all_that_fits(ends: Any) -> None:
+    client, server = ends
+    data = bytes_of(300_000)
+    first = client.send(data)
+    assert first > RECORD and first % RECORD == 0
+    with pytest.raises(BlockingIOError):
+        client.send(data[first:])
+    got = take(server)
+    # What OpenSSL had to be offered again counts together with what follows it.
+    assert client.send(data[first:]) > RECORD
+    assert data.startswith(got + take(server))
+
+
+def test_one_send_leaves_others_their_turn(ends: Any) -> None:
+    client, server = ends
+    for end in (client, server):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+    if client.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < 2 << 20:
+        pytest.skip("the system grants no send buffer above the limit (net.core.wmem_max)")
+    assert client.send(bytes(2 << 20)) == SEND_LIMIT
+
+
+def test_several_pieces_share_records(ends: Any) -> None:
+    client, server = ends
+    pieces = [b"one", memoryview(b"two"), bytearray(b"three"), bytes_of(20_000)]
+    data = b"".join(pieces)
+    assert client.sendmsg(pieces) == len(data)
+    server.handle_event(READ, READ)
+    assert server.recv(1 << 20) == data  # a full record, and what follows it
+    assert client.sendmsg([]) == 0
+    assert client.sendmsg([b"alone"]) == 5
+    assert take(server) == b"alone"
+
+
 def test_a_caller_that_changes_its_mind_is_too_late_for_one_offer(ends: Any) -> None:
     client, server = ends
     data = b"a" * 300_000
@@ -158,6 +193,17 @@ def test_what_is_read_ahead_is_not_forgotten(ends: Any) -> None:
         server.recv(100)
     assert server.handle_event(READ, READ) == 0
     assert server.poll_interest(READ) == READ
+
+
+def test_what_openssl_holds_of_a_record_is_not_forgotten(ends: Any) -> None:
+    client, server = ends
+    data = bytes_of(2 * RECORD)
+    assert client.send(data) == len(data)
+    assert server.handle_event(READ, READ) == READ
+    assert server.recv(RECORD + 100) == data[: RECORD + 100]
+    assert server.ready_now(READ) == READ  # the kernel has nothing more
+    assert take(server) == data[RECORD + 100 :]
+    assert server.ready_now(READ) == 0
 
 
 def test_nothing_is_read_that_nobody_wants(ends: Any) -> None:

@@ -1,0 +1,159 @@
+"""How an `OpenSSLSocket` ends: half, by going back to plaintext, or for good.
+
+Facts. Both sides say close_notify, and each may still receive after it has said its own. Ours may
+not fit into a full socket. During a handshake OpenSSL refuses to say it. In plaintext after TLS,
+every byte that OpenSSL took out of the kernel too much would be missing.
+
+Consequence. What can't be said at once is said by the loop, as soon as there is room. `close` hands
+the rest to a channel of its own (`closing`).
+"""
+
+from __future__ import annotations
+
+import socket as _socket
+from typing import Any
+
+from OpenSSL import SSL
+
+from asynccore.loop import call_later
+from asynccore.pollers import READ, WRITE
+
+from .closing import linger
+from .errors import HandshakeError, TLSError, TruncationError
+from .phases import CLEAR, CLOSED, FAILED, LISTENING, OPEN, PLAIN, RECORD, SHAKING, UNWRAPPING
+from .records import Records
+from .translation import blocked, translated
+
+
+class Ending(Records):
+    """The part of an `OpenSSLSocket` that ends it."""
+
+    shutdown_timeout: float | None
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._said_goodbye = False  # our close_notify is sent
+        self._goodbye: int | None = None  # how shutdown() was called, while there is no room for it
+        self._last = b""  # to be sent before going back to plaintext
+
+    def shutdown(self, how: int = _socket.SHUT_RDWR) -> None:
+        """Say close_notify, unless only reading is to end; then as shutdown(2).
+
+        What the peer sends before its own close_notify can still be received after `SHUT_WR`.
+        """
+        if how == _socket.SHUT_RD and self.phase not in (PLAIN, LISTENING):
+            return
+        if self.phase in (CLEAR, SHAKING) and how == _socket.SHUT_WR:
+            self._goodbye = how  # as soon as there is TLS to say it in
+        elif self.phase is OPEN and not self._said_goodbye:
+            self._goodbye = how
+            self._say_goodbye()
+        else:
+            self._raw.shutdown(how)
+
+    def _say_goodbye(self) -> None:
+        connection, how = self.connection, self._goodbye
+        assert connection is not None and how is not None
+        try:
+            connection.shutdown()
+        except SSL.WantWriteError:
+            self._report()  # as soon as there is room
+            return
+        except SSL.Error:
+            pass  # gone: the kernel knows
+        self._goodbye = None
+        self._said_goodbye = True
+        self._raw.shutdown(how)
+
+    def unwrap(self) -> _socket.socket:
+        """Go back to plaintext: say close_notify, wait for the peer's, return the plain socket.
+
+        Raises `BlockingIOError` while the peer's is awaited, and `TLSError` if it can't be done.
+        What arrives before is received as ever. What is held must have been sent: see `send`.
+        """
+        if self.phase is PLAIN:
+            return self._raw
+        self._raise_failure()
+        if self.phase is OPEN:
+            self._enter(UNWRAPPING)
+        if self.phase is not UNWRAPPING:
+            raise HandshakeError(f"can't go back to plaintext while {self.phase}")
+        self._unwrap_on()
+        self._raise_failure()
+        if self.phase is not PLAIN:
+            raise blocked()
+        return self._raw
+
+    def begin_unwrap(self, last: bytes, timeout: float | None) -> None:
+        """Go back to plaintext in the loop, after `last` is sent; `on_progress` tells the end.
+
+        It fails if that takes longer than `timeout` seconds.
+        """
+        self._last = last
+        self._enter(UNWRAPPING)
+        if timeout and self.map is not None:
+            self._timer = call_later(timeout, self._give_up, map=self.map)
+        self._unwrap_on()
+
+    def _give_up(self) -> None:
+        self._timer = None
+        self._fail(TLSError("the peer does not go back to plaintext"))
+
+    def _send_last(self) -> bool:
+        """Send what is to come before our close_notify; tell whether that is done."""
+        if self._held:
+            self._flush()
+        while not self._held and self.failure is None:
+            self._last = self._last[len(self._ahead) :]
+            self._ahead = b""
+            if not self._last:
+                return True
+            self._last = self._last[self._write(self._last) :]
+        return False
+
+    def _unwrap_on(self) -> None:
+        connection = self.connection
+        assert connection is not None
+        try:
+            if not self._send_last():
+                return
+            if not self._said_goodbye:
+                connection.shutdown()
+                self._said_goodbye = True  # a second call would choke on data that comes
+                self._read_wants = READ
+            if not self._ended and not self._plain:
+                self._plain = self._fetch(RECORD)
+        except SSL.WantWriteError:
+            self._read_wants = WRITE
+            return
+        except SSL.WantReadError:
+            self._read_wants = READ
+            return
+        except SSL.Error as why:
+            self._fail(translated(why, self.context, connection, shaking=False))
+            return
+        if self._ended and not self._plain:
+            self.context.remember(connection)
+            self._enter(PLAIN)
+
+    def close(self) -> None:
+        """Say close_notify and close, in the background if need be; see `shutdown_timeout`."""
+        phase, self.phase = self.phase, CLOSED
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        connection, self.connection = self.connection, None
+        held, self._held = self._held, b""
+        self._plain = self._ahead = b""
+        self.on_progress = self.on_timeout = None
+        if connection is None or phase in (PLAIN, SHAKING, CLEAR, CLOSED):
+            self._raw.close()
+        elif phase is FAILED:
+            if isinstance(self.failure, TLSError) and not isinstance(self.failure, TruncationError):
+                # Our alert is on its way.
+                linger(self.map, self._raw, None, b"", self.shutdown_timeout)
+            else:
+                self._raw.close()
+        else:
+            timeout = None if self._ended and not held else self.shutdown_timeout
+            linger(self.map, self._raw, connection, held, timeout)

@@ -1,0 +1,179 @@
+"""The handshake of an `OpenSSLSocket`: from a connection in clear to one that is open.
+
+Facts. A handshake is several turns of the loop, and OpenSSL wants now to read and now to write. It
+can be preceded by a connect, and by bytes in clear. A failure is found wherever the socket is used,
+and may be that of a callback, or of the check of a name that OpenSSL doesn't make.
+
+Consequence. `_advance` goes on from wherever the connection is, as far as that goes now; every
+other part of the socket calls it before anything else. What fails is kept in `failure`, and raised
+by the next call of `recv`, `send` and the like.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket as _socket
+from collections.abc import Callable
+
+from OpenSSL import SSL
+
+from asynccore.channels import Map
+from asynccore.loop import call_later
+from asynccore.pollers import READ, WRITE
+from asynccore.timers import Timer
+
+from .errors import HandshakeError
+from .phases import CLEAR, CONNECTING, FAILED, OPEN, SHAKING, UNWRAPPING
+from .translation import ConnectionContext, blocked, translated
+
+_TCP_FAMILIES = (_socket.AF_INET, _socket.AF_INET6)
+
+
+class Handshake:
+    """The part of an `OpenSSLSocket` that opens it."""
+
+    # Called when `phase` has changed, and instead of a failure when the handshake takes too long.
+    on_progress: Callable[[], object] | None = None
+    on_timeout: Callable[[], object] | None = None
+
+    def __init__(
+        self,
+        context: ConnectionContext,
+        sock: _socket.socket,
+        server_side: bool,
+        server_hostname: str | None,
+        handshake_timeout: float | None,
+        prelude: bytes,
+    ) -> None:
+        self.context = context
+        self.server_side = server_side
+        self.server_hostname = server_hostname
+        self.handshake_timeout = handshake_timeout
+        self.phase: str
+        self.connection: SSL.Connection | None = None
+        self.failure: OSError | None = None
+        self.map: Map | None = None  # in which it may linger
+        self._raw = sock
+        self._prelude = prelude
+        self._told = False  # the failure was raised
+        self._unsure = False  # the server may still refuse this client
+        self._read_wants = READ
+        self._report: Callable[[], None] = _nothing
+        self._timer: Timer | None = None
+
+    def _unwrap_on(self) -> None:
+        raise NotImplementedError
+
+    def _begin(self) -> None:
+        if self._raw.family in _TCP_FAMILIES:
+            # A handshake is short writes that wait for one another: with Nagle's algorithm, each
+            # for the peer's delayed acknowledgement (RFC 1122 section 4.2.3.4; asyncio's default).
+            with contextlib.suppress(OSError):
+                self._raw.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        self.connection = self.context.connection(self._raw, self.server_side, self.server_hostname)
+
+    def _enter(self, phase: str) -> None:
+        self.phase = phase
+        if phase is SHAKING or phase is CLEAR:
+            self._start_timer()
+        elif self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._report()
+        if self.on_progress is not None:
+            self.on_progress()
+
+    def _advance(self) -> None:
+        """Go on towards an open connection, as far as that goes now."""
+        if self.phase is CONNECTING:
+            try:
+                self._raw.getpeername()
+            except OSError:
+                return
+            try:
+                self._begin()
+            except Exception as why:
+                self._fail(_as_handshake_error(why))
+                return
+            self._enter(CLEAR if self._prelude else SHAKING)
+        if self.phase is CLEAR:
+            try:
+                self._prelude = self._prelude[self._raw.send(self._prelude) :]
+            except BlockingIOError:
+                return
+            except OSError as why:
+                self._fail(why)
+                return
+            if self._prelude:
+                return
+            self._enter(SHAKING)
+        if self.phase is SHAKING:
+            self._shake()
+        elif self.phase is UNWRAPPING:
+            self._unwrap_on()
+
+    def _shake(self) -> None:
+        connection = self.connection
+        assert connection is not None
+        try:
+            connection.do_handshake()
+            self.context.verify_peer(connection, self.server_hostname)
+        except SSL.WantReadError:
+            self._read_wants = READ
+        except SSL.WantWriteError:
+            self._read_wants = WRITE
+        except SSL.WantX509LookupError:
+            self._read_wants = WRITE  # come again soon
+        except SSL.Error as why:
+            self._fail(translated(why, self.context, connection, shaking=True))
+        except Exception as why:  # of a callback, or a name that is no name
+            self._fail(_as_handshake_error(why))
+        else:
+            self._read_wants = READ
+            version = connection.get_protocol_version()
+            self._unsure = not self.server_side and version == SSL.TLS1_3_VERSION
+            self.context.remember(connection)
+            self._enter(OPEN)
+
+    def _fail(self, why: OSError) -> None:
+        self.failure = why
+        self._enter(FAILED)
+
+    def _start_timer(self) -> None:
+        if self._timer is None and self.handshake_timeout and self.map is not None:
+            self._timer = call_later(self.handshake_timeout, self._expire, map=self.map)
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self.on_timeout is not None:
+            self.on_timeout()
+        else:
+            self._fail(HandshakeError(f"no handshake within {self.handshake_timeout:g} s"))
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake. Raises `BlockingIOError` while it is not over, or its error."""
+        self._advance()
+        self._raise_failure()
+        if self.phase is not OPEN:
+            raise blocked()
+
+    def told(self) -> None:
+        """Take the failure for known: it wakes nobody up any more."""
+        self._told = True
+
+    def _raise_failure(self) -> None:
+        if self.failure is not None:
+            self._told = True
+            raise self.failure
+
+
+def _nothing() -> None:
+    pass
+
+
+def _as_handshake_error(why: Exception) -> OSError:
+    if isinstance(why, OSError):
+        return why
+    failure = HandshakeError(f"{type(why).__name__}: {why}")
+    failure.__cause__ = why
+    return failure
