@@ -59,8 +59,8 @@ class SMTPCommands:
     mail_options: list[str]
     rcpt_options: list[str]
     _decode_data: bool
-    _over = False  # QUIT was answered, or 421 said
-    _data_begins = False  # DATA was answered, and nothing of the message has come yet
+    _ac_over = False  # QUIT was answered, or 421 said
+    _ac_data_begins = False  # DATA was answered, and nothing of the message has come yet
 
     if TYPE_CHECKING:
         max_recipients: int | None
@@ -76,7 +76,7 @@ class SMTPCommands:
         self.rcpttos: list[str] = []
         self.require_SMTPUTF8 = False
         self.num_bytes = 0
-        self._data_begins = False
+        self._ac_data_begins = False
         self.set_terminator(b"\r\n")
 
     def _set_rset_state(self) -> None:
@@ -85,7 +85,7 @@ class SMTPCommands:
         self.received_data: Any = ""
         self.received_lines: list[Any] = []
 
-    def _debug(self, text: str, *values: Any) -> None:
+    def _ac_debug(self, text: str, *values: Any) -> None:
         """Tell the programmer what happens (`text % values`); the session itself is silent."""
 
     # --- the grammar, where subclasses look for it ----------------------------------------------
@@ -99,28 +99,28 @@ class SMTPCommands:
     def _getparams(self, params: list[str]) -> EsmtpOptions | None:
         return parse_options(params)
 
-    def _syntax(self, verb: str) -> str:
-        options = " [SP <mail-parameters>]" if self._has_options(verb) else ""
+    def _ac_syntax(self, verb: str) -> str:
+        options = " [SP <mail-parameters>]" if self._ac_has_options(verb) else ""
         return f"Syntax: {SYNTAX[verb]}{options}"
 
-    def _has_options(self, verb: str) -> bool:
+    def _ac_has_options(self, verb: str) -> bool:
         return self.extended_smtp and verb in TAKES_OPTIONS
 
-    def _mailbox(self, verb: str, keyword: str, arg: str | None) -> tuple[str, str]:
+    def _ac_mailbox(self, verb: str, keyword: str, arg: str | None) -> tuple[str, str]:
         """Return the address and the options in `arg`; ("", "") if they are not well formed."""
         address, options = self._getaddr(self._strip_command_keyword(keyword, arg or ""))
-        return ("", "") if options and not self._has_options(verb) else (address, options)
+        return ("", "") if options and not self._ac_has_options(verb) else (address, options)
 
     # --- commands: `arg` is what followed the verb, None if nothing did -------------------------
 
     def smtp_HELO(self, arg: str | None) -> None:
         """RFC 5321 section 4.1.1.1."""
-        if self._greet("HELO", arg):
+        if self._ac_greet("HELO", arg):
             self.push(f"250 {self.fqdn}")
 
     def smtp_EHLO(self, arg: str | None) -> None:
         """RFC 5321 section 4.1.1.1: the answer lists the extensions."""
-        if not self._greet("EHLO", arg):
+        if not self._ac_greet("EHLO", arg):
             return
         self.extended_smtp = True
         self.push(f"250-{self.fqdn}")
@@ -132,21 +132,21 @@ class SMTPCommands:
         if self.enable_SMTPUTF8:
             self.push("250-SMTPUTF8")
             self.command_size_limits["MAIL"] += SMTPUTF8_OPTION
-        for line in self._extensions():
+        for line in self._ac_extensions():
             self.push(f"250-{line}")
         self.push("250 HELP")
 
-    def _extensions(self) -> Iterable[str]:
+    def _ac_extensions(self) -> Iterable[str]:
         """Return what else EHLO is to offer (RFC 5321 section 4.1.1.1: the ehlo-lines)."""
         return ()
 
-    def _refusal(self, verb: str) -> str:
+    def _ac_refusal(self, verb: str) -> str:
         """Return the reply that refuses a known command now; "" if it may be carried out."""
         return ""
 
-    def _greet(self, verb: str, arg: str | None) -> bool:
+    def _ac_greet(self, verb: str, arg: str | None) -> bool:
         if not arg:
-            self.push(f"501 {self._syntax(verb)}")
+            self.push(f"501 {self._ac_syntax(verb)}")
             return False
         if self.seen_greeting:
             self.push("503 Duplicate HELO/EHLO")
@@ -157,27 +157,27 @@ class SMTPCommands:
 
     def smtp_NOOP(self, arg: str | None) -> None:
         """RFC 5321 section 4.1.1.9."""
-        self.push(f"501 {self._syntax('NOOP')}" if arg else OK)
+        self.push(f"501 {self._ac_syntax('NOOP')}" if arg else OK)
 
     def smtp_QUIT(self, arg: str | None) -> None:
         """RFC 5321 section 4.1.1.10. What the peer has sent after it is ignored."""
         self.push("221 Bye")
         self.close_when_done()
-        self._over = True
+        self._ac_over = True
 
     def smtp_HELP(self, arg: str | None) -> None:
         """RFC 5321 section 4.1.1.8."""
         if not arg:
             self.push(f"250 {SUPPORTED}")
         elif arg.upper() in SYNTAX:
-            self.push(f"250 {self._syntax(arg.upper())}")
+            self.push(f"250 {self._ac_syntax(arg.upper())}")
         else:
             self.push(f"501 {SUPPORTED}")
 
     def smtp_VRFY(self, arg: str | None) -> None:
         """RFC 5321 section 4.1.1.6: tells nobody whether a mailbox exists (section 7.3)."""
         if not arg:
-            self.push(f"501 {self._syntax('VRFY')}")
+            self.push(f"501 {self._ac_syntax('VRFY')}")
         elif self._getaddr(arg)[0]:
             self.push("252 Cannot VRFY user, but will accept message and attempt delivery")
         else:
@@ -188,9 +188,9 @@ class SMTPCommands:
         if not self.seen_greeting:
             self.push(GREET_FIRST)
             return
-        self._debug("===> MAIL %s", arg)
-        syntax = f"501 {self._syntax('MAIL')}"
-        address, words = self._mailbox("MAIL", "FROM:", arg)
+        self._ac_debug("===> MAIL %s", arg)
+        syntax = f"501 {self._ac_syntax('MAIL')}"
+        address, words = self._ac_mailbox("MAIL", "FROM:", arg)
         if not address:
             self.push(syntax)
             return
@@ -210,7 +210,7 @@ class SMTPCommands:
             return
         self.require_SMTPUTF8 = "SMTPUTF8" in self.mail_options
         self.mailfrom = address
-        self._debug("sender: %s", address)
+        self._ac_debug("sender: %s", address)
         self.push(OK)
 
     def smtp_RCPT(self, arg: str | None) -> None:
@@ -218,12 +218,12 @@ class SMTPCommands:
         if not self.seen_greeting:
             self.push(GREET_FIRST)
             return
-        self._debug("===> RCPT %s", arg)
+        self._ac_debug("===> RCPT %s", arg)
         if not self.mailfrom:
             self.push("503 Error: need MAIL command")
             return
-        syntax = f"501 {self._syntax('RCPT')}"
-        address, words = self._mailbox("RCPT", "TO:", arg)
+        syntax = f"501 {self._ac_syntax('RCPT')}"
+        address, words = self._ac_mailbox("RCPT", "TO:", arg)
         if not address:
             self.push(syntax)
             return
@@ -237,13 +237,13 @@ class SMTPCommands:
             self.push(TOO_MANY_RECIPIENTS)
         else:
             self.rcpttos.append(address)
-            self._debug("recips: %s", self.rcpttos)
+            self._ac_debug("recips: %s", self.rcpttos)
             self.push(OK)
 
     def smtp_RSET(self, arg: str | None) -> None:
         """RFC 5321 section 4.1.1.5."""
         if arg:
-            self.push(f"501 {self._syntax('RSET')}")
+            self.push(f"501 {self._ac_syntax('RSET')}")
         else:
             self._set_rset_state()
             self.push(OK)
@@ -255,10 +255,10 @@ class SMTPCommands:
         elif not self.rcpttos:
             self.push("503 Error: need RCPT command")
         elif arg:
-            self.push(f"501 {self._syntax('DATA')}")
+            self.push(f"501 {self._ac_syntax('DATA')}")
         else:
             self.smtp_state = self.DATA
-            self._data_begins = True
+            self._ac_data_begins = True
             self.set_terminator(b"\r\n.\r\n")
             self.push("354 End data with <CR><LF>.<CR><LF>")
 

@@ -59,7 +59,7 @@ class Limit(Adjustable[float]):
 
     def changed(self, channel: Any) -> None:
         if self.name in TIMES:
-            channel._times_changed()
+            channel._ac_times_changed()
 
 
 class Limited:
@@ -85,30 +85,30 @@ class Limited:
         max_recipients = Limit()
         """Recipients of one message. RFC 5321 section 4.5.3.1.8 asks for at least 100."""
 
-    _commands = 0
-    _errors = 0
+    _ac_commands = 0
+    _ac_errors = 0
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # `max_errors = 20` in a class body becomes what it is here.
         Limit.adopt(cls, NAMES)
 
-    def _begin_counting(self) -> None:
-        self._commands = self._errors = 0
+    def _ac_begin_counting(self) -> None:
+        self._ac_commands = self._ac_errors = 0
 
-    def _count_command(self) -> bool:
+    def _ac_count_command(self) -> bool:
         """Count a command; return whether it is one too many."""
-        self._commands += 1
-        return self.max_commands is not None and self._commands > self.max_commands
+        self._ac_commands += 1
+        return self.max_commands is not None and self._ac_commands > self.max_commands
 
-    def _count_reply(self, reply: str) -> None:
+    def _ac_count_reply(self, reply: str) -> None:
         if reply[:1] == "5":
-            self._errors += 1
+            self._ac_errors += 1
 
-    def _too_many_errors(self) -> bool:
-        return self.max_errors is not None and self._errors >= self.max_errors
+    def _ac_too_many_errors(self) -> bool:
+        return self.max_errors is not None and self._ac_errors >= self.max_errors
 
-    def _times_changed(self) -> None:
+    def _ac_times_changed(self) -> None:
         """A timeout was assigned (the transport has the clock)."""
 
 
@@ -133,7 +133,7 @@ class Patience(Lookout):
 
     def rearm(self) -> None:
         """Look when the time could be up, if that is sooner than planned."""
-        _, seconds = self.channel._waits_for()
+        _, seconds = self.channel._ac_waits_for()
         if seconds is not None:
             self.look_by(self.since + seconds)
 
@@ -143,7 +143,7 @@ class Patience(Lookout):
         channel = self.channel
         if channel._map.get(channel._fileno) is not channel:
             return  # somebody has taken it out: it is not ours to close
-        name, seconds = channel._waits_for()
+        name, seconds = channel._ac_waits_for()
         if seconds is None:
             return
         if self.since + seconds > self._timers.clock():
@@ -156,5 +156,5 @@ class Patience(Lookout):
             raise
         except BaseException:
             channel.handle_error()
-        if channel._patience is self:
+        if channel._ac_patience is self:
             self.rearm()

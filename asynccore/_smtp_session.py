@@ -50,11 +50,11 @@ class SMTPSession(Limited, SMTPCommands):
 
     smtp_server: Any
     peer: Any
-    _busy = False  # a command or a message is being handled
-    _shutting_down = False
-    _small_pieces = 0  # at the end of `received_lines`
+    _ac_busy = False  # a command or a message is being handled
+    _ac_shutting_down = False
+    _ac_small_pieces = 0  # at the end of `received_lines`
 
-    def _begin_session(
+    def _ac_begin_session(
         self,
         server: Any,
         peer: Any,
@@ -74,12 +74,12 @@ class SMTPSession(Limited, SMTPCommands):
         self.seen_greeting = ""
         self.mail_options = []
         self.rcpt_options = []
-        self._over = self._busy = self._shutting_down = False
-        self._begin_counting()
-        self._choose_text(decode_data)
+        self._ac_over = self._ac_busy = self._ac_shutting_down = False
+        self._ac_begin_counting()
+        self._ac_choose_text(decode_data)
         self._set_rset_state()
 
-    def _choose_text(self, decode_data: bool) -> None:
+    def _ac_choose_text(self, decode_data: bool) -> None:
         """Have the session's pieces of input be str (`decode_data`) or bytes."""
         self._decode_data = decode_data
         # The classic names; subclasses with a `found_terminator` of their own use them.
@@ -87,12 +87,12 @@ class SMTPSession(Limited, SMTPCommands):
         self._linesep: Any = "\r\n" if decode_data else b"\r\n"
         self._dotsep: Any = "." if decode_data else ord(b".")
         self._newline: Any = "\n" if decode_data else b"\n"
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._undecodable = False
+        self._ac_decoder = codecs.getincrementaldecoder("utf-8")()
+        self._ac_undecodable = False
 
-    def _is_over(self) -> bool:
+    def _ac_is_over(self) -> bool:
         """Whether nothing more may be carried out: after QUIT, 421 or `close()`."""
-        return self._over
+        return self._ac_over
 
     # --- the end, if it is ours -----------------------------------------------------------------
 
@@ -102,28 +102,28 @@ class SMTPSession(Limited, SMTPCommands):
         While a message is received it comes after the reply to that; and after the reply to the
         command from whose handler it is called. Returns whether that is still to come.
         """
-        self._shutting_down = True
-        return self._may_go_on()
+        self._ac_shutting_down = True
+        return self._ac_may_go_on()
 
-    def _may_go_on(self) -> bool:
+    def _ac_may_go_on(self) -> bool:
         """Whether the session waits for more; if it should not, it is ended."""
-        if self._is_over():
+        if self._ac_is_over():
             return False
-        if self._busy or self.smtp_state == self.DATA:
+        if self._ac_busy or self.smtp_state == self.DATA:
             return True
-        if self._shutting_down:
-            self._say_goodbye(CLOSING)
-        elif self._too_many_errors():
-            self._say_goodbye(TOO_MANY_ERRORS)
-        return not self._over
+        if self._ac_shutting_down:
+            self._ac_say_goodbye(CLOSING)
+        elif self._ac_too_many_errors():
+            self._ac_say_goodbye(TOO_MANY_ERRORS)
+        return not self._ac_over
 
-    def _say_goodbye(self, why: str) -> None:
+    def _ac_say_goodbye(self, why: str) -> None:
         """Send the reply 421, which may come at any time, and close when it is sent."""
         self.push(f"421 {self.fqdn} {why}")
         self.close_when_done()
-        self._over = True
+        self._ac_over = True
 
-    def _waits_for(self) -> tuple[str, float | None]:
+    def _ac_waits_for(self) -> tuple[str, float | None]:
         """Return what the peer is to complete, and how many seconds it has for that."""
         if self.smtp_state == self.DATA:
             return "data", self.data_timeout
@@ -138,7 +138,7 @@ class SMTPSession(Limited, SMTPCommands):
 
     def collect_incoming_data(self, data: bytes) -> None:
         """Keep a piece of the current line or message; drop it when it passes the limit."""
-        if self._is_over():
+        if self._ac_is_over():
             return
         limit = None
         if self.smtp_state == self.COMMAND:
@@ -149,56 +149,56 @@ class SMTPSession(Limited, SMTPCommands):
             if self.num_bytes > limit:
                 return
             self.num_bytes += len(data)
-        self._keep(self._decoded(data) if self._decode_data else data)
+        self._ac_keep(self._ac_decoded(data) if self._decode_data else data)
 
-    def _keep(self, piece: Any) -> None:
+    def _ac_keep(self, piece: Any) -> None:
         lines = self.received_lines
         lines.append(piece)
         if len(piece) >= SMALL_PIECE:
-            self._small_pieces = 0
+            self._ac_small_pieces = 0
             return
-        self._small_pieces += 1
-        if self._small_pieces == SMALL_PIECES:
+        self._ac_small_pieces += 1
+        if self._ac_small_pieces == SMALL_PIECES:
             # A peer that sends byte by byte would have us keep an object for each of them.
-            self._small_pieces = 0
+            self._ac_small_pieces = 0
             lines[-SMALL_PIECES:] = [self._emptystring.join(lines[-SMALL_PIECES:])]
 
-    def _decoded(self, data: bytes, final: bool = False) -> str:
+    def _ac_decoded(self, data: bytes, final: bool = False) -> str:
         try:
-            return self._decoder.decode(data, final)
+            return self._ac_decoder.decode(data, final)
         except UnicodeDecodeError:
-            self._undecodable = True
-            self._decoder.reset()
+            self._ac_undecodable = True
+            self._ac_decoder.reset()
             return ""
 
     def found_terminator(self) -> None:
         """Carry out the command, or deliver the message, that has arrived whole."""
-        if self._is_over():
+        if self._ac_is_over():
             return
         undecodable = False
         if self._decode_data:
-            self._decoded(b"", final=True)
-            undecodable, self._undecodable = self._undecodable, False
+            self._ac_decoded(b"", final=True)
+            undecodable, self._ac_undecodable = self._ac_undecodable, False
         received = self._emptystring.join(self.received_lines)
         self.received_lines = []
-        self._data_begins = False
+        self._ac_data_begins = False
         size, self.num_bytes = self.num_bytes, 0
-        self._debug("Data: %r", received)
-        self._busy = True
+        self._ac_debug("Data: %r", received)
+        self._ac_busy = True
         try:
             if self.smtp_state == self.COMMAND:
-                self._command_received(received, size, undecodable)
+                self._ac_command_received(received, size, undecodable)
             elif self.smtp_state == self.DATA:
-                self._message_received(received, size, undecodable)
+                self._ac_message_received(received, size, undecodable)
             else:
                 self.push("451 Internal confusion")
         finally:
-            self._busy = False
-        self._may_go_on()
+            self._ac_busy = False
+        self._ac_may_go_on()
 
-    def _command_received(self, line: Any, size: int, undecodable: bool) -> None:
-        if self._count_command():
-            self._say_goodbye(TOO_MANY_COMMANDS)
+    def _ac_command_received(self, line: Any, size: int, undecodable: bool) -> None:
+        if self._ac_count_command():
+            self._ac_say_goodbye(TOO_MANY_COMMANDS)
             return
         if size > self.max_command_size_limit:
             # Its end was not kept: what else is wrong with it can't be told.
@@ -223,7 +223,7 @@ class SMTPSession(Limited, SMTPCommands):
         if size > limit:
             self.push(LINE_TOO_LONG)
         elif known:
-            refusal = self._refusal(verb)
+            refusal = self._ac_refusal(verb)
             if refusal:
                 self.push(refusal)
             else:
@@ -231,7 +231,7 @@ class SMTPSession(Limited, SMTPCommands):
         else:
             self.push(f'500 Error: command "{verb}" not recognized')
 
-    def _message_received(self, raw: Any, size: int, undecodable: bool) -> None:
+    def _ac_message_received(self, raw: Any, size: int, undecodable: bool) -> None:
         if self.data_size_limit and size > self.data_size_limit:
             self._set_post_data_state()
             self.push("552 Error: Too much mail data")
@@ -251,10 +251,10 @@ class SMTPSession(Limited, SMTPCommands):
         status = self.smtp_server.process_message(
             self.peer, self.mailfrom, self.rcpttos, self.received_data, **options
         )
-        if self._is_over():
+        if self._ac_is_over():
             return
         self._set_post_data_state()
         reply = status or OK
         if reply[:1] == "2":
-            self._errors = 0
+            self._ac_errors = 0
         self.push(reply)

@@ -145,7 +145,7 @@ def take_over(channel: dispatcher, fd: int) -> None:
     """Put an inherited socket under the descriptor of a channel's own socket."""
     own = channel.socket.fileno()
     # The poller knows the number from the socket that is closed here.
-    engine = channel._engine
+    engine = channel._ac_engine
     if engine is not None:
         engine.removed(own)
     if sys.platform != "win32":  # where nothing is inherited

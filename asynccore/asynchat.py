@@ -50,25 +50,25 @@ class async_chat(ChatOutput):
     terminator: Any
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
-        self._input = b""
-        self._taken = 0  # how much of `_input` was delivered
-        self._skipping = False  # the rest of a line that was too long
-        self._line_length = 0  # what was delivered since the last terminator, if that is bounded
+        self._ac_input = b""
+        self._ac_taken = 0  # how much of `_input` was delivered
+        self._ac_skipping = False  # the rest of a line that was too long
+        self._ac_line_length = 0  # what was delivered since the last terminator, if that is bounded
         self.incoming: list[bytes] = []
         super().__init__(sock, map)
 
     @property
     def ac_in_buffer(self) -> bytes:
         """Input that was not delivered yet; may be assigned."""
-        if self._taken:
-            self._input = self._input[self._taken :]
-            self._taken = 0
-        return self._input
+        if self._ac_taken:
+            self._ac_input = self._ac_input[self._ac_taken :]
+            self._ac_taken = 0
+        return self._ac_input
 
     @ac_in_buffer.setter
     def ac_in_buffer(self, data: bytes) -> None:
-        self._input = data
-        self._taken = 0
+        self._ac_input = data
+        self._ac_taken = 0
 
     # -- input ----------------------------------------------------------------------------------
 
@@ -119,93 +119,93 @@ class async_chat(ChatOutput):
             return
         if isinstance(data, str) and self.use_encoding:
             data = data.encode(self.encoding)
-        self._input = self._input[self._taken :] + data
-        self._taken = 0
-        self._deliver_lines()
+        self._ac_input = self._ac_input[self._ac_taken :] + data
+        self._ac_taken = 0
+        self._ac_deliver_lines()
 
-    def _deliver_lines(self) -> None:
+    def _ac_deliver_lines(self) -> None:
         sock = self.socket
-        while self._taken < len(self._input) and not self._closed:
+        while self._ac_taken < len(self._ac_input) and not self._ac_closed:
             if self.socket is not sock:
                 self.ac_in_buffer = b""  # of the old connection; a handler made a new one
                 return
             terminator = self.get_terminator()
             if not terminator:
-                self.collect_incoming_data(self._take(len(self._input)))
+                self.collect_incoming_data(self._ac_take(len(self._ac_input)))
             elif isinstance(terminator, int):
-                self._deliver_counted(terminator)
-            elif not self._deliver_delimited(terminator):
+                self._ac_deliver_counted(terminator)
+            elif not self._ac_deliver_delimited(terminator):
                 return
 
-    def _take(self, end: int) -> bytes:
-        start, self._taken = self._taken, end
-        return self._input[start:end] if start or end < len(self._input) else self._input
+    def _ac_take(self, end: int) -> bytes:
+        start, self._ac_taken = self._ac_taken, end
+        return self._ac_input[start:end] if start or end < len(self._ac_input) else self._ac_input
 
-    def _deliver_counted(self, count: int) -> None:
-        left = len(self._input) - self._taken
+    def _ac_deliver_counted(self, count: int) -> None:
+        left = len(self._ac_input) - self._ac_taken
         if left < count:
             self.terminator = count - left
-            self.collect_incoming_data(self._take(len(self._input)))
+            self.collect_incoming_data(self._ac_take(len(self._ac_input)))
         else:
-            self.collect_incoming_data(self._take(self._taken + count))
-            if not self._closed:
+            self.collect_incoming_data(self._ac_take(self._ac_taken + count))
+            if not self._ac_closed:
                 self.terminator = 0
                 self.found_terminator()
 
-    def _deliver_delimited(self, terminator: Any) -> bool:
+    def _ac_deliver_delimited(self, terminator: Any) -> bool:
         """Deliver up to the terminator; return False if more input is needed to tell."""
         if isinstance(terminator, str) and self.use_encoding:
             terminator = terminator.encode(self.encoding)
-        found = self._input.find(terminator, self._taken)
+        found = self._ac_input.find(terminator, self._ac_taken)
         if found >= 0:
             end, held = found, 0
         else:
             # What was delivered already can't be the beginning of a terminator.
-            tail = max(self._taken, len(self._input) - len(terminator) + 1)
-            held = find_prefix_at_end(self._input[tail:], terminator)
-            end = len(self._input) - held
-        if (self.max_line_length is not None or self._skipping) and not self._bound(end):
+            tail = max(self._ac_taken, len(self._ac_input) - len(terminator) + 1)
+            held = find_prefix_at_end(self._ac_input[tail:], terminator)
+            end = len(self._ac_input) - held
+        if (self.max_line_length is not None or self._ac_skipping) and not self._ac_bound(end):
             return True
-        data = self._take(end)
+        data = self._ac_take(end)
         if found < 0:
             if data:
                 self.collect_incoming_data(data)
             return not held
-        self._taken = found + len(terminator)
-        self._line_length = 0
-        if self._skipping:
-            self._skipping = False  # it ended here, and was told of already
+        self._ac_taken = found + len(terminator)
+        self._ac_line_length = 0
+        if self._ac_skipping:
+            self._ac_skipping = False  # it ended here, and was told of already
             return True
         if data:
             self.collect_incoming_data(data)
-        if not self._closed:
+        if not self._ac_closed:
             self.found_terminator()
         return True
 
-    def _bound(self, end: int) -> bool:
+    def _ac_bound(self, end: int) -> bool:
         """Count the input up to `end` to the present line; return whether it may be delivered.
 
         Else one step was taken, and everything is to be looked at again.
         """
-        if self._skipping:
-            self._taken = end
+        if self._ac_skipping:
+            self._ac_taken = end
             return True
         limit = self.max_line_length
         assert limit is not None
-        room = max(limit - self._line_length, 0)
-        if end - self._taken <= room:
-            self._line_length += end - self._taken
+        room = max(limit - self._ac_line_length, 0)
+        if end - self._ac_taken <= room:
+            self._ac_line_length += end - self._ac_taken
             return True
         if room:
-            self._line_length += room
-            self.collect_incoming_data(self._take(self._taken + room))
+            self._ac_line_length += room
+            self.collect_incoming_data(self._ac_take(self._ac_taken + room))
             return False
-        self._skipping = True
+        self._ac_skipping = True
         self.handle_line_too_long()
-        if self._skipping and (
-            self.max_line_length is None or self._line_length < self.max_line_length
+        if self._ac_skipping and (
+            self.max_line_length is None or self._ac_line_length < self.max_line_length
         ):
-            self._skipping = False  # the limit was raised
+            self._ac_skipping = False  # the limit was raised
         return False
 
     def handle_line_too_long(self) -> None:
@@ -243,8 +243,8 @@ class async_chat(ChatOutput):
         """
         self.ac_in_buffer = b""
         self.incoming.clear()
-        self._line_length = 0
-        self._skipping = False
+        self._ac_line_length = 0
+        self._ac_skipping = False
         super().discard_buffers()
 
 

@@ -116,65 +116,65 @@ class dispatcher_with_send(dispatcher, Watermarked):
     With a `high_watermark` it tells when to stop sending: `handle_pause`, and `handle_resume`.
     """
 
-    _output: WriteBuffer | _Nothing = _NOTHING
-    _sends_directly = True
-    _reporting_state = dispatcher._reporting_state | {"out_buffer"}
+    _ac_output: WriteBuffer | _Nothing = _NOTHING
+    _ac_sends_directly = True
+    _ac_reporting_state = dispatcher._ac_reporting_state | {"out_buffer"}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # A rate limit, for example, sits in an `initiate_send` of the program's own.
-        cls._sends_directly = cls.initiate_send is dispatcher_with_send.initiate_send
+        cls._ac_sends_directly = cls.initiate_send is dispatcher_with_send.initiate_send
         # `out_buffer = b"..."` in a class body is what every channel begins with.
         initial = cls.__dict__.get("out_buffer")
         if isinstance(initial, (bytes, bytearray)):
             del cls.out_buffer
-            cls._output = _Nothing(bytes(initial))
+            cls._ac_output = _Nothing(bytes(initial))
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
-        initial = self._output
+        initial = self._ac_output
         if initial.size:
-            self._output = WriteBuffer(initial.joined)
+            self._ac_output = WriteBuffer(initial.joined)
         else:
-            self._output = _NOTHING if self._sends_directly else WriteBuffer()
+            self._ac_output = _NOTHING if self._ac_sends_directly else WriteBuffer()
         dispatcher.__init__(self, sock, map)  # as the classic one; super() takes its time
 
     @property
     def out_buffer(self) -> bytes:
         """What is still to be sent; may be assigned."""
-        return self._output.joined
+        return self._ac_output.joined
 
     @out_buffer.setter
     def out_buffer(self, data: bytes) -> None:
-        self._output = WriteBuffer(bytes(data)) if data else self._no_output()
-        self._touch()
-        if self._marks is not None:
-            self._output_changed()
-        if self._halves:
-            self._on_loop(self._output_drained)
+        self._ac_output = WriteBuffer(bytes(data)) if data else self._ac_no_output()
+        self._ac_touch()
+        if self._ac_marks is not None:
+            self._ac_output_changed()
+        if self._ac_halves:
+            self._ac_on_loop(self._ac_output_drained)
 
     @property
     def write_buffer_size(self) -> int:
         """How many bytes of output wait for the socket."""
-        return self._output.size
+        return self._ac_output.size
 
-    def _has_output(self) -> bool:
-        return bool(self._output.size)
+    def _ac_has_output(self) -> bool:
+        return bool(self._ac_output.size)
 
-    def _no_output(self) -> WriteBuffer | _Nothing:
+    def _ac_no_output(self) -> WriteBuffer | _Nothing:
         # Classes that don't send directly never have what `send` takes for the usual case.
-        return _NOTHING if self._sends_directly else WriteBuffer()
+        return _NOTHING if self._ac_sends_directly else WriteBuffer()
 
-    def _buffered(self) -> WriteBuffer | _Nothing:
+    def _ac_buffered(self) -> WriteBuffer | _Nothing:
         """Return the output; what a class body gave becomes the channel's own first."""
-        if self._output.size and not isinstance(self._output, WriteBuffer):
-            self._output = WriteBuffer(self._output.joined)
-        return self._output
+        if self._ac_output.size and not isinstance(self._ac_output, WriteBuffer):
+            self._ac_output = WriteBuffer(self._ac_output.joined)
+        return self._ac_output
 
     def initiate_send(self) -> None:
         """Send from the buffer what the socket takes."""
-        output = self._buffered()
+        output = self._ac_buffered()
         share = SEND_SHARE
-        while isinstance(output, WriteBuffer) and output.size and share > 0 and not self._closed:
+        while isinstance(output, WriteBuffer) and output.size and share > 0 and not self._ac_closed:
             if takes_pieces(self.socket):
                 pieces, size = output.gather(share)
                 count = send_pieces(self, pieces, size)
@@ -182,19 +182,19 @@ class dispatcher_with_send(dispatcher, Watermarked):
                 data = bytes(output.peek(SEND_SIZE))  # what stands in for one may know no more
                 size = len(data)
                 count = dispatcher.send(self, data) or 0
-            if not count or output is not self._output:
+            if not count or output is not self._ac_output:
                 break  # the socket is full, or a handler assigned another buffer
             output.consume(count)
             if not output.size:
-                self._output = self._no_output()
+                self._ac_output = self._ac_no_output()
                 break
             share -= count
             if count < size:
                 break
-        if self._marks is not None:
-            self._look_at_marks()
-        if self._halves:
-            self._output_drained()
+        if self._ac_marks is not None:
+            self._ac_look_at_marks()
+        if self._ac_halves:
+            self._ac_output_drained()
 
     def handle_write(self) -> None:
         """Send from the buffer (classic asyncore)."""
@@ -203,7 +203,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
     @reports_changes
     def writable(self) -> Any:
         """Whether something is to be sent, or the connection not yet established."""
-        return not self.connected or self._output.size
+        return not self.connected or self._ac_output.size
 
     def send(self, data: Any) -> None:
         """Send `data`, now or as soon as the socket takes it. Safe from any thread.
@@ -214,44 +214,44 @@ class dispatcher_with_send(dispatcher, Watermarked):
             self.log_info(f"sending {data!r}")
         if type(data) is not bytes:
             data = _as_bytes(data)
-        engine = self._engine
+        engine = self._ac_engine
         if engine is not None and engine.owner != get_ident():
-            self._check_output()
-            engine.run_on_loop(self._send, data)
-        elif self._output is not _NOTHING or not data:
-            self._check_output()
-            self._send(data)
+            self._ac_check_output()
+            engine.run_on_loop(self._ac_send, data)
+        elif self._ac_output is not _NOTHING or not data:
+            self._ac_check_output()
+            self._ac_send(data)
         else:
             # The usual case, without a detour through the buffer.
             try:
                 count = self.socket.send(data)
             except OSError as why:
-                count = self._not_sent(why)
-            watch = self._watch
+                count = self._ac_not_sent(why)
+            watch = self._ac_watch
             if watch is not None and count:
                 # As `Watch.sent_now`, without the call, and without what nobody counts.
-                if self._counts is not None:
+                if self._ac_counts is not None:
                     watch.bytes_sent += count
                 watch.active = watch.sent = watch.clock()
             if count != len(data):
-                self._send(data, count)
+                self._ac_send(data, count)
 
-    def _send(self, data: bytes, sent: int = 0) -> None:
-        output = self._buffered()
+    def _ac_send(self, data: bytes, sent: int = 0) -> None:
+        output = self._ac_buffered()
         if isinstance(output, WriteBuffer):
             # The socket is full, or not connected; the engine waits for it.
             output.append(data[sent:])
-            if self._sends_directly:
-                if self._marks is not None:
-                    self._look_at_marks()
+            if self._ac_sends_directly:
+                if self._ac_marks is not None:
+                    self._ac_look_at_marks()
                 return
         elif data:
-            self._output = WriteBuffer(data, sent)
+            self._ac_output = WriteBuffer(data, sent)
         self.initiate_send()
-        if self._output.size:
-            self._touch()
-            if self._marks is not None:
-                self._look_at_marks()
+        if self._ac_output.size:
+            self._ac_touch()
+            if self._ac_marks is not None:
+                self._ac_look_at_marks()
 
     def writelines(self, lines: Iterable[Any]) -> None:
         """Send several bytes-like objects as if joined, without joining large ones.
@@ -260,19 +260,19 @@ class dispatcher_with_send(dispatcher, Watermarked):
         `TypeError`, before anything is sent, if one is not bytes-like.
         """
         pieces = [line if type(line) is bytes else _as_bytes(line) for line in lines]
-        if not self._sends_directly or getattr(self.send, "__func__", None) is not _SEND:
+        if not self._ac_sends_directly or getattr(self.send, "__func__", None) is not _SEND:
             self.send(b"".join(pieces))  # the program's own, which may change what is sent
             return
-        self._check_output()
+        self._ac_check_output()
         if self.debug:
             self.log_info(f"sending {b''.join(pieces)!r}")
-        if self._engine is None:
-            self._send_lines(pieces)
+        if self._ac_engine is None:
+            self._ac_send_lines(pieces)
         else:
-            self._engine.run_on_loop(self._send_lines, pieces)
+            self._ac_engine.run_on_loop(self._ac_send_lines, pieces)
 
-    def _send_lines(self, pieces: list[bytes]) -> None:
-        output = self._buffered()
+    def _ac_send_lines(self, pieces: list[bytes]) -> None:
+        output = self._ac_buffered()
         idle = not output.size
         if not isinstance(output, WriteBuffer):
             output = WriteBuffer()
@@ -280,13 +280,13 @@ class dispatcher_with_send(dispatcher, Watermarked):
             if piece:
                 output.append(piece)
         if output.size:
-            self._output = output
+            self._ac_output = output
         if idle:
             self.initiate_send()
-        if self._output.size:
-            self._touch()
-            if self._marks is not None:
-                self._look_at_marks()
+        if self._ac_output.size:
+            self._ac_touch()
+            if self._ac_marks is not None:
+                self._ac_look_at_marks()
 
 
 # What `writelines` may go around, if a channel has no other.

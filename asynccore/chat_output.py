@@ -39,14 +39,16 @@ class ChatOutput(dispatcher, Watermarked):
     use_encoding: Any = 0
     encoding = "latin-1"
 
-    _full = False  # the socket took less than it was offered
-    _whole = False  # something in the queue is larger than `ac_out_buffer_size`
-    _shown = False  # the program has had the queue in its hands
+    _ac_full = False  # the socket took less than it was offered
+    _ac_whole = False  # something in the queue is larger than `ac_out_buffer_size`
+    _ac_shown = False  # the program has had the queue in its hands
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
-        self._fifo: deque[Any] = deque()
-        self._leftover: memoryview | None = None  # what is left of a piece at the head of the queue
-        self._queued: int | None = None  # bytes in the queue, if that is known
+        self._ac_fifo: deque[Any] = deque()
+        self._ac_leftover: memoryview | None = (
+            None  # what is left of a piece at the head of the queue
+        )
+        self._ac_queued: int | None = None  # bytes in the queue, if that is known
         super().__init__(sock, map)
 
     # -- the queue ------------------------------------------------------------------------------
@@ -54,61 +56,61 @@ class ChatOutput(dispatcher, Watermarked):
     @property
     def producer_fifo(self) -> deque[Any]:
         """What is to be sent: bytes, producers, and `None` for the end; may be changed."""
-        if self._whole or self._leftover is not None:
-            if self._engine is None:
-                self._make_classic()
+        if self._ac_whole or self._ac_leftover is not None:
+            if self._ac_engine is None:
+                self._ac_make_classic()
             else:
-                self._engine.run_on_loop(self._make_classic)
+                self._ac_engine.run_on_loop(self._ac_make_classic)
         # Whoever asks may be about to change it.
-        self._full = False
-        self._shown = True
-        self._queued = None
-        self._touch()
-        return self._fifo
+        self._ac_full = False
+        self._ac_shown = True
+        self._ac_queued = None
+        self._ac_touch()
+        return self._ac_fifo
 
     @producer_fifo.setter
     def producer_fifo(self, fifo: deque[Any]) -> None:
-        self._fifo = fifo
-        self._full = False
-        self._shown = True
-        self._queued = None
-        self._touch()
-        if self._marks is not None:
-            self._output_changed()
+        self._ac_fifo = fifo
+        self._ac_full = False
+        self._ac_shown = True
+        self._ac_queued = None
+        self._ac_touch()
+        if self._ac_marks is not None:
+            self._ac_output_changed()
 
-    def _make_classic(self) -> None:
+    def _ac_make_classic(self) -> None:
         """Cut what is whole, and make bytes of what is left, in the very same queue."""
         size = self.ac_out_buffer_size
         items: list[Any] = []
-        leftover: Any = self._leftover
-        for item in self._fifo:
+        leftover: Any = self._ac_leftover
+        for item in self._ac_fifo:
             if item is not None and item is leftover:
                 item = bytes(item)
             if type(item) is bytes and len(item) > size:
                 items.extend(item[start : start + size] for start in range(0, len(item), size))
             else:
                 items.append(item)
-        self._fifo.clear()
-        self._fifo.extend(items)
-        self._whole = False
-        self._leftover = None
+        self._ac_fifo.clear()
+        self._ac_fifo.extend(items)
+        self._ac_whole = False
+        self._ac_leftover = None
 
-    def _has_output(self) -> bool:
-        return bool(self._fifo)
+    def _ac_has_output(self) -> bool:
+        return bool(self._ac_fifo)
 
     @property
     def write_buffer_size(self) -> int:
         """How many bytes of output wait for the socket, without what producers still have."""
-        if self._queued is not None and not self._shown:
-            return self._queued
+        if self._ac_queued is not None and not self._ac_shown:
+            return self._ac_queued
         size = 0
-        for item in list(self._fifo):
+        for item in list(self._ac_fifo):
             if isinstance(item, memoryview):
                 size += item.nbytes
             elif isinstance(item, (bytes, bytearray, str)):
                 size += len(item)
-        if self._marks is not None:
-            self._queued = size
+        if self._ac_marks is not None:
+            self._ac_queued = size
         return size
 
     # -- putting in -----------------------------------------------------------------------------
@@ -120,30 +122,30 @@ class ChatOutput(dispatcher, Watermarked):
         `BrokenPipeError` after `shutdown_write`.
         """
         if type(data) is not bytes:
-            data = self._as_output(data, "push")
-        if self._halves:
-            self._check_output()
-        engine = self._engine
+            data = self._ac_as_output(data, "push")
+        if self._ac_halves:
+            self._ac_check_output()
+        engine = self._ac_engine
         if engine is None or engine.owner == get_ident():
-            self._push(data)
+            self._ac_push(data)
         else:
-            engine.run_on_loop(self._push, data)
+            engine.run_on_loop(self._ac_push, data)
 
-    def _as_output(self, data: Any, caller: str) -> bytes:
+    def _ac_as_output(self, data: Any, caller: str) -> bytes:
         if isinstance(data, str) and self.use_encoding:
             data = data.encode(self.encoding)
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"{caller}() takes bytes-like data, not {type(data).__name__}")
         return bytes(data)  # a copy of what the caller may change
 
-    def _push(self, data: bytes) -> None:
+    def _ac_push(self, data: bytes) -> None:
         size = len(data)
         if size > self.ac_out_buffer_size:
-            self._whole = True
-        if self._queued is not None:
-            self._queued += size
-        self._fifo.append(data)
-        self._start_sending()
+            self._ac_whole = True
+        if self._ac_queued is not None:
+            self._ac_queued += size
+        self._ac_fifo.append(data)
+        self._ac_start_sending()
 
     def writelines(self, lines: Iterable[Any]) -> None:
         """Queue several bytes-like objects, and send what the socket takes by as few calls as can
@@ -152,22 +154,23 @@ class ChatOutput(dispatcher, Watermarked):
         Safe from any thread. Raises `TypeError` for what `push` refuses, before anything is queued.
         """
         pieces = [
-            line if type(line) is bytes else self._as_output(line, "writelines") for line in lines
+            line if type(line) is bytes else self._ac_as_output(line, "writelines")
+            for line in lines
         ]
-        self._check_output()
-        if self._engine is None:
-            self._push_lines(pieces)
+        self._ac_check_output()
+        if self._ac_engine is None:
+            self._ac_push_lines(pieces)
         else:
-            self._engine.run_on_loop(self._push_lines, pieces)
+            self._ac_engine.run_on_loop(self._ac_push_lines, pieces)
 
-    def _push_lines(self, pieces: list[bytes]) -> None:
+    def _ac_push_lines(self, pieces: list[bytes]) -> None:
         pieces = [piece for piece in pieces if piece]
         if pieces:
             if max(map(len, pieces)) > self.ac_out_buffer_size:
-                self._whole = True
-            self._queued = None
-            self._fifo.extend(pieces)
-            self._start_sending()
+                self._ac_whole = True
+            self._ac_queued = None
+            self._ac_fifo.extend(pieces)
+            self._ac_start_sending()
 
     def push_with_producer(self, producer: Any) -> None:
         """Queue a producer: its `more()` is called for bytes until it returns none.
@@ -175,35 +178,35 @@ class ChatOutput(dispatcher, Watermarked):
         Safe from any thread; `more()` runs on the loop's. A `producers.file_producer` is sent
         without a copy where that is possible.
         """
-        self._check_output()
-        if self._engine is None:
-            self._push_producer(producer)
+        self._ac_check_output()
+        if self._ac_engine is None:
+            self._ac_push_producer(producer)
         else:
-            self._engine.run_on_loop(self._push_producer, producer)
+            self._ac_engine.run_on_loop(self._ac_push_producer, producer)
 
-    def _push_producer(self, producer: Any) -> None:
-        self._queued = None  # it may as well be bytes
-        self._fifo.append(producer)
-        self._start_sending()
+    def _ac_push_producer(self, producer: Any) -> None:
+        self._ac_queued = None  # it may as well be bytes
+        self._ac_fifo.append(producer)
+        self._ac_start_sending()
 
     def close_when_done(self) -> None:
         """Close the channel once everything queued so far is sent. Safe from any thread."""
-        if self._engine is None:
-            self._fifo.append(None)
+        if self._ac_engine is None:
+            self._ac_fifo.append(None)
         else:
-            self._engine.run_on_loop(self._push_end)
+            self._ac_engine.run_on_loop(self._ac_push_end)
 
-    def _push_end(self) -> None:
-        self._fifo.append(None)
-        self._touch()
+    def _ac_push_end(self) -> None:
+        self._ac_fifo.append(None)
+        self._ac_touch()
 
-    def _start_sending(self) -> None:
-        if not self._full:
+    def _ac_start_sending(self) -> None:
+        if not self._ac_full:
             self.initiate_send()
-        if self._fifo:
-            self._touch()
-            if self._marks is not None:
-                self._look_at_marks()
+        if self._ac_fifo:
+            self._ac_touch()
+            if self._ac_marks is not None:
+                self._ac_look_at_marks()
 
     # -- sending --------------------------------------------------------------------------------
 
@@ -214,16 +217,22 @@ class ChatOutput(dispatcher, Watermarked):
     @reports_changes
     def writable(self) -> Any:
         """Whether something is to be sent, or the connection not yet established."""
-        return self._fifo or not self.connected
+        return self._ac_fifo or not self.connected
 
     def initiate_send(self) -> None:
         """Send from the queue until the socket is full, or other channels should have a turn."""
         share = SEND_SHARE
-        self._full = False
-        while share > 0 and self._fifo and self.connected and not self._closed and not self._full:
-            first = self._fifo[0]
+        self._ac_full = False
+        while (
+            share > 0
+            and self._ac_fifo
+            and self.connected
+            and not self._ac_closed
+            and not self._ac_full
+        ):
+            first = self._ac_fifo[0]
             if not first:
-                self._fifo.popleft()
+                self._ac_fifo.popleft()
                 if first is None:
                     self.handle_close()
                     break
@@ -232,50 +241,50 @@ class ChatOutput(dispatcher, Watermarked):
             send = self.send
             plain = getattr(send, "__func__", None) is _SEND and takes_pieces(self.socket)
             if plain and type(first) is file_producer and first.can_send_to(self.socket):
-                share -= self._send_file(first, share)
+                share -= self._ac_send_file(first, share)
                 continue
-            whole = plain and (type(first) is bytes or first is self._leftover)
+            whole = plain and (type(first) is bytes or first is self._ac_leftover)
             data: Any
             if not whole:
-                data = self._next_piece(first)
+                data = self._ac_next_piece(first)
                 if data is None:
                     continue
                 size = len(data)
-            elif len(self._fifo) == 1 and len(first) <= share:
+            elif len(self._ac_fifo) == 1 and len(first) <= share:
                 data, size = first, len(first)  # as in nearly all protocols that talk
             else:
-                data, size = self._head(share)
+                data, size = self._ac_head(share)
             try:
                 count = send_pieces(self, data, size) if type(data) is list else send(data)
             except OSError:
                 self.handle_error()
                 break
             if not count:
-                self._full = not self._closed
+                self._ac_full = not self._ac_closed
                 break
             share -= count
             if whole:
-                self._take_out(count)
-                self._full = count < size
-            elif self._fifo and self._fifo[0] is data:
-                if self._queued is not None:
-                    self._queued -= count
+                self._ac_take_out(count)
+                self._ac_full = count < size
+            elif self._ac_fifo and self._ac_fifo[0] is data:
+                if self._ac_queued is not None:
+                    self._ac_queued -= count
                 if count < len(data):
-                    self._fifo[0] = data[count:]
-                    self._full = True
+                    self._ac_fifo[0] = data[count:]
+                    self._ac_full = True
                 else:
-                    self._fifo.popleft()
-        if self._marks is not None:
-            self._look_at_marks()
-        if self._halves:
-            self._output_drained()
+                    self._ac_fifo.popleft()
+        if self._ac_marks is not None:
+            self._ac_look_at_marks()
+        if self._ac_halves:
+            self._ac_output_drained()
 
-    def _head(self, limit: int) -> tuple[list[bytes | memoryview], int]:
+    def _ac_head(self, limit: int) -> tuple[list[bytes | memoryview], int]:
         """Return the bytes at the head of the queue, `limit` at most, and how many these are."""
         pieces: list[bytes | memoryview] = []
         size = 0
-        leftover: Any = self._leftover
-        for piece in self._fifo:
+        leftover: Any = self._ac_leftover
+        for piece in self._ac_fifo:
             if piece is None or (type(piece) is not bytes and piece is not leftover):
                 break
             if size + len(piece) > limit:
@@ -287,47 +296,47 @@ class ChatOutput(dispatcher, Watermarked):
                 break
         return pieces, size
 
-    def _take_out(self, count: int) -> None:
+    def _ac_take_out(self, count: int) -> None:
         """Take the first `count` bytes out of the queue; a piece that began to go leaves a view."""
-        if self._queued is not None:
-            self._queued -= count
-        fifo = self._fifo
+        if self._ac_queued is not None:
+            self._ac_queued -= count
+        fifo = self._ac_fifo
         while count and count >= len(fifo[0]):
             count -= len(fifo.popleft())
-        self._leftover = None
+        self._ac_leftover = None
         if count:
-            self._leftover = fifo[0] = memoryview(fifo[0])[count:]
+            self._ac_leftover = fifo[0] = memoryview(fifo[0])[count:]
 
-    def _send_file(self, producer: file_producer, limit: int) -> int:
+    def _ac_send_file(self, producer: file_producer, limit: int) -> int:
         """Send from a file without a copy, and return how many bytes that was."""
         try:
             count = producer.send_to(self.socket, limit)
         except OSError as why:
             try:
-                dispatcher._not_sent(self, why)
+                dispatcher._ac_not_sent(self, why)
             except OSError:
                 self.handle_error()
-            self._full = True
+            self._ac_full = True
             return 0
-        if count == 0 and self._fifo and self._fifo[0] is producer:
-            self._fifo.popleft()
-        if count and self._watch is not None:
-            self._watch.sent_now(count)
+        if count == 0 and self._ac_fifo and self._ac_fifo[0] is producer:
+            self._ac_fifo.popleft()
+        if count and self._ac_watch is not None:
+            self._ac_watch.sent_now(count)
         return count or 0
 
-    def _next_piece(self, first: Any) -> Any:
+    def _ac_next_piece(self, first: Any) -> Any:
         """Put what one send() can take at the head of the queue and return it.
 
         `None` if the head was a producer with nothing more.
         """
-        fifo = self._fifo
+        fifo = self._ac_fifo
         size = self.ac_out_buffer_size
         if isinstance(first, str) and self.use_encoding:
             first = fifo[0] = first.encode(self.encoding)
-            self._queued = None
+            self._ac_queued = None
         elif isinstance(first, memoryview):
-            if first is self._leftover:
-                self._leftover = None
+            if first is self._ac_leftover:
+                self._ac_leftover = None
             first = fifo[0] = bytes(first)  # a `send` of the program's may know no views
         if isinstance(first, (bytes, bytearray)):
             if len(first) > size:
@@ -335,30 +344,30 @@ class ChatOutput(dispatcher, Watermarked):
                 pieces = [first[at : at + size] for at in range(0, len(first), size)]
                 fifo.extendleft(reversed(pieces))
             elif len(fifo) > 1 and type(first) is bytes and type(fifo[1]) is bytes:
-                self._join_small(size)
+                self._ac_join_small(size)
             return fifo[0]
         if hasattr(first, "more"):
             data = first.more()
-            if self._closed:
+            if self._ac_closed:
                 return None
             if isinstance(data, str) and self.use_encoding:
                 data = data.encode(self.encoding)
             if data:
                 fifo.appendleft(data)
-                self._queued = None
-                return self._next_piece(data) if len(data) > size else data
+                self._ac_queued = None
+                return self._ac_next_piece(data) if len(data) > size else data
             if fifo and fifo[0] is first:
                 fifo.popleft()
             return None
         # Something else that can be sliced, as the classic one allowed.
         fifo.popleft()
         fifo.extendleft((first[size:], first[:size]))
-        self._queued = None
+        self._ac_queued = None
         return fifo[0]
 
-    def _join_small(self, size: int) -> None:
+    def _ac_join_small(self, size: int) -> None:
         """Make one piece of the small ones at the head: one system call instead of many."""
-        fifo = self._fifo
+        fifo = self._ac_fifo
         pieces: list[bytes] = []
         length = 0
         while fifo and type(fifo[0]) is bytes and (not pieces or length + len(fifo[0]) <= size):
@@ -368,11 +377,11 @@ class ChatOutput(dispatcher, Watermarked):
 
     def discard_buffers(self) -> None:
         """Throw away all output that was not sent."""
-        self._fifo.clear()
-        self._full = self._whole = False
-        self._leftover = None
-        self._queued = None
-        if self._marks is not None:
-            self._output_changed()
-        if self._halves:
-            self._on_loop(self._output_drained)
+        self._ac_fifo.clear()
+        self._ac_full = self._ac_whole = False
+        self._ac_leftover = None
+        self._ac_queued = None
+        if self._ac_marks is not None:
+            self._ac_output_changed()
+        if self._ac_halves:
+            self._ac_on_loop(self._ac_output_drained)

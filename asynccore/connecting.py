@@ -146,7 +146,7 @@ class Undertaking(Entry):
 
     def _abandoned(self) -> bool:
         """Whether the program has taken it out of the map, or given the channel another socket."""
-        if self._map.get(self._key) is self and self.channel._undertaking is self:
+        if self._map.get(self._key) is self and self.channel._ac_undertaking is self:
             return False
         self.cancel()
         return True
@@ -242,7 +242,7 @@ class Undertaking(Entry):
         sock = attempt.socket
         channel.addr = attempt.addr
         channel.family_and_type = attempt.address.family, _socket.SOCK_STREAM
-        deadline = None if channel._watch is None else channel._watch.deadline
+        deadline = None if channel._ac_watch is None else channel._ac_watch.deadline
         try:
             channel.set_socket(sock)
         except BaseException as why:
@@ -251,7 +251,7 @@ class Undertaking(Entry):
             return
         self.cancel()  # in case set_socket() is the program's own
         if deadline is not None:
-            channel._set_deadline(deadline)  # it covers what comes after the connect as well
+            channel._ac_set_deadline(deadline)  # it covers what comes after the connect as well
         try:
             channel.handle_connect_event()
         except RERAISED:
@@ -271,13 +271,17 @@ class Undertaking(Entry):
             try:
                 channel.handle_error()
             finally:
-                if channel._fileno is None and channel._undertaking is None and not channel._closed:
+                if (
+                    channel._fileno is None
+                    and channel._ac_undertaking is None
+                    and not channel._ac_closed
+                ):
                     channel.close()  # the program has neither closed it nor begun anew
 
     def cancel(self) -> None:
         """End it without a word."""
-        if self.channel._undertaking is self:
-            self.channel._undertaking = None
+        if self.channel._ac_undertaking is self:
+            self.channel._ac_undertaking = None
         self._stop()
 
     def _stop(self) -> None:
@@ -324,10 +328,10 @@ class ConnectsByName(Timed):
     addr: Any = None
     socket: Any = None
     _map: Map
-    _closed = False
-    _ended = False
-    _undertaking: Undertaking | None = None
-    _name_given = False  # by another thread, and the loop's has not come to it yet
+    _ac_closed = False
+    _ac_ended = False
+    _ac_undertaking: Undertaking | None = None
+    _ac_name_given = False  # by another thread, and the loop's has not come to it yet
 
     def connect_name(
         self,
@@ -359,31 +363,31 @@ class ConnectsByName(Timed):
             raise RuntimeError(
                 f"connect_name() makes a socket of its own, and {self!r} has one: close() it first"
             )
-        self._engine = engine_for(self._map)
-        self._name_given = True
-        self._engine.run_on_loop(self._connect_name, target)
+        self._ac_engine = engine_for(self._map)
+        self._ac_name_given = True
+        self._ac_engine.run_on_loop(self._ac_connect_name, target)
 
-    def _is_under_way(self) -> bool:
-        return self._undertaking is not None or self._name_given or super()._is_under_way()
+    def _ac_is_under_way(self) -> bool:
+        return self._ac_undertaking is not None or self._ac_name_given or super()._ac_is_under_way()
 
-    def _connect_name(self, target: Target) -> None:
-        before = self._undertaking
-        self.connected = self._closed = self._ended = False
+    def _ac_connect_name(self, target: Target) -> None:
+        before = self._ac_undertaking
+        self.connected = self._ac_closed = self._ac_ended = False
         self.connecting = True
         self.addr = target.host, target.port
-        self._drop_watch()
-        self._undertaking = Undertaking(self, self._engine, target)
-        self._name_given = False
+        self._ac_drop_watch()
+        self._ac_undertaking = Undertaking(self, self._ac_engine, target)
+        self._ac_name_given = False
         if before is not None:
             before.cancel()
-        self.socket = StandIn(self._undertaking)
-        if self._has_timeouts:
-            self._rearm()
-        self._undertaking.look_up()
+        self.socket = StandIn(self._ac_undertaking)
+        if self._ac_has_timeouts:
+            self._ac_rearm()
+        self._ac_undertaking.look_up()
 
-    def _watching(self) -> Watch | None:
-        if self._watch is None and self._undertaking is not None:
+    def _ac_watching(self) -> Watch | None:
+        if self._ac_watch is None and self._ac_undertaking is not None:
             # There is no descriptor yet whose events it could note, and nothing but this to time.
-            self._watch = Watch(self, self._engine.timers)
-            self._watch.connecting_since = self._undertaking.began
-        return super()._watching()
+            self._ac_watch = Watch(self, self._ac_engine.timers)
+            self._ac_watch.connecting_since = self._ac_undertaking.began
+        return super()._ac_watching()

@@ -45,11 +45,11 @@ class Directions:
     accepting = False
     connecting = False
     _fileno: int | None = None
-    _engine: Any = None
-    _closed = False  # by close(), until it gets another socket
-    _ended = False  # the end was handed to handle_close()
-    _mutes = 0
-    _halves = 0
+    _ac_engine: Any = None
+    _ac_closed = False  # by close(), until it gets another socket
+    _ac_ended = False  # the end was handed to handle_close()
+    _ac_mutes = 0
+    _ac_halves = 0
 
     if TYPE_CHECKING:
 
@@ -65,39 +65,39 @@ class Directions:
         The peer is held back once the system's buffers are full. A listener accepts nothing
         meanwhile. A new socket begins unpaused. May be called twice, and from any thread.
         """
-        self._on_loop(self._mute, PAUSED)
+        self._ac_on_loop(self._ac_mute, PAUSED)
 
     def resume_reading(self) -> None:
         """Read again. Does nothing if it wasn't paused. May be called from any thread."""
-        self._on_loop(self._unmute, PAUSED)
+        self._ac_on_loop(self._ac_unmute, PAUSED)
 
-    def _on_loop(self, function: Callable[..., object], *args: Any) -> None:
-        if self._engine is None:
+    def _ac_on_loop(self, function: Callable[..., object], *args: Any) -> None:
+        if self._ac_engine is None:
             function(*args)
         else:
-            self._engine.run_on_loop(function, *args)
+            self._ac_engine.run_on_loop(function, *args)
 
-    def _mute(self, why: int) -> None:
+    def _ac_mute(self, why: int) -> None:
         if self._fileno is None:
             return  # without a socket there is nothing to pause
-        if not self._mutes and self._is_watched():
-            self._engine.interest.mute(self._fileno)
-        self._mutes |= why
+        if not self._ac_mutes and self._ac_is_watched():
+            self._ac_engine.interest.mute(self._fileno)
+        self._ac_mutes |= why
 
-    def _unmute(self, why: int) -> None:
-        before = self._mutes
-        self._mutes = before & ~why
-        if before and not self._mutes and self._is_watched():
-            self._engine.interest.unmute(self._fileno)
+    def _ac_unmute(self, why: int) -> None:
+        before = self._ac_mutes
+        self._ac_mutes = before & ~why
+        if before and not self._ac_mutes and self._ac_is_watched():
+            self._ac_engine.interest.unmute(self._fileno)
 
-    def _is_watched(self) -> bool:
-        return self._engine is not None and self._engine.map.get(self._fileno) is self
+    def _ac_is_watched(self) -> bool:
+        return self._ac_engine is not None and self._ac_engine.map.get(self._fileno) is self
 
-    def _begin_anew(self) -> None:
+    def _ac_begin_anew(self) -> None:
         """Forget what was said of the old connection."""
-        self._halves = 0
-        if self._mutes:
-            self._unmute(-1)
+        self._ac_halves = 0
+        if self._ac_mutes:
+            self._ac_unmute(-1)
 
     # -- the end of the input -------------------------------------------------------------------
 
@@ -109,60 +109,60 @@ class Directions:
         and after `shutdown_write` the connection is over, which goes to `handle_close`. A
         connection that breaks goes to `handle_close` alone.
         """
-        self._end()
+        self._ac_end()
 
-    def _end_input(self) -> None:
+    def _ac_end_input(self) -> None:
         """Hand the end of the input to `handle_eof`, once."""
-        if self._ended or self._halves & _INPUT_ENDED:
+        if self._ac_ended or self._ac_halves & _INPUT_ENDED:
             return
-        self._halves |= _INPUT_ENDED
+        self._ac_halves |= _INPUT_ENDED
         sock = self.socket
         try:
             self.handle_eof()
         except BaseException:
-            self._halves &= ~_INPUT_ENDED  # it did not take it: it is told again
+            self._ac_halves &= ~_INPUT_ENDED  # it did not take it: it is told again
             raise
-        if self._closed or self._ended or self.socket is not sock:
+        if self._ac_closed or self._ac_ended or self.socket is not sock:
             return
-        self._on_loop(self._mute, ENDED)
-        if self._halves & _OUTPUT_ENDED:
-            self._end()
+        self._ac_on_loop(self._ac_mute, ENDED)
+        if self._ac_halves & _OUTPUT_ENDED:
+            self._ac_end()
 
-    def _end(self) -> None:
+    def _ac_end(self) -> None:
         """Hand the end of the connection to `handle_close`, once."""
-        if not self._ended:
-            self._ended = True
-            self._halves |= _TELLING
+        if not self._ac_ended:
+            self._ac_ended = True
+            self._ac_halves |= _TELLING
             fd = self._fileno
             try:
                 self.handle_close()
             except BaseException:
-                self._ended = False  # it did not take it: it is told again
+                self._ac_ended = False  # it did not take it: it is told again
                 raise
             finally:
-                self._halves &= ~_TELLING
-            if fd is not None and self._fileno == fd and self._ended:
+                self._ac_halves &= ~_TELLING
+            if fd is not None and self._fileno == fd and self._ac_ended:
                 # Not closed: perhaps it still has output. There is nothing more to read.
-                self._on_loop(self._mute, ENDED)
+                self._ac_on_loop(self._ac_mute, ENDED)
 
-    def _end_output(self) -> None:
+    def _ac_end_output(self) -> None:
         """Hand the end over; who knows of it, and stayed for the sake of its output, is closed.
 
         That output can't be sent any more, and the socket would be ready to fail for ever.
         """
-        if not self._ended:
-            self._end()
-        elif not self._halves & _TELLING and not is_datagram(self.socket):
+        if not self._ac_ended:
+            self._ac_end()
+        elif not self._ac_halves & _TELLING and not is_datagram(self.socket):
             self.close()
 
-    def _end_if_dead(self) -> None:
+    def _ac_end_if_dead(self) -> None:
         """Hand over the end of a stream that was over before we had it, or never began.
 
         Its socket is ready for ever. A handler that has no need to read would never know.
         """
-        if self._closed or self._ended or self.connected or self.connecting or self.accepting:
+        if self._ac_closed or self._ac_ended or self.connected or self.connecting or self.accepting:
             return
-        if self._halves & _INPUT_ENDED or is_datagram(self.socket):
+        if self._ac_halves & _INPUT_ENDED or is_datagram(self.socket):
             return
         try:
             self.socket.getpeername()
@@ -180,7 +180,7 @@ class Directions:
             return
         except OSError:
             pass
-        self._end()
+        self._ac_end()
 
     # -- the end of the output ------------------------------------------------------------------
 
@@ -193,42 +193,42 @@ class Directions:
         """
         if self.socket is None:
             raise RuntimeError(f"{self!r} has no socket whose output could end")
-        self._on_loop(self._shutdown_write)
+        self._ac_on_loop(self._ac_shutdown_write)
 
-    def _shutdown_write(self) -> None:
-        if not self._closed:
-            self._halves |= _OUTPUT_ENDS
-            self._output_drained()
+    def _ac_shutdown_write(self) -> None:
+        if not self._ac_closed:
+            self._ac_halves |= _OUTPUT_ENDS
+            self._ac_output_drained()
 
-    def _has_output(self) -> bool:
+    def _ac_has_output(self) -> bool:
         """Whether something that was handed to the channel is still to be sent.
 
         A class that buffers says so here, and calls `_output_drained` when it is sent.
         """
         return False
 
-    def _output_drained(self) -> None:
+    def _ac_output_drained(self) -> None:
         """End the output if that was asked for and nothing is left of it."""
         if (
-            self._halves & (_OUTPUT_ENDS | _OUTPUT_ENDED) != _OUTPUT_ENDS
-            or self._closed
+            self._ac_halves & (_OUTPUT_ENDS | _OUTPUT_ENDED) != _OUTPUT_ENDS
+            or self._ac_closed
             or self.connecting
-            or self._has_output()
+            or self._ac_has_output()
         ):
             return
-        self._halves |= _OUTPUT_ENDED
+        self._ac_halves |= _OUTPUT_ENDED
         try:
             self.socket.shutdown(_socket.SHUT_WR)
         except OSError as why:
             if why.errno not in _DISCONNECTED:
                 raise
             # Reading will tell what happened.
-        if self._halves & _INPUT_ENDED and not self._ended:
-            self._end()
+        if self._ac_halves & _INPUT_ENDED and not self._ac_ended:
+            self._ac_end()
 
-    def _check_output(self) -> None:
+    def _ac_check_output(self) -> None:
         """Raise `BrokenPipeError` if `shutdown_write` was called (EPIPE, send(2))."""
-        if self._halves & _OUTPUT_ENDS:
+        if self._ac_halves & _OUTPUT_ENDS:
             raise BrokenPipeError(
                 EPIPE, f"{os.strerror(EPIPE)}: shutdown_write() has ended the output of {self!r}"
             )

@@ -42,18 +42,18 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     ignore_log_types = frozenset({"warning"})
 
     # Predicates of the program that read nothing else are asked as ours are (`predicates`).
-    _reporting_state = frozenset({"accepting", "connected", "connecting"})
+    _ac_reporting_state = frozenset({"accepting", "connected", "connecting"})
     _map: Map
     _fileno: int | None = None
-    _engine: Engine | None = None
+    _ac_engine: Engine | None = None
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
         self._map = default_map() if map is None else map
         self._fileno = None
         # On the instance, for they are read at every event and send: Python 3.11 is slow to find
         # them in a class.
-        self._watch = self._counts = None
-        self._mutes = self._halves = 0
+        self._ac_watch = self._ac_counts = None
+        self._ac_mutes = self._ac_halves = 0
         if sock:
             # A socket accepted by somebody else may well be blocking.
             sock.setblocking(False)
@@ -98,15 +98,15 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         else:
             map[self._fileno] = self
             engine = None
-        self._closed = False
-        self._engine = engine_for(map) if engine is None else engine
+        self._ac_closed = False
+        self._ac_engine = engine_for(map) if engine is None else engine
 
     def del_channel(self, map: Map | None = None) -> None:
         """Leave a map, by default the dispatcher's own. Does nothing if it isn't in there."""
         fd = self._fileno
         if map is None:
             map = self._map
-        if map.get(fd) is self or (fd in map and self._entered(map[fd], fd)):
+        if map.get(fd) is self or (fd in map and self._ac_entered(map[fd], fd)):
             if type(map) is ChannelMap:
                 map.leave(fd)
             else:
@@ -116,7 +116,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
                     engine_for(map).removed(fd)
         self._fileno = None
 
-    def _entered(self, entry: Any, fd: Any) -> bool:
+    def _ac_entered(self, entry: Any, fd: Any) -> bool:
         """Whether what a map holds under `fd` is there for this channel: itself, or a wrapper.
 
         A channel whose socket was closed by others must not take out who has the number now.
@@ -130,12 +130,12 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     def touch(self) -> None:
         """Tell the engine that the answer of `readable` or `writable` may have changed."""
-        self._touch()
+        self._ac_touch()
 
-    def _touch(self) -> None:
+    def _ac_touch(self) -> None:
         # What the package itself calls: a program's class may have a `touch` of its own.
-        if self._engine is not None:
-            self._engine.touch(self._fileno)
+        if self._ac_engine is not None:
+            self._ac_engine.touch(self._fileno)
 
     # -- sockets --------------------------------------------------------------------------------
 
@@ -165,21 +165,21 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             else:
                 # The number of a socket that is given up must not lead to this channel.
                 self.del_channel(map)
-        self._ended = False
-        if (self._mutes or self._halves) and self._undertaking is None:
-            self._begin_anew()
-        if self._watch is not None:
-            self._drop_watch()
+        self._ac_ended = False
+        if (self._ac_mutes or self._ac_halves) and self._ac_undertaking is None:
+            self._ac_begin_anew()
+        if self._ac_watch is not None:
+            self._ac_drop_watch()
         self.socket = sock
         self._fileno = fd
         self.add_channel(map)
-        if self._undertaking is not None:
-            self._undertaking.cancel()
-        engine = self._engine
+        if self._ac_undertaking is not None:
+            self._ac_undertaking.cancel()
+        engine = self._ac_engine
         if engine is None or fd not in engine.interest.moved:
-            self._touch()  # else it is asked as one that has entered
-        if self._has_timeouts or (engine is not None and engine.counts_bytes):
-            self._timeouts_changed()
+            self._ac_touch()  # else it is asked as one that has entered
+        if self._ac_has_timeouts or (engine is not None and engine.counts_bytes):
+            self._ac_timeouts_changed()
 
     # -- predicates -----------------------------------------------------------------------------
 
@@ -217,21 +217,21 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         """
         self.connected = False
         self.connecting = True
-        self._ended = False
-        if self._halves:
-            self._begin_anew()
-        if self._watch is not None:
-            self._watch.connecting()
+        self._ac_ended = False
+        if self._ac_halves:
+            self._ac_begin_anew()
+        if self._ac_watch is not None:
+            self._ac_watch.connecting()
         err = self.socket.connect_ex(address)
         if err in (EINPROGRESS, EALREADY, EWOULDBLOCK) or (
             err == EINVAL and sys.platform == "win32"
         ):
             self.addr = address
-            self._touch()
+            self._ac_touch()
         elif err in (0, EISCONN):
             self.addr = address
             self.handle_connect_event()
-            self._touch()
+            self._ac_touch()
         else:
             raise OSError(err, errorcode.get(err, _strerror(err)))
 
@@ -244,22 +244,22 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         try:
             count: int = self.socket.send(data)
         except OSError as why:
-            return self._not_sent(why)
-        watch = self._watch
+            return self._ac_not_sent(why)
+        watch = self._ac_watch
         if watch is not None and count:
             # As `Watch.sent_now`, without the call.
             watch.bytes_sent += count
             watch.active = watch.sent = watch.clock()
         return count
 
-    def _not_sent(self, why: OSError) -> int:
+    def _ac_not_sent(self, why: OSError) -> int:
         """Return 0 for what is no error to `send`, and raise the rest again."""
-        if self._halves and not self._has_output():
-            self._check_output()
+        if self._ac_halves and not self._ac_has_output():
+            self._ac_check_output()
         if why.errno == EWOULDBLOCK or direction(why):
             return 0
         if why.errno in _DISCONNECTED:
-            self._end_output()
+            self._ac_end_output()
             return 0
         raise why
 
@@ -272,19 +272,19 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             data: bytes = self.socket.recv(buffer_size)
         except OSError as why:
             if why.errno in _DISCONNECTED:
-                self._end()
+                self._ac_end()
                 return b""
             if direction(why):
-                self._touch()  # perhaps the engine doesn't know this socket yet
+                self._ac_touch()  # perhaps the engine doesn't know this socket yet
             raise
         if data:
-            counts = self._counts
+            counts = self._ac_counts
             if counts is not None:
                 counts.bytes_received += len(data)
             return data
         # An empty datagram is no end (udp(7)).
         if buffer_size and not is_datagram(self.socket):
-            self._end_input()
+            self._ac_end_input()
         return b""
 
     def close(self) -> None:
@@ -292,33 +292,33 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
         Called while a loop runs in another thread, it takes effect there, at once.
         """
-        if self._closed:
+        if self._ac_closed:
             return
-        engine = self._engine
+        engine = self._ac_engine
         if engine is None or engine.owner == get_ident():
-            self._close()
+            self._ac_close()
         else:
-            engine.run_on_loop(self._close)
+            engine.run_on_loop(self._ac_close)
 
-    def _close(self) -> None:
-        if self._closed:
+    def _ac_close(self) -> None:
+        if self._ac_closed:
             return  # meanwhile, on the loop's thread
         # An attribute that an instance gets late gives it a dict of its own (Python 3.11 to 3.13),
         # which costs as much as all the rest of this.
         if self.accepting:
-            self._stop_listening()
+            self._ac_stop_listening()
             self.accepting = False
         fd = self._fileno
         self.connected = False
         if self.connecting:
             self.connecting = False
-        self._closed = True
-        if self._watch is not None:
-            self._drop_watch()
+        self._ac_closed = True
+        if self._ac_watch is not None:
+            self._ac_drop_watch()
         self.del_channel()
-        self._halves = 0
-        if self._mutes:
-            self._begin_anew()
+        self._ac_halves = 0
+        if self._ac_mutes:
+            self._ac_begin_anew()
         if self.socket is not None:
             try:
                 self.socket.close()
@@ -347,18 +347,18 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     def handle_read_event(self) -> None:
         """Sort out what readiness for reading means: a connection to accept, the end of a
         connect, or data."""
-        if self._mutes:
+        if self._ac_mutes:
             return  # paused by another handler, after this event was taken
         if self.connected:
             self.handle_read()
         elif self.accepting:
-            self._handle_accept_event()
+            self._ac_handle_accept_event()
         elif self.connecting:
-            if self._connected_still():
+            if self._ac_connected_still():
                 self.handle_read()
         else:
             self.handle_read()
-            self._end_if_dead()
+            self._ac_end_if_dead()
 
     def handle_write_event(self) -> None:
         """Sort out what readiness for writing means: the end of a connect, or room."""
@@ -367,17 +367,17 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if self.connected:
             self.handle_write()
         elif self.connecting:
-            if self._connected_still():
+            if self._ac_connected_still():
                 self.handle_write()
         else:
             self.handle_write()
-            self._end_if_dead()
+            self._ac_end_if_dead()
 
-    def _connected_still(self) -> bool:
+    def _ac_connected_still(self) -> bool:
         """End a connect, and tell whether the channel survived its `handle_connect`."""
         sock = self.socket
         self.handle_connect_event()
-        return self.socket is sock and not self._closed
+        return self.socket is sock and not self._ac_closed
 
     def handle_connect_event(self) -> None:
         """Raise the `OSError` of a connect that failed, or call `handle_connect`."""
@@ -386,13 +386,13 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if err != 0:
             raise OSError(err, _strerror(err))
         self.handle_connect()
-        if self.socket is sock and not self._closed:
+        if self.socket is sock and not self._ac_closed:
             self.connected = True
             self.connecting = False
-            if self._watch is not None:
-                self._watch.connected()
-            if self._halves:
-                self._output_drained()
+            if self._ac_watch is not None:
+                self._ac_watch.connected()
+            if self._ac_halves:
+                self._ac_output_drained()
 
     def handle_expt_event(self) -> None:
         """Sort out what an exceptional condition means: an error, or urgent data."""
@@ -423,7 +423,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             "error",
         )
         if self.accepting:
-            self._rest()
+            self._ac_rest()
         else:
             self.handle_close()
 

@@ -65,7 +65,7 @@ def send_pieces(channel: Any, pieces: list[bytes | memoryview], size: int) -> in
     try:
         count: int = sock.sendmsg(pieces)
     except OSError as why:
-        return dispatcher._not_sent(channel, why)
-    if count and channel._watch is not None:
-        channel._watch.sent_now(count)
+        return dispatcher._ac_not_sent(channel, why)
+    if count and channel._ac_watch is not None:
+        channel._ac_watch.sent_now(count)
     return count

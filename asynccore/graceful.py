@@ -162,12 +162,12 @@ class _Closing:
 def has_output(channel: Any) -> bool:
     """Whether a channel holds bytes or producers that are still to be sent."""
     if isinstance(channel, dispatcher_with_send):
-        if channel._output.size:  # without joining it, as `out_buffer` would
+        if channel._ac_output.size:  # without joining it, as `out_buffer` would
             return True
     elif getattr(channel, "out_buffer", None):
         return True
     # async_chat's own queue: to look at `producer_fifo` counts as a change of it.
-    fifo = getattr(channel, "_fifo", None)
+    fifo = getattr(channel, "_ac_fifo", None)
     if fifo is None:
         fifo = getattr(channel, "producer_fifo", None)
     return bool(fifo) or bool(getattr(channel, "write_buffer_size", 0))

@@ -57,15 +57,15 @@ class HardenedSMTPServer(smtpd.SMTPServer):
         for name, value in limits.items():
             _check_keyword(name, value)
         own = {name: value for name, value in limits.items() if name in _OF_LISTENERS}
-        self._limits = {name: limits[name] for name in limits if name not in own}
+        self._ac_limits = {name: limits[name] for name in limits if name not in own}
         super().__init__(localaddr, remoteaddr, data_size_limit, map, enable_SMTPUTF8, decode_data)
         for name, value in own.items():
             setattr(self, name, value)
 
     def handle_accepted(self, conn: Any, addr: Any) -> None:
         """Start a channel on the connection, with the server's limits."""
-        channel = self._start_channel(conn, addr)
-        for name, value in self._limits.items():
+        channel = self._ac_start_channel(conn, addr)
+        for name, value in self._ac_limits.items():
             setattr(channel, name, value)
 
     def handle_refused(self, sock: Any, addr: Any, reason: str) -> None:

@@ -49,7 +49,7 @@ READS = READ | PRIORITY
 WRITES = WRITE | PRIORITY
 
 # What `_enter_simply` reads of a channel, which is in the classes of this package.
-_STATE = ("_mutes", "_watch", "accepting", "socket")
+_STATE = ("_ac_mutes", "_ac_watch", "accepting", "socket")
 
 _plain = socket.socket
 
@@ -195,8 +195,8 @@ class Interest:
         simple = self._simple.get(type(channel))
         if (
             simple is None
-            or channel._mutes
-            or channel._watch is not None
+            or channel._ac_mutes
+            or channel._ac_watch is not None
             or type(channel.socket) is not _plain
             or type(fd) is not int
             or (self._muted and fd in self._muted)
@@ -237,12 +237,12 @@ class Interest:
             self.holds_foreign = True
             if not self.reports_moves and self._engine is not None:
                 foreign.follow(channel, self.map, self._engine())
-        watch = getattr(channel, "_watch", None)
+        watch = getattr(channel, "_ac_watch", None)
         if watch is not None:
             self.timed[fd] = watch
         else:
             self.timed.pop(fd, None)
-        if getattr(channel, "_mutes", 0):
+        if getattr(channel, "_ac_mutes", 0):
             self._muted.add(fd)
         else:
             self._muted.discard(fd)

@@ -38,7 +38,7 @@ class Limit(Adjustable[int]):
         check(self.name, value)
 
     def changed(self, channel: Any) -> None:
-        channel._limits_changed()
+        channel._ac_limits_changed()
 
 
 def check(name: str, number: int | None) -> None:
@@ -158,13 +158,13 @@ class Ledger:
             self.remove_if_closed(key)
         listener = self._listener()
         if listener is not None:
-            listener._look_for_room()
+            listener._ac_look_for_room()
 
     def run_on_loop(self, key: Any) -> None:
         """Have `freed` run on the thread of the listener's loop."""
         listener = self._listener()
         if listener is not None:
-            listener._on_loop(self.freed, key)
+            listener._ac_on_loop(self.freed, key)
 
     def _forget_all(self, _: object) -> None:
         for key in (*self._open, *self._handshakes):

@@ -70,17 +70,17 @@ class Listening(Directions):
     """How many handshakes may be unfinished (`handshake_begun`). At that many the listener
     accepts nothing until one has ended. `None` for any number."""
 
-    _crowded = True  # at the last event there was more than one connection
-    _accept_pass = 0  # when that was
-    _limited = False
-    _kind: tuple[Any, int, int, int] = (None, 0, 0, 0)  # of `socket`, and so of what it accepts
-    _ledger: Ledger | None = None
-    _look_timer: Any = None
-    _accepted_count = 0
-    _refused_count = 0
-    _pause_count = 0
-    _said_full = float("-inf")  # when the log was last told
-    _said_refused: tuple[float, set[Any]] = (float("-inf"), set())
+    _ac_crowded = True  # at the last event there was more than one connection
+    _ac_accept_pass = 0  # when that was
+    _ac_limited = False
+    _ac_kind: tuple[Any, int, int, int] = (None, 0, 0, 0)  # of `socket`, and so of what it accepts
+    _ac_ledger: Ledger | None = None
+    _ac_look_timer: Any = None
+    _ac_accepted_count = 0
+    _ac_refused_count = 0
+    _ac_pause_count = 0
+    _ac_said_full = float("-inf")  # when the log was last told
+    _ac_said_refused: tuple[float, set[Any]] = (float("-inf"), set())
 
     _map: Map
 
@@ -88,7 +88,7 @@ class Listening(Directions):
 
         def log_info(self, message: Any, type: str = "info") -> None: ...
 
-        def _touch(self) -> None: ...
+        def _ac_touch(self) -> None: ...
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -105,18 +105,18 @@ class Listening(Directions):
         limits = [getattr(self, name) for name in NAMES]
         for name, limit in zip(NAMES, limits, strict=True):
             check(name, limit)
-        self._limited = self._limited or any(limit is not None for limit in limits)
+        self._ac_limited = self._ac_limited or any(limit is not None for limit in limits)
         self.accepting = True
         self.connected = False
         self.socket.listen(num)
         # Before bind() the socket may have been taken for one whose connection is over.
-        self._ended = False
-        self._halves = 0
-        if self._mutes & ENDED:
-            self._on_loop(self._unmute, ENDED)
+        self._ac_ended = False
+        self._ac_halves = 0
+        if self._ac_mutes & ENDED:
+            self._ac_on_loop(self._ac_unmute, ENDED)
         if termination.wanted:
             termination.cover(self)  # type: ignore[arg-type]  # a dispatcher is made of this
-        self._touch()
+        self._ac_touch()
 
     # -- accepting ------------------------------------------------------------------------------
 
@@ -126,25 +126,25 @@ class Listening(Directions):
         Out of descriptors or memory, the listener rests for `ACCEPT_PAUSE` seconds. At a limit
         there is nobody either.
         """
-        if self._limited:
-            return self._accept_within_limits()
-        return self._accept_now()
+        if self._ac_limited:
+            return self._ac_accept_within_limits()
+        return self._ac_accept_now()
 
-    def _accept_now(self) -> tuple[Any, Any] | None:
+    def _ac_accept_now(self) -> tuple[Any, Any] | None:
         sock = self.socket
         if termination.wanted and type(sock) is _plain:
             sock = termination.cover(self)  # type: ignore[arg-type]  # listens without `listen`
         try:
             if type(sock) is _plain and _plain.accept is _accept_of_plain and not sock.gettimeout():
-                known, family, type_, proto = self._kind
+                known, family, type_, proto = self._ac_kind
                 if known is not sock:
                     family, type_, proto = _family_of(sock), _type_of(sock), sock.proto
-                    self._kind = sock, family, type_, proto
+                    self._ac_kind = sock, family, type_, proto
                 fd, addr = sock._accept()  # type: ignore[attr-defined]
                 pair: tuple[Any, Any] = _plain(family, type_, proto, fd), addr
             else:
                 pair = sock.accept()
-            self._accepted_count += 1
+            self._ac_accepted_count += 1
             return pair
         except TypeError:
             # macOS: accept() may return no address for a peer that has gone.
@@ -154,7 +154,7 @@ class Listening(Directions):
                 return None
             if why.errno in EXHAUSTED:
                 self.log_info(f"can't accept for {ACCEPT_PAUSE:g} s: {why}", "error")
-                self._rest()
+                self._ac_rest()
                 return None
             raise
 
@@ -166,13 +166,13 @@ class Listening(Directions):
         `handle_error`.
         """
         global fresh
-        engine = self._engine
+        engine = self._ac_engine
         most = ACCEPT_BATCH
         if engine is not None:
             # Asking in vain costs as much as accepting. Who is still there is reported at once.
-            if not self._crowded and engine.passes - self._accept_pass > 1:
+            if not self._ac_crowded and engine.passes - self._ac_accept_pass > 1:
                 most = 1
-            self._accept_pass = engine.passes
+            self._ac_accept_pass = engine.passes
         taken = 0
         while taken < most:
             pair = self.accept()
@@ -196,46 +196,46 @@ class Listening(Directions):
                 engine is None
                 or fd is None
                 or not self.accepting
-                or self._mutes
+                or self._ac_mutes
                 or not engine.interest.reports(fd, self)
             ):
                 break
-        self._crowded = taken > 1
+        self._ac_crowded = taken > 1
 
-    def _handle_accept_event(self) -> None:
-        if not self._limited:
+    def _ac_handle_accept_event(self) -> None:
+        if not self._ac_limited:
             self.handle_accept()
             return
         try:
             self.handle_accept()
         finally:
-            if self.accepting and self._limited:
-                self._is_full()
+            if self.accepting and self._ac_limited:
+                self._ac_is_full()
 
     def handle_accepted(self, sock: Any, addr: Any) -> None:
         """A connection was accepted; `sock` is its socket and `addr` its peer's address."""
         sock.close()
         self.log_info("unhandled accepted event", "warning")
 
-    def _rest(self) -> None:
+    def _ac_rest(self) -> None:
         """Accept nothing for `ACCEPT_PAUSE` seconds."""
-        if self._engine is not None:
-            self._on_loop(self._begin_rest, self._engine)
+        if self._ac_engine is not None:
+            self._ac_on_loop(self._ac_begin_rest, self._ac_engine)
 
-    def _begin_rest(self, engine: Any) -> None:
-        self._pause_count += 1
+    def _ac_begin_rest(self, engine: Any) -> None:
+        self._ac_pause_count += 1
         engine.accept_pauses += 1
-        self._mute(RESTING)
-        engine.timers.call_later(ACCEPT_PAUSE, self._end_rest, self.socket)
+        self._ac_mute(RESTING)
+        engine.timers.call_later(ACCEPT_PAUSE, self._ac_end_rest, self.socket)
 
-    def _end_rest(self, sock: Any) -> None:
+    def _ac_end_rest(self, sock: Any) -> None:
         if self.socket is sock:
-            self._unmute(RESTING)
+            self._ac_unmute(RESTING)
 
     @property
     def accept_counts(self) -> AcceptCounts:
         """How many connections were accepted and refused, and how often accepting paused."""
-        return AcceptCounts(self._accepted_count, self._refused_count, self._pause_count)
+        return AcceptCounts(self._ac_accepted_count, self._ac_refused_count, self._ac_pause_count)
 
     # -- limits ---------------------------------------------------------------------------------
 
@@ -246,12 +246,12 @@ class Listening(Directions):
         the socket, which may be written to first, and `addr` the peer's address.
         """
         sock.close()
-        if self._engine is not None:
-            now = self._engine.clock()
-            since, said = self._said_refused
+        if self._ac_engine is not None:
+            now = self._ac_engine.clock()
+            since, said = self._ac_said_refused
             if not 0 <= now - since < ACCEPT_PAUSE:
                 since, said = now, set()
-                self._said_refused = since, said
+                self._ac_said_refused = since, said
             if addr[0] in said:
                 return
             said.add(addr[0])
@@ -262,46 +262,46 @@ class Listening(Directions):
 
         May be called twice, and from any thread.
         """
-        self._on_loop(self._handshake_begun, channel)
+        self._ac_on_loop(self._ac_handshake_begun, channel)
 
     def handshake_ended(self, channel: Any) -> None:
         """Count a channel's handshake no more. May be called twice, and from any thread."""
-        self._on_loop(self._handshake_ended, channel)
+        self._ac_on_loop(self._ac_handshake_ended, channel)
 
-    def _handshake_begun(self, channel: Any) -> None:
-        self._book().handshake_begun(channel)
-        if self._limited and self.accepting:
-            self._is_full()
+    def _ac_handshake_begun(self, channel: Any) -> None:
+        self._ac_book().handshake_begun(channel)
+        if self._ac_limited and self.accepting:
+            self._ac_is_full()
 
-    def _handshake_ended(self, channel: Any) -> None:
-        self._book().handshake_ended(channel)
-        self._look_for_room()
+    def _ac_handshake_ended(self, channel: Any) -> None:
+        self._ac_book().handshake_ended(channel)
+        self._ac_look_for_room()
 
-    def _book(self) -> Ledger:
-        if self._ledger is None:
-            self._ledger = Ledger(self)
-        return self._ledger
+    def _ac_book(self) -> Ledger:
+        if self._ac_ledger is None:
+            self._ac_ledger = Ledger(self)
+        return self._ac_ledger
 
-    def _limits_changed(self) -> None:
-        self._limited = True
-        self._on_loop(self._look_for_room)
+    def _ac_limits_changed(self) -> None:
+        self._ac_limited = True
+        self._ac_on_loop(self._ac_look_for_room)
 
-    def _accept_within_limits(self) -> tuple[Any, Any] | None:
+    def _ac_accept_within_limits(self) -> tuple[Any, Any] | None:
         for _ in range(ACCEPT_BATCH):
-            if self._is_full():
+            if self._ac_is_full():
                 return None
-            pair = self._accept_now()
+            pair = self._ac_accept_now()
             if pair is None:
                 return None
             sock, addr = pair
             peer = addr[0] if addr and _family_of_any(sock) in _PEERS else None
-            book = self._book()
+            book = self._ac_book()
             most = self.max_connections_per_peer
             if most is None or peer is None or book.from_peer(peer) < most:
                 book.opened(sock, peer)
                 return pair
-            self._accepted_count -= 1
-            self._refused_count += 1
+            self._ac_accepted_count -= 1
+            self._ac_refused_count += 1
             try:
                 self.handle_refused(sock, addr, "max_connections_per_peer")
             except RERAISED:
@@ -311,18 +311,18 @@ class Listening(Directions):
                 raise
         return None
 
-    def _is_full(self) -> bool:
+    def _ac_is_full(self) -> bool:
         """Whether a limit is reached; then nothing is accepted until there is room."""
-        book = self._book()
+        book = self._ac_book()
         book.settle(self._map)
-        reached = self._reached(book)
+        reached = self._ac_reached(book)
         if reached is None:
             return False
-        if not self._mutes & FULL and self._engine is not None:
-            self._on_loop(self._pause_for, reached, self._engine)
+        if not self._ac_mutes & FULL and self._ac_engine is not None:
+            self._ac_on_loop(self._ac_pause_for, reached, self._ac_engine)
         return True
 
-    def _reached(self, book: Ledger) -> str | None:
+    def _ac_reached(self, book: Ledger) -> str | None:
         most = self.max_connections
         if most is not None and book.connections >= most:
             return f"{most} connections are open (max_connections)"
@@ -331,35 +331,35 @@ class Listening(Directions):
             return f"{most} handshakes are unfinished (max_handshakes)"
         return None
 
-    def _pause_for(self, reached: str, engine: Any) -> None:
-        self._pause_count += 1
+    def _ac_pause_for(self, reached: str, engine: Any) -> None:
+        self._ac_pause_count += 1
         engine.accept_pauses += 1
-        self._mute(FULL)
+        self._ac_mute(FULL)
         now = engine.clock()
-        if now - self._said_full >= LOOK_INTERVAL:
+        if now - self._ac_said_full >= LOOK_INTERVAL:
             # A listener that is full all the time pauses after each connection.
-            self._said_full = now
+            self._ac_said_full = now
             self.log_info(f"accepting pauses: {reached}")
-        if self._look_timer is None:
-            self._look_timer = engine.timers.call_later(LOOK_INTERVAL, self._look, engine)
+        if self._ac_look_timer is None:
+            self._ac_look_timer = engine.timers.call_later(LOOK_INTERVAL, self._ac_look, engine)
 
-    def _look(self, engine: Any) -> None:
-        self._look_timer = None
-        if self._mutes & FULL:
-            self._book().look()
-            self._look_for_room()
-            if self._mutes & FULL:
-                self._look_timer = engine.timers.call_later(LOOK_INTERVAL, self._look, engine)
+    def _ac_look(self, engine: Any) -> None:
+        self._ac_look_timer = None
+        if self._ac_mutes & FULL:
+            self._ac_book().look()
+            self._ac_look_for_room()
+            if self._ac_mutes & FULL:
+                self._ac_look_timer = engine.timers.call_later(LOOK_INTERVAL, self._ac_look, engine)
 
-    def _look_for_room(self) -> None:
+    def _ac_look_for_room(self) -> None:
         """Accept again, if it was a limit that forbade it and there is room now."""
-        if self._mutes & FULL and self._reached(self._book()) is None:
-            self._unmute(FULL)
+        if self._ac_mutes & FULL and self._ac_reached(self._ac_book()) is None:
+            self._ac_unmute(FULL)
 
-    def _stop_listening(self) -> None:
-        if self._look_timer is not None:
-            self._look_timer.cancel()
-            self._look_timer = None
+    def _ac_stop_listening(self) -> None:
+        if self._ac_look_timer is not None:
+            self._ac_look_timer.cancel()
+            self._ac_look_timer = None
 
 
 def _family_of_any(sock: Any) -> int:

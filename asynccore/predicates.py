@@ -123,7 +123,7 @@ def _is_builtin(name: str, function: FunctionType) -> bool:
 
 def _reports(cls: type, state: frozenset[str]) -> bool:
     """Whether the state is what this package made it, in a class that finds it as any does."""
-    names = getattr(cls, "_reporting_state", ())
+    names = getattr(cls, "_ac_reporting_state", ())
     found: Any = cls.__getattribute__
     if not state.issubset(names) or found is not object.__getattribute__:
         return False
@@ -136,4 +136,4 @@ def _is_as_made(cls: type, name: str) -> bool:
         return False
     base, value = found[0]
     # Plain state may have another value in a subclass. A property is the one that reports.
-    return isinstance(value, (bool, int)) or "_reporting_state" in base.__dict__
+    return isinstance(value, (bool, int)) or "_ac_reporting_state" in base.__dict__

@@ -105,7 +105,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
     """
 
     high_watermark: int | None = _REPLIES_WAITING
-    _patience: _Patience | None = None
+    _ac_patience: _Patience | None = None
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
         asynchat.async_chat.__init__(self, conn, map=map)
         self.conn = conn
         self.addr = addr
-        self._begin_session(
+        self._ac_begin_session(
             server,
             peer,
             fqdn,
@@ -137,17 +137,17 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
         )
         if dead:
             self.close()
-            self._debug("Peer %r is gone: %s", addr, dead)
+            self._ac_debug("Peer %r is gone: %s", addr, dead)
             return
-        self._debug("Peer: %r", peer)
+        self._ac_debug("Peer: %r", peer)
         self.push(f"220 {self.fqdn} {__version__}")
-        self._begin_waiting()
+        self._ac_begin_waiting()
 
     def push(self, msg: str) -> None:
         """Send `msg` and a line end; what the client's encoding has not got is escaped."""
         encoding = "utf-8" if self.require_SMTPUTF8 else "ascii"
         line = msg + "\r\n"
-        self._count_reply(msg)
+        self._ac_count_reply(msg)
         asynchat.async_chat.push(self, line.encode(encoding, "backslashreplace"))
 
     # The base class says what these two do.
@@ -155,11 +155,11 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
     def found_terminator(self) -> None:
         """Carry out the command, or deliver the message, that has arrived whole."""
         SMTPSession.found_terminator(self)
-        self._begin_waiting()
+        self._ac_begin_waiting()
 
-    def _deliver_delimited(self, terminator: Any) -> bool:
+    def _ac_deliver_delimited(self, terminator: Any) -> bool:
         # RFC 5321 section 4.1.1.4: the CRLF of DATA begins the end of an empty message.
-        if self._data_begins:
+        if self._ac_data_begins:
             head = self.ac_in_buffer[: len(_DOT_LINE)]
             if head == _DOT_LINE:
                 self.ac_in_buffer = self.ac_in_buffer[len(_DOT_LINE) :]
@@ -167,18 +167,18 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
                 return True
             if _DOT_LINE.startswith(head):
                 return False
-            self._data_begins = False
-        return asynchat.async_chat._deliver_delimited(self, terminator)
+            self._ac_data_begins = False
+        return asynchat.async_chat._ac_deliver_delimited(self, terminator)
 
     # --- output ---------------------------------------------------------------------------------
 
     def handle_pause(self) -> None:
         """Read nothing more of a client that sends commands and doesn't read the replies."""
-        self._mute(_UNREAD)
+        self._ac_mute(_UNREAD)
 
     def handle_resume(self) -> None:
         """Read again: most of the replies are sent."""
-        self._unmute(_UNREAD)
+        self._ac_unmute(_UNREAD)
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -189,40 +189,40 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
         "deadline".
         """
         self.log_info(f"{which} timeout, closing channel {self!r}", "warning")
-        if not self._is_over():
+        if not self._ac_is_over():
             self.push(f"421 {self.fqdn} Error: timeout exceeded")
         self.handle_close()
 
-    def _begin_waiting(self) -> None:
+    def _ac_begin_waiting(self) -> None:
         """The client's time for its next line, for its message, or for leaving, begins now."""
-        if self._patience is None and self._waits_for()[1] is None:
+        if self._ac_patience is None and self._ac_waits_for()[1] is None:
             return
-        if self._engine is None or self._closed:
+        if self._ac_engine is None or self._ac_closed:
             return
-        if self._patience is None:
-            self._patience = _Patience(self, self._engine.timers)
-        self._patience.begin()
+        if self._ac_patience is None:
+            self._ac_patience = _Patience(self, self._ac_engine.timers)
+        self._ac_patience.begin()
 
-    def _times_changed(self) -> None:
-        if self._engine is not None:
-            self._engine.run_on_loop(self._look_at_times)
+    def _ac_times_changed(self) -> None:
+        if self._ac_engine is not None:
+            self._ac_engine.run_on_loop(self._ac_look_at_times)
 
-    def _look_at_times(self) -> None:
-        if self._patience is None:
-            self._begin_waiting()
+    def _ac_look_at_times(self) -> None:
+        if self._ac_patience is None:
+            self._ac_begin_waiting()
         else:
-            self._patience.rearm()
+            self._ac_patience.rearm()
 
-    def _close(self) -> None:
-        if self._patience is not None:
-            self._patience.stop()
-            self._patience = None
-        asynchat.async_chat._close(self)
+    def _ac_close(self) -> None:
+        if self._ac_patience is not None:
+            self._ac_patience.stop()
+            self._ac_patience = None
+        asynchat.async_chat._ac_close(self)
 
-    def _is_over(self) -> bool:
-        return self._over or self._closed
+    def _ac_is_over(self) -> bool:
+        return self._ac_over or self._ac_closed
 
-    def _debug(self, text: str, *values: Any) -> None:
+    def _ac_debug(self, text: str, *values: Any) -> None:
         _debug(text, *values)
 
 
@@ -236,7 +236,7 @@ class SMTPServer(dispatcher):
 
     channel_class: Any = SMTPChannel
 
-    _fqdn: str | None = None
+    _ac_fqdn: str | None = None
 
     def __init__(
         self,
@@ -275,9 +275,9 @@ class SMTPServer(dispatcher):
 
     def handle_accepted(self, conn: Any, addr: Any) -> None:
         """Start a channel on the connection."""
-        self._start_channel(conn, addr)
+        self._ac_start_channel(conn, addr)
 
-    def _start_channel(self, conn: Any, addr: Any) -> Any:
+    def _ac_start_channel(self, conn: Any, addr: Any) -> Any:
         _debug("Incoming connection from %r", addr)
         return self.channel_class(
             self,
@@ -395,9 +395,9 @@ def _host_name(server: Any) -> str:
     """Return the name of this host; a server looks it up once, for that may ask the DNS."""
     if not isinstance(server, SMTPServer):
         return socket.getfqdn()
-    if server._fqdn is None:
-        server._fqdn = socket.getfqdn()
-    return server._fqdn
+    if server._ac_fqdn is None:
+        server._ac_fqdn = socket.getfqdn()
+    return server._ac_fqdn
 
 
 def _host(peer: Any) -> str:

@@ -49,14 +49,14 @@ class SocketOptions:
         Call it before `bind`. Raises `OSError` (ENOPROTOOPT) where the platform has no such
         option, and `RuntimeError` without a socket.
         """
-        self._set_option(_socket.SOL_SOCKET, ("SO_REUSEPORT",), 1)
+        self._ac_set_option(_socket.SOL_SOCKET, ("SO_REUSEPORT",), 1)
 
     def set_nodelay(self, on: bool = True) -> None:
         """Send small pieces at once instead of waiting for more (TCP_NODELAY, tcp(7)).
 
         Raises `OSError` if the socket isn't TCP's, and `RuntimeError` without a socket.
         """
-        self._set_option(_socket.IPPROTO_TCP, ("TCP_NODELAY",), int(on))
+        self._ac_set_option(_socket.IPPROTO_TCP, ("TCP_NODELAY",), int(on))
 
     def set_keepalive(
         self,
@@ -80,12 +80,12 @@ class SocketOptions:
         for name, value, _ in settings:
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} is None or at least 1, not {value!r}")
-        self._set_option(_socket.SOL_SOCKET, ("SO_KEEPALIVE",), int(on))
+        self._ac_set_option(_socket.SOL_SOCKET, ("SO_KEEPALIVE",), int(on))
         for _, value, names in settings:
             if value is not None:
-                self._set_option(_socket.IPPROTO_TCP, names, math.ceil(value))
+                self._ac_set_option(_socket.IPPROTO_TCP, names, math.ceil(value))
 
-    def _set_option(self, level: int, names: tuple[str, ...], value: int) -> None:
+    def _ac_set_option(self, level: int, names: tuple[str, ...], value: int) -> None:
         if self.socket is None:
             raise RuntimeError(f"{self!r} has no socket yet: call create_socket() first")
         for name in names:

@@ -135,12 +135,12 @@ def _collect(engine: Engine, on: bool) -> None:
     engine.meter.limit = limit
     engine.counts_bytes = on
     for channel in list(engine.map.values()):
-        if on and hasattr(channel, "_watching"):
-            watch = channel._watching()
+        if on and hasattr(channel, "_ac_watching"):
+            watch = channel._ac_watching()
             if watch is not None:
                 watch.bytes_received = watch.bytes_sent = 0
-        elif isinstance(getattr(channel, "_watch", None), Watch):
-            channel._drop_idle_watch()
+        elif isinstance(getattr(channel, "_ac_watch", None), Watch):
+            channel._ac_drop_idle_watch()
     # What channels that are gone by now had.
     engine.bytes_received = engine.bytes_sent = 0
     _settle(engine)
@@ -156,7 +156,7 @@ def _settle(engine: Engine) -> None:
 
 
 def _look_at(engine: Engine, fd: Any, channel: Any) -> ChannelStatistics:
-    watch = getattr(channel, "_watch", None) if engine.counts_bytes else None
+    watch = getattr(channel, "_ac_watch", None) if engine.counts_bytes else None
     return ChannelStatistics(
         fd=fd,
         name=type(channel).__name__,

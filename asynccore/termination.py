@@ -42,7 +42,7 @@ def cover(channel: dispatcher) -> Any:
     does_tls = hasattr(type(sock), "do_handshake") or hasattr(type(sock), "poll_interest")
     if not does_tls and sock.family in _TCP and sock.type == socket.SOCK_STREAM:
         channel.socket = sock = find().in_front_of(channel)
-        channel._touch()
+        channel._ac_touch()
     return sock
 
 

@@ -32,8 +32,8 @@ class Timeout(Adjustable[float]):
         check(self.name, value)
 
     def changed(self, channel: Any) -> None:
-        channel._has_timeouts = True
-        channel._timeouts_changed()
+        channel._ac_has_timeouts = True
+        channel._ac_timeouts_changed()
 
 
 def check(name: str, seconds: float | None) -> None:
@@ -141,7 +141,7 @@ class Watch(Lookout):
             try:
                 self._tell(which)
             finally:
-                if self.channel._watch is self:
+                if self.channel._ac_watch is self:
                     self.rearm()
         else:
             self.rearm()
@@ -165,10 +165,10 @@ class Timed:
     write_timeout = Timeout()
     """Seconds that output may wait while the peer takes nothing; `None` for any number."""
 
-    _has_timeouts = False
-    _watch: Watch | None = None
-    _counts: Watch | None = None  # the same, while what is received is counted
-    _engine: Any = None
+    _ac_has_timeouts = False
+    _ac_watch: Watch | None = None
+    _ac_counts: Watch | None = None  # the same, while what is received is counted
+    _ac_engine: Any = None
     _fileno: int | None = None
     connecting = False
 
@@ -176,7 +176,7 @@ class Timed:
         super().__init_subclass__(**options)
         # `idle_timeout = 30` in a class body becomes what it is here.
         if Timeout.adopt(cls, NAMES, (int, float)):
-            cls._has_timeouts = True
+            cls._ac_has_timeouts = True
 
     def set_deadline(self, seconds: float | None) -> None:
         """Call `handle_timeout("deadline")` so many seconds from now, whatever happens until then.
@@ -186,17 +186,17 @@ class Timed:
         a socket that is there or on its way.
         """
         check("a deadline", seconds)
-        if self._engine is None or not self._is_under_way():
+        if self._ac_engine is None or not self._ac_is_under_way():
             raise RuntimeError(f"{self!r} has no socket yet that a deadline could be for")
-        when = None if seconds is None else self._engine.clock() + seconds
-        self._engine.run_on_loop(self._set_deadline, when)
+        when = None if seconds is None else self._ac_engine.clock() + seconds
+        self._ac_engine.run_on_loop(self._ac_set_deadline, when)
 
-    def _is_under_way(self) -> bool:
+    def _ac_is_under_way(self) -> bool:
         """Whether there is a socket, or will be one."""
         return self._fileno is not None
 
-    def _set_deadline(self, when: float | None) -> None:
-        watch = self._watching()
+    def _ac_set_deadline(self, when: float | None) -> None:
+        watch = self._ac_watching()
         if watch is not None:
             watch.set_deadline(when)
 
@@ -217,40 +217,40 @@ class Timed:
         """End the channel (`dispatcher`)."""
         raise NotImplementedError
 
-    def _timeouts_changed(self) -> None:
-        if self._engine is not None:
-            self._engine.run_on_loop(self._rearm)
+    def _ac_timeouts_changed(self) -> None:
+        if self._ac_engine is not None:
+            self._ac_engine.run_on_loop(self._ac_rearm)
 
-    def _rearm(self) -> None:
-        watch = self._watching()
+    def _ac_rearm(self) -> None:
+        watch = self._ac_watching()
         if watch is not None:
             watch.rearm()
 
-    def _watching(self) -> Watch | None:
+    def _ac_watching(self) -> Watch | None:
         """Return the watch of the present socket, made if need be; `None` without a socket."""
-        if self._watch is None and self._engine is not None and self._fileno is not None:
-            self._watch = Watch(self, self._engine.timers)
-            self._engine.interest.timed[self._fileno] = self._watch
+        if self._ac_watch is None and self._ac_engine is not None and self._fileno is not None:
+            self._ac_watch = Watch(self, self._ac_engine.timers)
+            self._ac_engine.interest.timed[self._fileno] = self._ac_watch
             if self.connecting:
-                self._watch.connecting()
-        if self._engine is not None and self._engine.counts_bytes:
-            self._counts = self._watch
-        return self._watch
+                self._ac_watch.connecting()
+        if self._ac_engine is not None and self._ac_engine.counts_bytes:
+            self._ac_counts = self._ac_watch
+        return self._ac_watch
 
-    def _drop_watch(self) -> None:
-        watch = self._watch
+    def _ac_drop_watch(self) -> None:
+        watch = self._ac_watch
         if watch is not None:
             watch.stop()
-            self._watch = self._counts = None
-            if self._engine is not None:
-                self._engine.bytes_received += watch.bytes_received
-                self._engine.bytes_sent += watch.bytes_sent
+            self._ac_watch = self._ac_counts = None
+            if self._ac_engine is not None:
+                self._ac_engine.bytes_received += watch.bytes_received
+                self._ac_engine.bytes_sent += watch.bytes_sent
 
-    def _drop_idle_watch(self) -> None:
+    def _ac_drop_idle_watch(self) -> None:
         """Count no more, and give up a watch that was there for that alone."""
-        watch = self._watch
-        self._counts = None
-        if watch is not None and not self._has_timeouts and watch.deadline is None:
-            self._drop_watch()
-            if self._engine is not None:
-                self._engine.interest.timed.pop(self._fileno, None)
+        watch = self._ac_watch
+        self._ac_counts = None
+        if watch is not None and not self._ac_has_timeouts and watch.deadline is None:
+            self._ac_drop_watch()
+            if self._ac_engine is not None:
+                self._ac_engine.interest.timed.pop(self._fileno, None)

@@ -38,17 +38,17 @@ class Trigger(dispatcher):
 
     def __init__(self, map: Map | None = None) -> None:
         super().__init__(None, map)
-        self._pulled: deque[Call] = deque()
+        self._ac_pulled: deque[Call] = deque()
         # A close on the loop's thread must not come between the look and the write of a pull;
         # a signal handler may pull while its own thread does.
-        self._lock = threading.RLock()
-        self._waker: _Waker | None = _Waker()
+        self._ac_lock = threading.RLock()
+        self._ac_waker: _Waker | None = _Waker()
         self.connected = True
-        self.set_socket(self._waker, map)
+        self.set_socket(self._ac_waker, map)
         _triggers.add(self)
 
     def __repr__(self) -> str:
-        state = "closed" if self._waker is None else f"{len(self._pulled)} callbacks waiting"
+        state = "closed" if self._ac_waker is None else f"{len(self._ac_pulled)} callbacks waiting"
         return f"<{type(self).__qualname__}, {state}, at {id(self):#x}>"
 
     def pull(self, callback: Callable[..., object] | None = None, *args: Any) -> None:
@@ -63,12 +63,12 @@ class Trigger(dispatcher):
         """
         if callback is not None and not callable(callback):
             raise TypeError(f"pull() needs something to call, not {callback!r}")
-        with self._lock:
-            if self._waker is None:
+        with self._ac_lock:
+            if self._ac_waker is None:
                 raise RuntimeError(f"{self!r} can't be pulled: make a new one")
             if callback is not None:
-                self._pulled.append((callback, args))
-            self._waker.set()
+                self._ac_pulled.append((callback, args))
+            self._ac_waker.set()
 
     def pull_trigger(self, thunk: Callable[[], object] | None = None) -> None:
         """Do as `pull`; medusa's name."""
@@ -89,40 +89,40 @@ class Trigger(dispatcher):
 
     def handle_read_event(self) -> None:
         """Call what was pulled."""
-        waker = self._waker
+        waker = self._ac_waker
         if waker is None:
             return
         waker.clear()
         try:
             # Those that wait now: one that pulls anew must not keep other channels waiting.
-            for _ in range(len(self._pulled)):
-                if not self._pulled:
+            for _ in range(len(self._ac_pulled)):
+                if not self._ac_pulled:
                     break  # called by a loop inside of one of them
-                callback, args = self._pulled.popleft()
+                callback, args = self._ac_pulled.popleft()
                 _call(callback, args)
-            if self._waker is waker:
+            if self._ac_waker is waker:
                 _call(self.handle_trigger, ())
         finally:
-            if self._pulled and self._waker is waker:
+            if self._ac_pulled and self._ac_waker is waker:
                 waker.set()
 
-    def _close(self) -> None:
-        with self._lock:
-            self._waker = None
-        if self._engine is not None and self._pulled:
+    def _ac_close(self) -> None:
+        with self._ac_lock:
+            self._ac_waker = None
+        if self._ac_engine is not None and self._ac_pulled:
             # What was pulled before counts.
-            self._engine.keep()
-            while self._pulled:
-                callback, args = self._pulled.popleft()
-                self._engine.call_soon_threadsafe(callback, *args)
-        super()._close()
+            self._ac_engine.keep()
+            while self._ac_pulled:
+                callback, args = self._ac_pulled.popleft()
+                self._ac_engine.call_soon_threadsafe(callback, *args)
+        super()._ac_close()
 
-    def _after_fork(self) -> None:
-        self._lock = threading.RLock()
-        if self._waker is not None:
-            self._waker.renew()
-            if self._pulled:
-                self._waker.set()
+    def _ac_after_fork(self) -> None:
+        self._ac_lock = threading.RLock()
+        if self._ac_waker is not None:
+            self._ac_waker.renew()
+            if self._ac_pulled:
+                self._ac_waker.set()
 
 
 def _call(callback: Callable[..., object], args: tuple[Any, ...]) -> None:
@@ -139,7 +139,7 @@ _triggers: weakref.WeakSet[Trigger] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for trigger in list(_triggers):
-        trigger._after_fork()
+        trigger._ac_after_fork()
 
 
 if sys.platform != "win32":

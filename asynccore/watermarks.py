@@ -30,11 +30,11 @@ class Watermark(Adjustable[int]):
 
     def __set__(self, channel: Any, size: int | None) -> None:
         both = {name: getattr(channel, name) for name in NAMES} | {self.name: size}
-        channel._marks = marks(both["high_watermark"], both["low_watermark"])
+        channel._ac_marks = marks(both["high_watermark"], both["low_watermark"])
         super().__set__(channel, size)
 
     def changed(self, channel: Any) -> None:
-        channel._output_changed()
+        channel._ac_output_changed()
 
 
 def marks(high: int | None, low: int | None) -> tuple[int, int] | None:
@@ -66,17 +66,17 @@ class Watermarked:
     low_watermark = Watermark()
     """At so many bytes or fewer again, `handle_resume` is; `None` for a quarter of the other."""
 
-    _marks: tuple[int, int] | None = None
-    _paused = False
-    _telling = False  # a hook runs
-    _closed = False
-    _engine: Any = None
+    _ac_marks: tuple[int, int] | None = None
+    _ac_paused = False
+    _ac_telling = False  # a hook runs
+    _ac_closed = False
+    _ac_engine: Any = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         Watermark.adopt(cls, NAMES, (int, float, str))  # of these, marks() tells which are wrong
         if any(name in cls.__dict__ for name in NAMES):
-            cls._marks = marks(cls.high_watermark, cls.low_watermark)
+            cls._ac_marks = marks(cls.high_watermark, cls.low_watermark)
 
     @property
     def write_buffer_size(self) -> int:
@@ -92,31 +92,31 @@ class Watermarked:
     def handle_resume(self) -> None:
         """Buffered output fell to `low_watermark`: go on. Nothing unless overridden."""
 
-    def _output_changed(self) -> None:
+    def _ac_output_changed(self) -> None:
         """Look at the watermarks, on the loop's thread."""
-        if self._engine is None:
-            self._look_at_marks()
+        if self._ac_engine is None:
+            self._ac_look_at_marks()
         else:
-            self._engine.run_on_loop(self._look_at_marks)
+            self._ac_engine.run_on_loop(self._ac_look_at_marks)
 
-    def _look_at_marks(self) -> None:
+    def _ac_look_at_marks(self) -> None:
         """Call the hooks for what was crossed, with the buffers whole."""
-        if self._telling:
+        if self._ac_telling:
             return  # the hook that runs is followed by another look
-        self._telling = True
+        self._ac_telling = True
         try:
             while True:
-                present = self._marks
-                if self._paused:
+                present = self._ac_marks
+                if self._ac_paused:
                     if present is not None and self.write_buffer_size > present[1]:
                         return
-                    self._paused = False
-                    if not self._closed:
+                    self._ac_paused = False
+                    if not self._ac_closed:
                         self.handle_resume()
-                elif present is None or self._closed or self.write_buffer_size <= present[0]:
+                elif present is None or self._ac_closed or self.write_buffer_size <= present[0]:
                     return
                 else:
-                    self._paused = True
+                    self._ac_paused = True
                     self.handle_pause()
         finally:
-            self._telling = False
+            self._ac_telling = False

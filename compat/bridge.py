@@ -99,7 +99,7 @@ def _when_closed(channel: Any, callback: Callable[[], object]) -> Callable[[], N
     """Call back when a channel was closed; it leaves its map then."""
 
     def left() -> None:
-        if channel._closed:
+        if channel._ac_closed:
             callback()
 
     return _after(channel, "del_channel", left)
@@ -116,7 +116,7 @@ def _settle(future: asyncio.Future[Any], result: Any, why: BaseException | None 
 
 async def wait_closed(channel: dispatcher) -> None:
     """Wait until a dispatcher is closed. Returns at once if it is."""
-    if channel._closed:
+    if channel._ac_closed:
         return
     future: asyncio.Future[None] = event_loop(channel._map).create_future()
     remove = _when_closed(channel, lambda: _settle(future, None))
@@ -134,7 +134,7 @@ async def read_line(channel: async_chat) -> bytes:
     channel's reading is paused in between; `channel.resume_reading()` goes back to its own
     handlers, with nothing lost. Raises `ConnectionResetError` if the channel is closed before.
     """
-    if channel._closed:
+    if channel._ac_closed:
         raise ConnectionResetError(f"{channel!r} is closed")
     future: asyncio.Future[bytes] = event_loop(channel._map).create_future()
     pieces: list[bytes] = []
@@ -169,19 +169,19 @@ async def drain(channel: Any) -> None:
     """
 
     def is_low() -> bool:
-        marks = channel._marks
+        marks = channel._ac_marks
         return bool(channel.write_buffer_size <= (0 if marks is None else marks[1]))
 
-    if channel._closed:
+    if channel._ac_closed:
         raise ConnectionResetError(f"{channel!r} is closed")
-    if is_low() and not channel._has_output():
+    if is_low() and not channel._ac_has_output():
         return
-    if channel._marks is not None and is_low():
+    if channel._ac_marks is not None and is_low():
         return
     future: asyncio.Future[None] = event_loop(channel._map).create_future()
 
     def written() -> None:
-        if not channel._closed and is_low():
+        if not channel._ac_closed and is_low():
             _settle(future, None)
 
     removers = (
@@ -213,7 +213,7 @@ def to_streams(
 
     Raises `RuntimeError` without a connection, or if `close_when_done` was called.
     """
-    if channel._closed or channel.socket is None or not channel.connected:
+    if channel._ac_closed or channel.socket is None or not channel.connected:
         raise RuntimeError(f"{channel!r} has no connection to hand over")
     map, loop = channel._map, event_loop(channel._map)
     unsent = _take_output(channel)
@@ -284,7 +284,7 @@ def _put_back(channel: Any, data: bytes) -> None:
         sock.unread(data)
     else:
         channel.socket = Refilled(sock, data, channel)
-    channel._touch()
+    channel._ac_touch()
 
 
 def _take_output(channel: Any) -> bytes:
@@ -331,13 +331,13 @@ def _take_input(channel: Any) -> bytes:
 def _leave(channel: Any) -> Any:
     """Take a dispatcher's socket away; it is as if closed."""
     fd = channel._fileno
-    channel._closed = True
+    channel._ac_closed = True
     channel.connected = False
-    channel._drop_watch()
+    channel._ac_drop_watch()
     channel.del_channel()
     sock, channel.socket = channel.socket, None
     if getattr(channel, "tls", None) is not None:
-        channel._tls = channel.tls_context = None
+        channel._ac_tls = channel.tls_context = None
         sock.on_progress = sock.on_timeout = None
     if limits.counted:
         limits.told(channel, fd)

@@ -52,12 +52,12 @@ class TLSMixin(dispatcher):
     server_side = False
     server_hostname: str | None = None
 
-    _tls: OpenSSLSocket | None = None
-    _named: str | None = None  # the host that it connected to by name
-    _greeted = False  # handle_handshake ran
-    _reported = False  # handle_tls_error ran
-    _unwraps = False
-    _listener: tls_listener | None = None  # which counts unfinished handshakes
+    _ac_tls: OpenSSLSocket | None = None
+    _ac_named: str | None = None  # the host that it connected to by name
+    _ac_greeted = False  # handle_handshake ran
+    _ac_reported = False  # handle_tls_error ran
+    _ac_unwraps = False
+    _ac_listener: tls_listener | None = None  # which counts unfinished handshakes
 
     def __init__(
         self,
@@ -77,10 +77,10 @@ class TLSMixin(dispatcher):
         if server_hostname is not None:
             self.server_hostname = server_hostname
         if sock is not None and self.tls_context is not None:
-            sock = self._wrapped(sock)
+            sock = self._ac_wrapped(sock)
         super().__init__(sock, map)
 
-    def _wrapped(self, sock: Any, prelude: bytes = b"") -> OpenSSLSocket:
+    def _ac_wrapped(self, sock: Any, prelude: bytes = b"") -> OpenSSLSocket:
         if isinstance(sock, OpenSSLSocket):
             return sock
         datagrams = getattr(sock, "type", None) == _socket.SOCK_DGRAM
@@ -88,7 +88,7 @@ class TLSMixin(dispatcher):
             self.tls_context,
             sock,
             self.server_side,
-            self._named if self.server_hostname is None else self.server_hostname,
+            self._ac_named if self.server_hostname is None else self.server_hostname,
             handshake_timeout=self.handshake_timeout,
             shutdown_timeout=self.shutdown_timeout,
             prelude=prelude,
@@ -97,75 +97,75 @@ class TLSMixin(dispatcher):
     def set_socket(self, sock: Any, map: Map | None = None) -> None:
         """Take over a socket, for TLS if there is a context (`dispatcher.set_socket`)."""
         if self.tls_context is not None:
-            sock = self._wrapped(sock)
+            sock = self._ac_wrapped(sock)
         if isinstance(sock, OpenSSLSocket):
-            self._follow(sock)
+            self._ac_follow(sock)
         else:
-            self._tls = None
+            self._ac_tls = None
         super().set_socket(sock, map)
-        if self._tls is not None and self._tls.phase is OPEN:
-            self._progressed()  # its handshake was somebody else's: of a listener made secure
+        if self._ac_tls is not None and self._ac_tls.phase is OPEN:
+            self._ac_progressed()  # its handshake was somebody else's: of a listener made secure
 
     def connect_name(self, host: str, port: int | str, **options: Any) -> None:
         """Connect to a host by name, and expect that host there (`dispatcher.connect_name`)."""
-        self._named = None if self.server_side else host
+        self._ac_named = None if self.server_side else host
         super().connect_name(host, port, **options)
 
-    def _follow(self, sock: OpenSSLSocket) -> None:
+    def _ac_follow(self, sock: OpenSSLSocket) -> None:
         """Be told what becomes of a TLS socket."""
-        self._tls = sock
+        self._ac_tls = sock
         sock.map = self._map  # a greeting may be sent, and fail, before the loop has seen it
-        self._greeted = self._reported = self._unwraps = False
-        sock.on_progress = self._progressed
-        sock.on_timeout = self._timed_out
+        self._ac_greeted = self._ac_reported = self._ac_unwraps = False
+        sock.on_progress = self._ac_progressed
+        sock.on_timeout = self._ac_timed_out
 
     # -- what becomes of it, as the socket tells ------------------------------------------------
 
-    def _progressed(self) -> None:
+    def _ac_progressed(self) -> None:
         # This is in the middle of a wait, or of a call: handlers run when that is over.
-        if self._engine is not None and self._tls is not None:
-            self._engine.call_soon_threadsafe(self._catch_up, self._tls)
+        if self._ac_engine is not None and self._ac_tls is not None:
+            self._ac_engine.call_soon_threadsafe(self._ac_catch_up, self._ac_tls)
 
     @speaks_for_channel
-    def _catch_up(self, sock: OpenSSLSocket) -> None:
-        if self._tls is sock and not self._closed:
+    def _ac_catch_up(self, sock: OpenSSLSocket) -> None:
+        if self._ac_tls is sock and not self._ac_closed:
             try:
-                self._follow_up()
+                self._ac_follow_up()
             except RERAISED:
                 raise
             except BaseException:
                 self.handle_error()
 
-    def _follow_up(self) -> bool:
+    def _ac_follow_up(self) -> bool:
         """Run the hook of what has happened; tell whether the channel goes on as it was."""
-        sock = self._tls
+        sock = self._ac_tls
         if sock is None:
             return True
         if sock.phase is OPEN:
-            if not self._greeted:
-                self._greeted = True
-                if self._listener is not None:
-                    self._listener.handshake_ended(self)
-                    self._listener = None
+            if not self._ac_greeted:
+                self._ac_greeted = True
+                if self._ac_listener is not None:
+                    self._ac_listener.handshake_ended(self)
+                    self._ac_listener = None
                 if self.connecting:
                     # handle_connect first: it is what a class begins with.
                     self.handle_connect_event()
-                if self._tls is sock and not self._closed:
+                if self._ac_tls is sock and not self._ac_closed:
                     self.handle_handshake()
         elif sock.phase is FAILED:
             if isinstance(sock.failure, TLSError) and not sock.has_input():
-                self._tls_failed(sock.failure)
-        elif sock.phase is PLAIN and self._unwraps:
-            self._unwraps = False
-            self._tls = None
+                self._ac_tls_failed(sock.failure)
+        elif sock.phase is PLAIN and self._ac_unwraps:
+            self._ac_unwraps = False
+            self._ac_tls = None
             self.tls_context = None
             sock.on_progress = sock.on_timeout = None
             self.socket = sock.unwrap()
-            self._touch()
+            self._ac_touch()
             self.handle_unwrapped()
-        return self._tls is sock and not self._closed
+        return self._ac_tls is sock and not self._ac_closed
 
-    def _timed_out(self) -> None:
+    def _ac_timed_out(self) -> None:
         try:
             self.handle_timeout("handshake")
         except RERAISED:
@@ -173,49 +173,49 @@ class TLSMixin(dispatcher):
         except BaseException:
             self.handle_error()  # as with the other timeouts
 
-    def _tls_failed(self, why: TLSError) -> None:
-        if not self._reported:
-            self._reported = True
-            if self._tls is not None:
-                self._tls.told()
+    def _ac_tls_failed(self, why: TLSError) -> None:
+        if not self._ac_reported:
+            self._ac_reported = True
+            if self._ac_tls is not None:
+                self._ac_tls.told()
             self.handle_tls_error(why)
 
     def handle_read_event(self) -> None:
         """Run the hooks of TLS first (`dispatcher.handle_read_event`)."""
-        if (self._greeted and self._tls is not None and self._tls.phase is OPEN) or (
-            self._follow_up()
+        if (self._ac_greeted and self._ac_tls is not None and self._ac_tls.phase is OPEN) or (
+            self._ac_follow_up()
         ):
             super().handle_read_event()
 
     def handle_write_event(self) -> None:
         """Run the hooks of TLS first (`dispatcher.handle_write_event`)."""
-        if (self._greeted and self._tls is not None and self._tls.phase is OPEN) or (
-            self._follow_up()
+        if (self._ac_greeted and self._ac_tls is not None and self._ac_tls.phase is OPEN) or (
+            self._ac_follow_up()
         ):
             super().handle_write_event()
 
     def handle_connect_event(self) -> None:
         """End a connect, which includes the handshake (`dispatcher.handle_connect_event`)."""
-        if self._tls is not None and self._tls.phase in (CLEAR, SHAKING):
+        if self._ac_tls is not None and self._ac_tls.phase in (CLEAR, SHAKING):
             return  # connected, but not yet to the right peer
         try:
             super().handle_connect_event()
         except TLSError as why:
-            self._tls_failed(why)
+            self._ac_tls_failed(why)
 
     def recv(self, buffer_size: int) -> bytes:
         """Return plaintext, or `b""` at the end and after an error of TLS (`dispatcher.recv`)."""
         try:
             return super().recv(buffer_size)
         except TLSError as why:
-            self._tls_failed(why)
+            self._ac_tls_failed(why)
             return b""
 
-    def _not_sent(self, why: OSError) -> int:
+    def _ac_not_sent(self, why: OSError) -> int:
         if isinstance(why, TLSError):
-            self._tls_failed(why)
+            self._ac_tls_failed(why)
             return 0
-        return super()._not_sent(why)
+        return super()._ac_not_sent(why)
 
     # -- hooks ----------------------------------------------------------------------------------
 
@@ -249,31 +249,31 @@ class TLSMixin(dispatcher):
         Raises `RuntimeError` without a connection, or if it speaks TLS already, and as
         `OpenSSLSocket` does.
         """
-        if self._tls is not None:
+        if self._ac_tls is not None:
             raise RuntimeError(f"{self!r} speaks TLS already")
-        if self._engine is None or self.socket is None or self._closed or not self.connected:
+        if self._ac_engine is None or self.socket is None or self._ac_closed or not self.connected:
             raise RuntimeError(f"{self!r} has no connection that could begin to speak TLS")
-        self._engine.run_on_loop(self._start_tls, context, server_hostname, server_side)
+        self._ac_engine.run_on_loop(self._ac_start_tls, context, server_hostname, server_side)
 
-    def _start_tls(self, context: Any, server_hostname: str | None, server_side: bool) -> None:
+    def _ac_start_tls(self, context: Any, server_hostname: str | None, server_side: bool) -> None:
         self.tls_context = context
         self.server_hostname = server_hostname
         self.server_side = server_side
         try:
-            sock = self._wrapped(self.socket, self._take_output())
+            sock = self._ac_wrapped(self.socket, self._ac_take_output())
         except BaseException:
             self.tls_context = None
             raise
-        self._forget_input()
-        self._follow(sock)
+        self._ac_forget_input()
+        self._ac_follow(sock)
         self.socket = sock
-        self._touch()
+        self._ac_touch()
 
-    def _take_output(self) -> bytes:
+    def _ac_take_output(self) -> bytes:
         """Return what is queued, and forget it: `dispatcher_with_send` and `async_chat`."""
         return b""
 
-    def _forget_input(self) -> None:
+    def _ac_forget_input(self) -> None:
         """Throw away what was received and not delivered."""
 
     def unwrap(self) -> None:
@@ -283,73 +283,73 @@ class TLSMixin(dispatcher):
         delivered. What is sent in the meantime waits, and then goes out in clear. The peer is given
         `shutdown_timeout` seconds. Safe from any thread. Raises `RuntimeError` without TLS.
         """
-        if self._engine is None or self._tls is None or self._tls.phase is not OPEN:
+        if self._ac_engine is None or self._ac_tls is None or self._ac_tls.phase is not OPEN:
             raise RuntimeError(f"{self!r} doesn't speak TLS")
-        self._unwraps = True
-        self._engine.run_on_loop(self._unwrap)
+        self._ac_unwraps = True
+        self._ac_engine.run_on_loop(self._ac_unwrap)
 
-    def _unwrap(self) -> None:
-        sock = self._tls
-        if sock is None or not self._unwraps:
+    def _ac_unwrap(self) -> None:
+        sock = self._ac_tls
+        if sock is None or not self._ac_unwraps:
             return
-        sock.begin_unwrap(self._take_output(), self.shutdown_timeout)
-        self._touch()
+        sock.begin_unwrap(self._ac_take_output(), self.shutdown_timeout)
+        self._ac_touch()
 
     # -- what the peer is -----------------------------------------------------------------------
 
     @property
     def tls(self) -> OpenSSLSocket | None:
         """The TLS socket, or `None` while the connection is plaintext."""
-        return self._tls
+        return self._ac_tls
 
     @property
-    def _agreed(self) -> Any:
-        return None if self._tls is None else self._tls.agreed
+    def _ac_agreed(self) -> Any:
+        return None if self._ac_tls is None else self._ac_tls.agreed
 
     @property
     def peer_certificate(self) -> Any:
         """The peer's certificate (`cryptography.x509.Certificate`), or `None`."""
-        agreed = self._agreed
+        agreed = self._ac_agreed
         return None if agreed is None else peer.peer_certificate(agreed)
 
     @property
     def peer_chain(self) -> list[Any]:
         """The peer's certificate and those that vouch for it (`peer.peer_chain`)."""
-        agreed = self._agreed
+        agreed = self._ac_agreed
         return [] if agreed is None else peer.peer_chain(agreed)
 
     @property
     def peer_names(self) -> list[str]:
         """The names in the peer's certificate (`peer.peer_names`)."""
-        agreed = self._agreed
+        agreed = self._ac_agreed
         return [] if agreed is None else peer.peer_names(agreed)
 
     @property
     def tls_version(self) -> str | None:
         """ "TLSv1.2" or "TLSv1.3", or `None` before the handshake's end."""
-        return None if self._tls is None else self._tls.version()
+        return None if self._ac_tls is None else self._ac_tls.version()
 
     @property
     def cipher(self) -> peer.Cipher | None:
         """The cipher suite in use."""
-        agreed = self._agreed
+        agreed = self._ac_agreed
         return None if agreed is None else peer.cipher(agreed)
 
     @property
     def alpn_protocol(self) -> str | None:
         """The application protocol that both sides want (RFC 7301), or `None`."""
-        return None if self._tls is None else self._tls.selected_alpn_protocol()
+        return None if self._ac_tls is None else self._ac_tls.selected_alpn_protocol()
 
     @property
     def session_reused(self) -> bool | None:
         """Whether the handshake was abbreviated; `None` if that is not known."""
-        agreed = self._agreed
+        agreed = self._ac_agreed
         return None if agreed is None else peer.session_reused(agreed)
 
     @property
     def server_name(self) -> str | None:
         """The host name that the client asked for (RFC 6066 section 3), or `None`."""
-        agreed = self._agreed
+        agreed = self._ac_agreed
         return None if agreed is None else peer.server_name(agreed)
 
     def user_name(self, mapping: peer.UserMapping = "common_name") -> str | None:
@@ -364,7 +364,7 @@ class tls_dispatcher(TLSMixin, dispatcher):
 class tls_dispatcher_with_send(TLSMixin, dispatcher_with_send):
     """A `dispatcher_with_send` that speaks TLS; see `TLSMixin`."""
 
-    def _take_output(self) -> bytes:
+    def _ac_take_output(self) -> bytes:
         output, self.out_buffer = self.out_buffer, b""
         return output
 
@@ -375,7 +375,7 @@ class tls_async_chat(TLSMixin, async_chat):
     max_line_length: int | None = 65536
     """Bytes that may come without a terminator: asyncio's limit for `StreamReader.readline`."""
 
-    def _take_output(self) -> bytes:
+    def _ac_take_output(self) -> bytes:
         """Return everything queued. Raises `RuntimeError` if the channel is to close after it."""
         fifo = self.producer_fifo
         if None in fifo:
@@ -385,19 +385,19 @@ class tls_async_chat(TLSMixin, async_chat):
             first = fifo.popleft()
             if hasattr(first, "more"):
                 while data := first.more():
-                    pieces.append(self._as_bytes(data))
+                    pieces.append(self._ac_as_bytes(data))
             else:
-                pieces.append(self._as_bytes(first))
+                pieces.append(self._ac_as_bytes(first))
         self.producer_fifo = fifo  # all is counted anew
         return b"".join(pieces)
 
-    def _as_bytes(self, data: Any) -> bytes:
+    def _ac_as_bytes(self, data: Any) -> bytes:
         return data.encode(self.encoding) if isinstance(data, str) else bytes(data)
 
-    def _forget_input(self) -> None:
+    def _ac_forget_input(self) -> None:
         self.ac_in_buffer = b""
         self.incoming.clear()
-        self._line_length = 0
+        self._ac_line_length = 0
 
 
 class tls_listener(dispatcher):
@@ -446,7 +446,7 @@ class tls_listener(dispatcher):
     def handle_accepted(self, sock: Any, addr: Any) -> None:
         """Make a channel of a connection, and hand it to `handle_channel`."""
         channel = self.channel_class(sock, self._map, context=self.context, server_side=True)
-        channel._listener = self
+        channel._ac_listener = self
         self.handshake_begun(channel)
         self.handle_channel(channel, addr)
 

@@ -66,7 +66,7 @@ class _Secured(TLSMixin):
         if self.server_side and not isinstance(sock, OpenSSLSocket) and _listens(sock):
             sock = self._in_front_of(sock)
         if isinstance(sock, AcceptingSocket):
-            self._tls = None
+            self._ac_tls = None
             super(TLSMixin, self).set_socket(sock, map)
         else:
             super().set_socket(sock, map)
@@ -80,9 +80,9 @@ class _Secured(TLSMixin):
         super().listen(num)
         if isinstance(self.socket, OpenSSLSocket):
             # It was to be a connection, as far as one could tell.
-            self._tls = None
+            self._ac_tls = None
             self.socket = self._in_front_of(self.socket.plain)
-            self._touch()
+            self._ac_touch()
 
     def _in_front_of(self, sock: Any) -> AcceptingSocket:
         return in_front_of(
@@ -164,7 +164,7 @@ def secure(
             if issubclass(dispatcher_class, kind):
                 own.update(
                     (name, vars(ready)[name])
-                    for name in ("_take_output", "_forget_input", "_as_bytes")
+                    for name in ("_ac_take_output", "_ac_forget_input", "_ac_as_bytes")
                     if name in vars(ready)
                 )
     metaclass: Any = type(dispatcher_class)

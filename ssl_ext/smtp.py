@@ -67,7 +67,7 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
     max_line_length: int | None = None
 
     user: str | None = None
-    _exchange: Exchange | None = None
+    _ac_exchange: Exchange | None = None
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
         HardenedSMTPChannel.__init__(
             self, server, conn, addr, data_size_limit, map, enable_SMTPUTF8, decode_data
         )
-        if self.tls is not None and not self._closed:
+        if self.tls is not None and not self._ac_closed:
             server.handshake_begun(self)
 
     # -- TLS ------------------------------------------------------------------------------------
@@ -103,10 +103,10 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
         else:
             self.push(READY)
             self.start_tls(self.smtp_server.context, server_side=True)
-            self._begin_anew()
+            self._ac_begin_anew()
             self.smtp_server.handshake_begun(self)
 
-    def _begin_anew(self) -> None:
+    def _ac_begin_anew(self) -> None:
         """Forget what the client has told: RFC 3207 section 4.2."""
         self.seen_greeting = ""
         self.extended_smtp = False
@@ -114,7 +114,7 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
         self.mail_options = []
         self.rcpt_options = []
         self.user = None
-        self._exchange = None
+        self._ac_exchange = None
         self._set_rset_state()
 
     def handle_handshake(self) -> None:
@@ -122,7 +122,7 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
         self.smtp_server.handshake_ended(self)
         if self.smtp_server.login_by_certificate:
             user = self.certificate_user
-            if user is not None and self._may_log_in(Claim("EXTERNAL", user, None)):
+            if user is not None and self._ac_may_log_in(Claim("EXTERNAL", user, None)):
                 self.user = user
 
     def handle_tls_error(self, exc: TLSError) -> None:
@@ -160,62 +160,62 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
 
     # -- the dialogue ---------------------------------------------------------------------------
 
-    def _extensions(self) -> Iterable[str]:
-        found = list(super()._extensions())
+    def _ac_extensions(self) -> Iterable[str]:
+        found = list(super()._ac_extensions())
         if self.tls is None:
             found.append("STARTTLS")
-        mechanisms = self._mechanisms()
-        if mechanisms and not self._needs_tls_first("AUTH"):
+        mechanisms = self._ac_mechanisms()
+        if mechanisms and not self._ac_needs_tls_first("AUTH"):
             found.append(f"AUTH {' '.join(mechanisms)}")
             self.command_size_limits["AUTH"] = LINE_SIZE
             self.command_size_limits["MAIL"] += AUTH_OPTION
         return found
 
-    def _refusal(self, verb: str) -> str:
-        if self._needs_tls_first(verb):
+    def _ac_refusal(self, verb: str) -> str:
+        if self._ac_needs_tls_first(verb):
             return TLS_FIRST
         if self.smtp_server.auth_required and self.user is None and verb not in _BEFORE_AUTH:
             return AUTH_FIRST
-        return super()._refusal(verb)
+        return super()._ac_refusal(verb)
 
-    def _needs_tls_first(self, verb: str) -> bool:
+    def _ac_needs_tls_first(self, verb: str) -> bool:
         return self.tls is None and self.smtp_server.tls == "required" and verb not in _BEFORE_TLS
 
     def _getparams(self, params: list[str]) -> Any:
         options = super()._getparams(params)
-        if options and params is self.mail_options and self._mechanisms():
+        if options and params is self.mail_options and self._ac_mechanisms():
             # RFC 4954 section 5: who offers AUTH takes this, and need not believe it.
             options.pop("AUTH", None)
         return options
 
-    def _command_received(self, line: Any, size: int, undecodable: bool) -> None:
-        if self._exchange is None:
-            super()._command_received(line, size, undecodable)
+    def _ac_command_received(self, line: Any, size: int, undecodable: bool) -> None:
+        if self._ac_exchange is None:
+            super()._ac_command_received(line, size, undecodable)
         elif size > LINE_SIZE:
-            self._exchange = None
+            self._ac_exchange = None
             self.push("500 Error: line too long")  # RFC 4954 section 4
         else:
             response = line.decode("latin-1") if isinstance(line, bytes) else line
             if undecodable:
                 response = "\x00"  # in any case no base64
-            self._go_on(self._exchange, self._exchange.answer, response)
+            self._ac_go_on(self._ac_exchange, self._ac_exchange.answer, response)
 
-    def _message_received(self, raw: Any, size: int, undecodable: bool) -> None:
+    def _ac_message_received(self, raw: Any, size: int, undecodable: bool) -> None:
         server = self.smtp_server
         before, server.channel = server.channel, self
         try:
-            super()._message_received(raw, size, undecodable)
+            super()._ac_message_received(raw, size, undecodable)
         finally:
             server.channel = before
 
-    def _debug(self, text: str, *values: Any) -> None:
-        if values and (self._exchange is not None or _is_auth(values[0])):
+    def _ac_debug(self, text: str, *values: Any) -> None:
+        if values and (self._ac_exchange is not None or _is_auth(values[0])):
             values = ("(not shown)", *values[1:])
-        super()._debug(text, *values)
+        super()._ac_debug(text, *values)
 
     # -- AUTH -----------------------------------------------------------------------------------
 
-    def _mechanisms(self) -> list[str]:
+    def _ac_mechanisms(self) -> list[str]:
         """Return what can be used now, the best first."""
         server = self.smtp_server
         if self.tls is None and not server.auth_in_clear:
@@ -237,36 +237,36 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
             self.push(AUTH_TOO_LATE)
         elif not 1 <= len(words) <= 2:
             self.push(AUTH_SYNTAX)
-        elif name in self._mechanisms():
+        elif name in self._ac_mechanisms():
             exchange = Exchange(name)
-            self._go_on(exchange, exchange.begin, words[1] if len(words) == 2 else None)
+            self._ac_go_on(exchange, exchange.begin, words[1] if len(words) == 2 else None)
         elif name in MECHANISMS and self.tls is None and not self.smtp_server.auth_in_clear:
             self.push(AUTH_NEEDS_TLS)
         else:
             self.push("504 Error: unrecognized authentication mechanism")  # RFC 4954 section 4
 
-    def _go_on(self, exchange: Exchange, step: Callable[[Any], str], said: str | None) -> None:
-        self._exchange = None
+    def _ac_go_on(self, exchange: Exchange, step: Callable[[Any], str], said: str | None) -> None:
+        self._ac_exchange = None
         try:
             reply = step(said)
         except Refused as why:
             self.push(str(why))
             return
         if reply:
-            self._exchange = exchange
+            self._ac_exchange = exchange
             self.push(reply)
             return
         claim = exchange.claim
         assert claim is not None
         if claim.mechanism == "EXTERNAL":
             claim = claim._replace(user=self.certificate_user or "")
-        if claim.acts_for in ("", claim.user) and claim.user and self._may_log_in(claim):
+        if claim.acts_for in ("", claim.user) and claim.user and self._ac_may_log_in(claim):
             self.user = claim.user
             self.push(ACCEPTED)
         else:
             self.push(NOT_ACCEPTED)
 
-    def _may_log_in(self, claim: Claim) -> bool:
+    def _ac_may_log_in(self, claim: Claim) -> bool:
         server = self.smtp_server
         if claim.password is None:
             found = server.authenticate_certificate(self.peer, claim.user, self.peer_certificate)
@@ -340,14 +340,14 @@ class TLSSMTPServer(HardenedSMTPServer):
             if value is not None:
                 setattr(self, name, value)
         _check_limit("max_handshakes", max_handshakes)
-        self._check()
+        self._ac_check()
         super().__init__(
             localaddr, remoteaddr, data_size_limit, map, enable_SMTPUTF8, decode_data, **limits
         )
         if max_handshakes is not None:
             self.max_handshakes = max_handshakes
 
-    def _check(self) -> None:
+    def _ac_check(self) -> None:
         """Raise `TypeError` or `ValueError` for what can't be right."""
         adapted(self.context)
         client_auth = None
@@ -383,7 +383,7 @@ class TLSSMTPServer(HardenedSMTPServer):
     def has_too_many_handshakes(self) -> bool:
         """Return whether `max_handshakes` is reached: then STARTTLS is refused for a while."""
         most = self.max_handshakes
-        return most is not None and self._book().handshakes >= most
+        return most is not None and self._ac_book().handshakes >= most
 
     def authenticate(self, peer: Any, mechanism: str, user: str, password: str) -> bool:
         """Return whether a client may log in as `user`; AUTH is offered if this is overridden.

@@ -46,7 +46,7 @@ class DatagramChannel(dispatcher):
         set_running(transport.loop)
         try:
             for _ in range(SHARE):
-                if self._mutes or self._closed or not transport.receive(self):
+                if self._ac_mutes or self._ac_closed or not transport.receive(self):
                     break
         finally:
             set_running(before)
@@ -63,8 +63,8 @@ class DatagramChannel(dispatcher):
         """Something failed outside of the protocol's callbacks."""
         self.transport.fail(sys.exc_info()[1], "the socket failed")
 
-    def _close(self) -> None:
-        super()._close()
+    def _ac_close(self) -> None:
+        super()._ac_close()
         self.transport.gone()
 
 
@@ -99,8 +99,8 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
         except OSError as why:
             self._tell_error(why)
             return not self.lost
-        if channel._watch is not None:
-            channel._watch.bytes_received += len(data)
+        if channel._ac_watch is not None:
+            channel._ac_watch.bytes_received += len(data)
         try:
             self.protocol.datagram_received(data, address)
         except RERAISED:
@@ -133,7 +133,7 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
             return
         channel.queue.append((bytes(data), addr))
         channel.size += len(data)
-        channel._touch()
+        channel._ac_touch()
         if not self.writing_paused and channel.size > self.levels[0]:
             self.pause_protocol()
 
@@ -168,7 +168,7 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
         if self.writing_paused and channel.size <= self.levels[1]:
             self.resume_protocol()
         if not channel.queue:
-            channel._touch()
+            channel._ac_touch()
             if self.closing:
                 self.lose(None)
 
@@ -189,8 +189,8 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
         channel = self.channel
         channel.queue.clear()
         channel.size = 0
-        channel._mute(ENDED)
-        channel._touch()
+        channel._ac_mute(ENDED)
+        channel._ac_touch()
         self.loop.call_soon(self._tell_lost, why)
 
     def _tell_lost(self, why: BaseException | None) -> None:
@@ -209,7 +209,7 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
         """Receive no more, send what waits, then close; `connection_lost(None)` follows."""
         if not self.closing:
             self.closing = True
-            self.channel._mute(ENDED)
+            self.channel._ac_mute(ENDED)
             if not self.channel.queue:
                 self.lose(None)
 

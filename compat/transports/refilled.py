@@ -59,5 +59,5 @@ class Refilled:
         data, self._data = self._data[:size], self._data[size:]
         if not self._data and self._channel.socket is self:
             self._channel.socket = self.inner
-            self._channel._touch()
+            self._channel._ac_touch()
         return data

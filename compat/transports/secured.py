@@ -52,7 +52,7 @@ class TLSStreamChannel(TLSMixin, StreamChannel):
         """TLS has failed."""
         self.transport.fail(exc, "TLS failed")
 
-    def _take_output(self) -> bytes:
+    def _ac_take_output(self) -> bytes:
         output, self.out_buffer = self.out_buffer, b""
         return output
 

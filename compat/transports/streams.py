@@ -42,14 +42,14 @@ class StreamChannel(dispatcher_with_send):
         self.transport = transport
         self.running_loop = transport.loop
         super().__init__(sock, map)
-        self._marks = transport.levels
+        self._ac_marks = transport.levels
 
     def __repr__(self) -> str:
         return f"<channel of {self.transport.protocol!r} at {id(self):#x}>"
 
     def handle_read_event(self) -> None:
         """Receive for the protocol."""
-        if self._mutes or not self.connected:
+        if self._ac_mutes or not self.connected:
             super().handle_read_event()
         elif running() is self.running_loop:
             self.transport.receive(self)
@@ -63,7 +63,7 @@ class StreamChannel(dispatcher_with_send):
     def handle_write(self) -> None:
         """Send what is left."""
         super().handle_write()
-        if not self._output.size:
+        if not self._ac_output.size:
             self.transport.drained()
 
     def handle_connect(self) -> None:
@@ -94,28 +94,28 @@ class StreamChannel(dispatcher_with_send):
         """A handshake has taken too long."""
         self.transport.fail(TimeoutError(f"{which} timeout"), "the connection failed")
 
-    def _not_sent(self, why: OSError) -> int:
+    def _ac_not_sent(self, why: OSError) -> int:
         if not isinstance(why, (BlockingIOError, InterruptedError)) and not direction(why):
             self.transport.fail(why, "sending failed")
         return 0
 
-    def _close(self) -> None:
-        super()._close()
+    def _ac_close(self) -> None:
+        super()._ac_close()
         self.transport.gone()
 
     def silence(self) -> None:
         """Neither read nor write any more."""
-        self._output = self._no_output()
-        if not self._closed:
-            self._mute(ENDED)
-            self._touch()
+        self._ac_output = self._ac_no_output()
+        if not self._ac_closed:
+            self._ac_mute(ENDED)
+            self._ac_touch()
 
     def leave(self) -> Any:
         """Leave the map and return the socket, which somebody else goes on with."""
         self.del_channel()
-        self._drop_watch()
+        self._ac_drop_watch()
         sock, self.socket = self.socket, None
-        self._closed = True
+        self._ac_closed = True
         self.connected = False
         return sock
 
@@ -212,8 +212,8 @@ class StreamTransport(asyncio.Transport, Flow):
         if not count:
             self.end_of_input()
             return
-        if channel._watch is not None:
-            channel._watch.bytes_received += count
+        if channel._ac_watch is not None:
+            channel._ac_watch.bytes_received += count
         try:
             if buffered is None:
                 self._data_received(data)
@@ -241,7 +241,7 @@ class StreamTransport(asyncio.Transport, Flow):
         if self._reading_over or self.lost:
             return
         self._reading_over = True
-        self.channel._mute(ENDED)
+        self.channel._ac_mute(ENDED)
         try:
             stays = self.protocol.eof_received()
         except RERAISED:
@@ -330,8 +330,8 @@ class StreamTransport(asyncio.Transport, Flow):
         if not self._begun:
             self.channel.close()
             return
-        self.channel._mute(ENDED)
-        if not self.channel._output.size:
+        self.channel._ac_mute(ENDED)
+        if not self.channel._ac_output.size:
             self.lose(None)
 
     def abort(self) -> None:
@@ -415,8 +415,8 @@ class StreamTransport(asyncio.Transport, Flow):
 
         Raises `ValueError` if they are not in order.
         """
-        self.levels = self.channel._marks = water_levels(high, low)
-        self.channel._output_changed()
+        self.levels = self.channel._ac_marks = water_levels(high, low)
+        self.channel._ac_output_changed()
 
     # -- TLS ------------------------------------------------------------------------------------
 

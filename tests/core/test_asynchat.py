@@ -215,7 +215,7 @@ def test_nothing_is_delivered_after_close_in_found_terminator(
         chat.feed(data)
     else:
         for piece in one_by_one(data):
-            if not chat._closed:
+            if not chat._ac_closed:
                 chat.feed(piece)
     assert [item for item in chat.log if item != "error"] in ([b"a", "end"], [b"a\n", "end"])
 
@@ -322,7 +322,7 @@ def test_input_is_copied_once(monkeypatch: pytest.MonkeyPatch) -> None:
     chat.feed(b"x\n" * 30_000)
     assert chat.log.count("end") == 30_000
     buffers: set[int] = set()
-    chat.on_terminator = lambda: buffers.add(id(chat._input))
+    chat.on_terminator = lambda: buffers.add(id(chat._ac_input))
     chat.feed(b"x\n" * 1_000)
     assert len(buffers) == 1
 
@@ -456,7 +456,7 @@ def test_pieces_are_of_the_size_that_is_asked_for() -> None:
 
 def test_small_pieces_are_joined() -> None:
     chat = sender(0)
-    chat._full = True
+    chat._ac_full = True
     for _ in range(100):
         chat.push(b"x" * 10)
     chat.handle_write()
@@ -524,7 +524,7 @@ def test_everything_is_sent_once_and_in_order(
         expected += data
     chat.close_when_done()
     for _ in range(200):
-        if chat._closed:
+        if chat._ac_closed:
             break
         chat.handle_write()
     assert chat.socket.output == expected
@@ -582,7 +582,7 @@ def test_close_when_done_sends_the_rest_first() -> None:
     chat = sender(2)
     chat.push(b"hello")
     chat.close_when_done()
-    assert not chat._closed
+    assert not chat._ac_closed
     chat.handle_write()
     assert chat.socket.output == b"hello"
     assert chat.socket.closed == 1

@@ -337,7 +337,7 @@ def test_real_sockets_and_large_output() -> None:
 
 def poll_rest(map: dict[int, Any], channel: Any) -> None:
     """Let the engine of an emptied map give its descriptors back."""
-    channel._engine.run_pass(0)
+    channel._ac_engine.run_pass(0)
     assert not map
 
 

@@ -497,7 +497,7 @@ def test_a_handle_error_that_does_nothing_leaves_nothing(any_fakes: Fakes, net: 
     client.connect_name("mail.example", 25)
     net.answer()
     step(any_fakes)
-    assert client.log_ == [ConnectError] and client._closed and not client.connecting
+    assert client.log_ == [ConnectError] and client._ac_closed and not client.connecting
     assert nothing_left(any_fakes, net)
 
 
@@ -666,7 +666,7 @@ def test_a_set_socket_that_refuses(any_fakes: Fakes, net: Net) -> None:
     net.answer("192.0.2.1")
     step(any_fakes)
     ready(any_fakes, net.sockets[0])
-    assert client.log_ == [ValueError] and client._closed
+    assert client.log_ == [ValueError] and client._ac_closed
     assert nothing_left(any_fakes, net)
 
 

@@ -178,13 +178,13 @@ def test_from_another_thread_it_waits_for_the_loops(fakes: Fakes) -> None:
         thread = threading.Thread(target=channel.pause_reading)
         thread.start()
         thread.join()
-        assert not channel._mutes
+        assert not channel._ac_mutes
 
     other.on_read = pause
     fakes.engine.run_pass(0)
     fakes.poller.report((999, READ))
     fakes.engine.run_pass(0)
-    assert channel._mutes
+    assert channel._ac_mutes
     assert interest(fakes) == 0
 
 
@@ -194,7 +194,7 @@ def test_from_another_thread_it_waits_for_the_loops(fakes: Fakes) -> None:
 def test_by_default_the_end_of_the_input_is_the_end() -> None:
     channel = Quiet(FakeSocket(1000, [b""]), {})
     assert channel.recv(10) == b""
-    assert channel.log == ["eof", "close"] and channel._closed
+    assert channel.log == ["eof", "close"] and channel._ac_closed
 
 
 def test_the_end_of_the_input_comes_once_and_the_channel_may_stay(fakes: Fakes) -> None:
@@ -206,7 +206,7 @@ def test_the_end_of_the_input_comes_once_and_the_channel_may_stay(fakes: Fakes) 
     assert channel.send(b"still here") == 10
     channel.shutdown_write()
     assert channel.socket.shut == [socket.SHUT_WR]
-    assert channel.log == ["eof", b"", "close"] and channel._closed
+    assert channel.log == ["eof", b"", "close"] and channel._ac_closed
 
 
 def test_writing_goes_on_after_the_end_of_the_input_without_spinning(fakes: Fakes) -> None:
@@ -302,7 +302,7 @@ def test_sending_afterwards_is_an_error() -> None:
     with pytest.raises(BrokenPipeError, match="shutdown_write") as caught:
         channel.send(b"x")
     assert caught.value.errno == errno.EPIPE
-    assert channel.log == [] and not channel._closed
+    assert channel.log == [] and not channel._ac_closed
 
 
 def test_while_connecting_it_waits_for_the_connection() -> None:
@@ -350,14 +350,14 @@ def test_a_channel_with_output_ends_it_when_that_is_sent() -> None:
     class Buffers(Quiet):
         left = True
 
-        def _has_output(self) -> bool:
+        def _ac_has_output(self) -> bool:
             return self.left
 
     channel = Buffers(Socket(1000), {})
     channel.shutdown_write()
     assert channel.socket.shut == []
     channel.left = False
-    channel._output_drained()
+    channel._ac_output_drained()
     assert channel.socket.shut == [socket.SHUT_WR]
 
 
@@ -439,7 +439,7 @@ def test_what_is_buffered_goes_before_the_end(kind: Any, fakes: Fakes) -> None:
     for way in ways_to_put(channel):
         with pytest.raises(BrokenPipeError, match="shutdown_write"):
             way()
-    assert not channel._closed
+    assert not channel._ac_closed
 
 
 @pytest.mark.parametrize("kind", [Sender, Chat])
@@ -462,7 +462,7 @@ def test_a_connection_that_breaks_while_output_is_left(kind: Any, fakes: Fakes) 
     channel.put(b"hello")
     channel.shutdown_write()
     channel.handle_write_event()
-    assert channel._closed
+    assert channel._ac_closed
 
 
 def test_output_that_is_thrown_away_ends_too(fakes: Fakes) -> None:
@@ -484,7 +484,7 @@ def test_closing_when_done_after_the_output_ended(fakes: Fakes) -> None:
     chat.shutdown_write()
     chat.close_when_done()
     chat.handle_write_event()
-    assert chat.socket.output == b"x" and chat._closed
+    assert chat.socket.output == b"x" and chat._ac_closed
 
 
 def test_what_is_sent_while_connecting_and_then_the_end(fakes: Fakes) -> None:
@@ -526,7 +526,7 @@ def test_output_that_fails_after_the_end_closes_who_stayed_for_it(kind: int) -> 
 
         def handle_close(self) -> None:
             self.ends += 1
-            assert self.send(b"bye") == 0 and not self._closed  # not while it is being told
+            assert self.send(b"bye") == 0 and not self._ac_closed  # not while it is being told
 
     sock = FakeSocket(takes=[BrokenPipeError(errno.EPIPE, "gone")] * 3)
     sock.kind = int(kind)
@@ -542,4 +542,4 @@ def test_when_both_directions_have_ended_so_has_the_connection() -> None:
     channel.shutdown_write()
     assert channel.log == []
     channel.recv(10)
-    assert channel.log == ["eof", "close"] and channel._closed
+    assert channel.log == ["eof", "close"] and channel._ac_closed

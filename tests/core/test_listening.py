@@ -76,8 +76,8 @@ def nothing_left() -> Iterator[None]:
             if child is not None:
                 child.close()
         listener.close()
-        if listener._ledger is not None:
-            listener._ledger.look()
+        if listener._ac_ledger is not None:
+            listener._ac_ledger.look()
     made.clear()
     assert not limits.counted
 
@@ -181,8 +181,8 @@ def test_a_descriptor_that_came_back_is_another_connection(fakes: Fakes) -> None
     )
     event(fakes)
     assert len(listener.children) == 2 and listens(fakes)
-    assert listener._ledger is not None and listener._ledger.connections == 1
-    assert listener._ledger.from_peer("a") == 0 and listener._ledger.from_peer("b") == 1
+    assert listener._ac_ledger is not None and listener._ac_ledger.connections == 1
+    assert listener._ac_ledger.from_peer("a") == 0 and listener._ac_ledger.from_peer("b") == 1
 
 
 def test_a_failing_handler_leaves_nothing_counted(fakes: Fakes) -> None:
@@ -192,7 +192,7 @@ def test_a_failing_handler_leaves_nothing_counted(fakes: Fakes) -> None:
 
     listener = Fails(fakes, "a", "b", max_connections=1)
     event(fakes)
-    assert listener._ledger is not None and listener._ledger.connections == 0
+    assert listener._ac_ledger is not None and listener._ac_ledger.connections == 0
     assert [kind for kind, _ in listener.said] == ["error"]
 
 
@@ -275,8 +275,8 @@ def test_limits_of_a_listener_without_a_loop() -> None:
     assert listener.accept() is not None
     assert listener.accept() is None
     first.close()
-    assert listener._ledger is not None
-    listener._ledger.look()
+    assert listener._ac_ledger is not None
+    listener._ac_ledger.look()
     assert listener.accept() is not None
 
 
@@ -575,14 +575,14 @@ def test_a_pass_before_bind_makes_nobody_deaf(poller_name: str, paused: bool) ->
         server.pause_reading()
     server.bind(("127.0.0.1", 0))
     server.listen(5)
-    assert not server._ended and not server._halves
+    assert not server._ac_ended and not server._ac_halves
     with socket.create_connection(server.socket.getsockname(), timeout=30):
         if paused:
             loop(0, map=map, count=2)
             assert map
             server.resume_reading()
         loop(30, map=map)
-    assert server._closed and server.ended <= 1
+    assert server._ac_closed and server.ended <= 1
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets here")

@@ -79,7 +79,7 @@ def test_by_default_it_is_logged_and_the_channel_closed(
 
     chat = Default(b"\n")
     for piece in split(b"ok\n123456\nmore\n"):
-        if not chat._closed:
+        if not chat._ac_closed:
             chat.feed(piece)
     assert chat.log == [b"ok", "end", b"12345"]
     assert chat.socket.closed == 1

@@ -159,7 +159,7 @@ def test_timeouts_are_noted(fakes: Fakes, new: Callable[..., Any]) -> None:
     fakes.engine.run_pass(0)
     channel = new(Timed)
     assert not simply(fakes, channel)
-    assert fakes.engine.interest.timed[channel._fileno] is channel._watch
+    assert fakes.engine.interest.timed[channel._fileno] is channel._ac_watch
     # Another one under the same number, without any.
     fd = channel._fileno
     fakes.engine.map[fd] = other = new()
@@ -386,13 +386,13 @@ def test_what_is_received_is_counted_only_if_somebody_wants_to_know(
 
     channel = new(Timed)
     fakes.engine.run_pass(0)
-    assert channel._watch is not None and channel._counts is None
+    assert channel._ac_watch is not None and channel._ac_counts is None
     collect_statistics(True, map=fakes.engine.map)
-    assert channel._counts is channel._watch
+    assert channel._ac_counts is channel._ac_watch
     later = new(Timed)
-    assert later._counts is later._watch is not None
+    assert later._ac_counts is later._ac_watch is not None
     assert statistics(fakes.engine.map).bytes_received == 0
     collect_statistics(False, map=fakes.engine.map)
-    assert channel._watch is not None and channel._counts is later._counts is None
+    assert channel._ac_watch is not None and channel._ac_counts is later._ac_counts is None
     channel.close()
     later.close()

@@ -108,7 +108,7 @@ def connected(kind: Any, plain: bool, marked: bool) -> Iterator[tuple[Any, Any]]
 
 def check_end(channel: Any, end: Any, expected: bytes, marked: bool) -> None:
     for size in cycle([100_000]):
-        if channel._closed or not channel.writable():
+        if channel._ac_closed or not channel.writable():
             break
         channel.handle_write()
         end.read(size)
@@ -117,10 +117,10 @@ def check_end(channel: Any, end: Any, expected: bytes, marked: bool) -> None:
     assert bytes(end.got) == expected
     if not marked:
         assert channel.hooks == []
-    if channel._closed and channel.hooks[-1:] == ["pause"]:
+    if channel._ac_closed and channel.hooks[-1:] == ["pause"]:
         channel.hooks.append("resume")  # not told: there is nothing to go on with
     assert channel.hooks == ["pause", "resume"] * (len(channel.hooks) // 2)
-    assert not channel._paused
+    assert not channel._ac_paused
 
 
 def plain_rest(end: Any, expected: bytes) -> bool:
@@ -193,7 +193,7 @@ def test_chat(kind: Any, plain: bool, ops: list[tuple[str, int]], marked: bool) 
             expected += data
         channel.close_when_done()
         check_end(channel, end, expected, marked)
-        assert channel._closed and not channel.producer_fifo
+        assert channel._ac_closed and not channel.producer_fifo
     for file in files:
         file.close()
 
@@ -206,7 +206,7 @@ def test_what_is_left_of_a_piece_is_shown_as_bytes() -> None:
         assert {type(item) for item in shown} == {bytes}
         assert max(map(len, shown)) == channel.ac_out_buffer_size
         left = b"".join(shown)
-        channel._fifo.clear()
+        channel._ac_fifo.clear()
         end.read(300_000)
         assert bytes(end.got) + left == b"x" * 300_000 + b"last"
 
@@ -215,7 +215,7 @@ def test_a_small_piece_of_which_some_is_left_is_shown_as_bytes() -> None:
     with connected(Chat, True, False) as (channel, _):
         while not channel.writable():
             channel.push(b"x" * channel.ac_out_buffer_size)
-        assert not channel._whole
+        assert not channel._ac_whole
         assert {type(item) for item in channel.producer_fifo} == {bytes}
 
 
@@ -235,7 +235,7 @@ def test_a_socket_that_took_less_is_not_tried_again(monkeypatch: pytest.MonkeyPa
         while channel.writable():
             end.read(300_000)
             channel.handle_write()
-        assert channel._leftover is None  # or it would keep what was sent in memory
+        assert channel._ac_leftover is None  # or it would keep what was sent in memory
 
 
 @pytest.mark.parametrize("shown", [True, False])
@@ -246,7 +246,7 @@ def test_what_was_sent_is_not_kept(shown: bool) -> None:
         if shown:
             assert channel.producer_fifo
         channel.handle_write()
-        assert channel._leftover is None
+        assert channel._ac_leftover is None
         end.read(300_000)
         assert bytes(end.got) + other.output == b"x" * 300_000
         end.mine.close()
@@ -265,7 +265,7 @@ def test_a_producer_that_puts_another_socket_in_place() -> None:
                 self.pieces -= 1
                 return b"secret " if self.pieces >= 0 else b""
 
-        channel._full = True
+        channel._ac_full = True
         channel.push_with_producer(Changes())
         channel.push(b"more")
         channel.push(b"!" * 6_000)

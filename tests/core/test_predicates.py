@@ -230,7 +230,7 @@ def test_a_class_of_another_kind_has_to_be_asked() -> None:
     cls = type("Foreign", (Channel,), {"connected": True, "out_buffer": b""})
     assert not reports_its_changes(connected, cls)
     assert not reports_its_changes(buffered, dispatcher)
-    cls = type("Removed", (Channel,), {"_reporting_state": {"connected"}})
+    cls = type("Removed", (Channel,), {"_ac_reporting_state": {"connected"}})
     assert not reports_its_changes(connected, cls)
 
 

@@ -77,7 +77,7 @@ def receive(chat: Chat, peer: socket.socket) -> bytes:
                 got += piece
         except BlockingIOError:
             pass
-        if not chat.writable() or chat._closed:
+        if not chat.writable() or chat._ac_closed:
             break
         chat.handle_write()
     return bytes(got)
@@ -298,18 +298,18 @@ def test_a_peer_that_is_gone_closes_the_channel(path: Path, pair: Any) -> None:
     peer.close()
     with open(path, "rb") as file:
         chat.push_with_producer(file_producer(file))
-    assert chat._closed and not chat.errors
+    assert chat._ac_closed and not chat.errors
 
 
 @needs_sendfile
 def test_sending_a_file_puts_the_timeouts_off(path: Path, pair: Any) -> None:
     chat, peer = pair
     chat.write_timeout = 1000
-    chat._watch.sent = 0.0
+    chat._ac_watch.sent = 0.0
     with open(path, "rb") as file:
         chat.push_with_producer(file_producer(file))
         receive(chat, peer)
-    assert chat._watch.sent > 0.0
+    assert chat._ac_watch.sent > 0.0
 
 
 @needs_sendfile
@@ -499,7 +499,7 @@ def test_an_initiate_send_of_the_programs_own_decides() -> None:
 def test_without_a_map_they_wait() -> None:
     channel = asynccore.dispatcher_with_send()
     channel.set_socket(FakeSocket(takes=[0]), {})
-    channel._engine = None
+    channel._ac_engine = None
     channel.writelines([b"a", b"b"])
     assert channel.out_buffer == b"ab"
     chat = async_chat()
@@ -520,7 +520,7 @@ def test_a_gathered_send_to_a_peer_that_is_gone() -> None:
     channel = Sender(mine, {})
     peer.close()
     channel.writelines([b"x" * 5000] * 3)
-    assert channel._closed
+    assert channel._ac_closed
 
 
 def test_a_gathered_send_puts_the_timeouts_off() -> None:
@@ -528,9 +528,9 @@ def test_a_gathered_send_puts_the_timeouts_off() -> None:
     mine.setblocking(False)
     channel = Sender(mine, {})
     channel.idle_timeout = 1000
-    assert channel._watch is not None
-    channel._watch.sent = 0.0
+    assert channel._ac_watch is not None
+    channel._ac_watch.sent = 0.0
     channel.writelines([b"x" * 5000] * 3)
-    assert channel._watch.sent > 0.0
+    assert channel._ac_watch.sent > 0.0
     channel.close()
     peer.close()

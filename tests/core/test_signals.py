@@ -101,7 +101,7 @@ REPORTS: dict[str, Callable[[Any, Any], object]] = {
     "call_soon_threadsafe": lambda map, channel: asynccore.call_soon_threadsafe(print, map=map),
     "call_later": lambda map, channel: asynccore.call_later(5.0, print, map=map),
     "touch": lambda map, channel: channel.touch(),
-    "run_on_loop": lambda map, channel: channel._engine.run_on_loop(channel.touch),
+    "run_on_loop": lambda map, channel: channel._ac_engine.run_on_loop(channel.touch),
     "close": lambda map, channel: channel.close(),
     "set_deadline": lambda map, channel: channel.set_deadline(5.0),
 }

@@ -227,11 +227,11 @@ def test_turned_off_nothing_is_left(any_fakes: Fakes) -> None:
     collect_statistics(True, engine.map)
     later.set_deadline(100)
     engine.run_pass(0)
-    assert channel._watch is not None
+    assert channel._ac_watch is not None
     channel.handle_read()
     collect_statistics(False, engine.map)
-    assert channel._watch is None
-    assert timed._watch is not None and later._watch is not None
+    assert channel._ac_watch is None
+    assert timed._ac_watch is not None and later._ac_watch is not None
     assert set(engine.interest.timed) == {1001, 1002}
     assert engine.meter is None
     assert statistics(engine.map).bytes_received is None

@@ -356,8 +356,8 @@ def test_the_hooks_belong_to_dispatchers() -> None:
         bare.log_info("hello")
     with pytest.raises(NotImplementedError):
         bare.handle_close()
-    bare._rearm()
-    assert bare._watch is None
+    bare._ac_rearm()
+    assert bare._ac_watch is None
 
 
 def test_who_gets_the_number_of_a_channel_that_was_never_asked(any_fakes: Fakes) -> None:

@@ -401,7 +401,7 @@ def test_the_queue_is_not_counted_at_each_push() -> None:
                 yield item
 
     chat = marked(Chat, 0, high=1_000_000)
-    chat._fifo = Items()
+    chat._ac_fifo = Items()
     for _ in range(1_000):
         chat.push(b"x")
     assert Items.visits <= 10

@@ -71,13 +71,13 @@ class Echo(Hooks, asynccore.dispatcher_with_send):
         pass
 
     def handle_read(self) -> None:
-        assert not self._closed, "an event for a channel that is closed"
+        assert not self._ac_closed, "an event for a channel that is closed"
         data = self.recv(4096)
         self.got += data
         self.send(data)
 
     def handle_write(self) -> None:
-        assert not self._closed, "an event for a channel that is closed"
+        assert not self._ac_closed, "an event for a channel that is closed"
         super().handle_write()
         if self.ending and not self.out_buffer:
             self.close()
@@ -115,7 +115,7 @@ class ChatEcho(Hooks, asynchat.async_chat):
         self._collect_incoming_data(data)
 
     def found_terminator(self) -> None:
-        assert not self._closed, "a line for a channel that is closed"
+        assert not self._ac_closed, "a line for a channel that is closed"
         self.push(self._get_data() + b"\n")
 
     def handle_close(self) -> None:

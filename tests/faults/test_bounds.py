@@ -96,7 +96,7 @@ def test_all_that_is_buffered_comes_before_the_end_of_our_half(
         peer.sendall(b"heard\n")  # their half is open
         world.until(lambda: channel.got.rstrip(b"\n") == b"heard" or world.errors)
         reset(peer)
-        world.until(lambda: channel._closed)
+        world.until(lambda: channel._ac_closed)
         world.only()
 
 
@@ -121,8 +121,8 @@ def test_a_line_that_never_ends(new_world: Callable[..., World], tally: Tally) -
             with contextlib.suppress(BlockingIOError, ConnectionError):
                 peer.send(b"x" * 65536)
             world.passes(1)
-        world.until(lambda: channel._closed)
-        assert channel.longest <= 1000 and len(channel._input) <= channel.ac_in_buffer_size
+        world.until(lambda: channel._ac_closed)
+        assert channel.longest <= 1000 and len(channel._ac_input) <= channel.ac_in_buffer_size
         world.only(other)
         world.echoes(witness)
 
@@ -137,8 +137,8 @@ def test_a_crowd_before_a_listener_with_few_places(
         peers = [world.peer() for _ in range(30)]
         served = 0
         while peers:
-            world.until(lambda: any(not child._closed for child in world.children))
-            assert sum(not child._closed for child in world.children) <= 3
+            world.until(lambda: any(not child._ac_closed for child in world.children))
+            assert sum(not child._ac_closed for child in world.children) <= 3
             peer = peers.pop(0)
             world.echoes(peer) if served % 2 else world.accepted(peer)
             reset(peer)
@@ -182,14 +182,14 @@ def test_the_last_day_waits_for_those_who_read_and_not_for_those_who_don_t(
         world.passes()
         asynccore.graceful_close(world.map, timeout=10)
         world.passes()
-        assert channels[0]._closed and world.server._closed
-        assert not channels[1]._closed and not channels[2]._closed
+        assert channels[0]._ac_closed and world.server._ac_closed
+        assert not channels[1]._ac_closed and not channels[2]._ac_closed
         world.hears(reader, b"x" * BIG)
-        world.until(lambda: channels[1]._closed)
+        world.until(lambda: channels[1]._ac_closed)
         world.later(9.0)
-        assert not channels[2]._closed
+        assert not channels[2]._ac_closed
         world.later(1.5)
-        assert channels[2]._closed and world.map == {}
+        assert channels[2]._ac_closed and world.map == {}
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(world.server.address, timeout=1)
 

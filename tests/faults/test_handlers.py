@@ -175,7 +175,7 @@ def test_handlers_that_close(
             channels = [world.accepted(peer) for peer in peers]
 
             def recv(size: int, place: int, channels: list[Any] = channels) -> bytes:
-                assert not channels[place]._closed
+                assert not channels[place]._ac_closed
                 data: bytes = type(channels[place]).recv(channels[place], size)
                 victims = {
                     "itself": [place],
@@ -192,7 +192,7 @@ def test_handlers_that_close(
                 channel.recv = lambda size, place=place, recv=recv: recv(size, place)
             for peer in peers:
                 peer.sendall(b"go\n")
-            world.until(lambda channels=channels: any(c._closed for c in channels))
+            world.until(lambda channels=channels: any(c._ac_closed for c in channels))
             world.passes(5)
             for channel in channels:
                 channel.close()
@@ -222,7 +222,7 @@ def test_numbers_that_come_back_in_the_same_batch(
                 data: bytes = type(channel).recv(channel, size)
                 if data:
                     victim = channels[(place + 1) % 8]
-                    if not victim._closed:
+                    if not victim._ac_closed:
                         number = victim._fileno
                         victim.close()
                         ours, theirs = socket.socketpair()
@@ -238,7 +238,7 @@ def test_numbers_that_come_back_in_the_same_batch(
             world.passes(10)
             assert reused, "no number came back: the test tries nothing"
             for new, theirs in opened:
-                assert new.got == b"" and not new._closed
+                assert new.got == b"" and not new._ac_closed
                 world.echoes(theirs, b"yours %d\n" % round_)
                 new.close()
                 theirs.close()
@@ -326,7 +326,7 @@ def test_a_signal(state: str, action: str, world: World, tally: Tally) -> None:
                 asynccore.loop(None, map=world.map, poller=world.poller)
             else:
                 world.until(lambda: called and (action != "call" or "called" in called))
-                world.until(lambda: action != "close" or victim._closed)
+                world.until(lambda: action != "close" or victim._ac_closed)
         finally:
             asynccore.set_resolver(None)
             if thread.ident:

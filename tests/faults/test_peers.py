@@ -161,7 +161,7 @@ def test_a_half_open_peer_is_given_up(
         for _ in range(11):
             world.later(10)
             world.echoes(witness)
-        assert channel._closed and channel.ends == 1 and not other._closed
+        assert channel._ac_closed and channel.ends == 1 and not other._ac_closed
         other.idle_timeout = None
         world.end_cleanly(witness)
         world.later(100)
@@ -184,13 +184,13 @@ def test_a_peer_that_trickles(kind: Any, new_world: Callable[..., World], tally:
             world.later(4)
         assert channel.got in (line, line.replace(b"\n", b""))
         world.hears(peer, line)
-        assert not channel._closed
+        assert not channel._ac_closed
         for _ in range(5):
             with contextlib.suppress(OSError):
                 peer.sendall(b".")
             world.later(4)
         peer.close()
-        assert channel._closed and channel.ends == 1
+        assert channel._ac_closed and channel.ends == 1
         world.only()
 
 
@@ -210,9 +210,9 @@ def test_a_peer_that_never_reads(kind: Any, new_world: Callable[..., World], tal
         world.idle()
         world.echoes(witness, b"a line for the other one\n" * 50)
         world.later(29)
-        assert not channel._closed
+        assert not channel._ac_closed
         world.later(2)
-        assert channel._closed and channel.ends == 1
+        assert channel._ac_closed and channel.ends == 1
         world.only(other)
         world.end_cleanly(witness)
 

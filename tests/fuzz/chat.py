@@ -58,11 +58,11 @@ class Chat(asynchat.async_chat):
         self.set_terminator(case.terminators[0])
 
     def collect_incoming_data(self, data: bytes) -> None:
-        assert data and not self._closed
+        assert data and not self._ac_closed
         self.present += data
 
     def found_terminator(self) -> None:
-        assert not self._closed
+        assert not self._ac_closed
         self.texts.append(self.present)
         self.present = b""
         self.set_terminator(self.case.terminators[len(self.texts) % len(self.case.terminators)])
@@ -100,10 +100,10 @@ def check(case: Case) -> None:
         chat: Any = Chat(case)
         for piece in pieces:
             chat.socket.incoming = [piece]
-            if not chat._closed:
+            if not chat._ac_closed:
                 chat.handle_read()
         assert chat.texts == texts
-        if chat._closed:
+        if chat._ac_closed:
             assert chat.present == b""
             continue
         held = chat.ac_in_buffer

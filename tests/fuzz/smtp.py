@@ -117,7 +117,7 @@ def outcome(talk: Talk, replies: bytes) -> tuple[Any, ...]:
         channel.mailfrom,
         list(channel.rcpttos),
         channel.seen_greeting,
-        channel._over,
+        channel._ac_over,
     )
 
 
@@ -147,7 +147,7 @@ def by_units(talk: Talk, case: Case) -> bytes:
     rest, replies = case.data, b""
     strict = talk.channel.strict_line_ends
     while rest:
-        over = talk.channel._over
+        over = talk.channel._ac_over
         delivered = len(talk.mailbox.messages)
         in_data = talk.channel.smtp_state == talk.channel.DATA
         if in_data:

@@ -52,7 +52,7 @@ def anything_goes(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_dot_at_once(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(SMTPChannel, "_deliver_delimited", asynchat.async_chat._deliver_delimited)
+    patch.setattr(SMTPChannel, "_ac_deliver_delimited", asynchat.async_chat._ac_deliver_delimited)
 
 
 def a_lone_lf_ends_a_message(patch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def a_lone_lf_ends_a_message(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_end(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(SMTPChannel, "_is_over", lambda self: False)
+    patch.setattr(SMTPChannel, "_ac_is_over", lambda self: False)
 
 
 def everything_is_kept(patch: pytest.MonkeyPatch) -> None:
@@ -87,8 +87,8 @@ def too_much_is_held_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def counting_from_the_start(patch: pytest.MonkeyPatch) -> None:
-    inherited = asynchat.async_chat._take
-    patch.setattr(asynchat.async_chat, "_take", lambda self, end: inherited(self, end)[:9])
+    inherited = asynchat.async_chat._ac_take
+    patch.setattr(asynchat.async_chat, "_ac_take", lambda self, end: inherited(self, end)[:9])
 
 
 @pytest.mark.parametrize(

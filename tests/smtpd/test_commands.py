@@ -307,7 +307,7 @@ class Plain(SMTPSession):
         self.said: list[str] = []
         self.mailbox = Mailbox()
         self.buffer = b""
-        self._begin_session(
+        self._ac_begin_session(
             self.mailbox,
             PEER,
             FQDN,

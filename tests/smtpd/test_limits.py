@@ -37,7 +37,7 @@ def test_nothing_is_limited_by_default() -> None:
     talk.say("EHLO c", "MAIL FROM:<a@b>")
     assert set(talk.say(*["RCPT TO:<c@d>"] * 2000)) == {"250 OK"}
     assert {reply[:3] for reply in talk.say(*["FOO"] * 2000)} == {"500"}
-    assert not talk.channel._patience
+    assert not talk.channel._ac_patience
 
 
 def test_everything_is_limited_in_the_hardened_class() -> None:

@@ -122,7 +122,7 @@ class Dialogue(asynchat.async_chat):
         self.close()
 
     def close(self) -> None:
-        if not self._closed:
+        if not self._ac_closed:
             self.load.open -= 1
         super().close()
 

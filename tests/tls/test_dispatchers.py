@@ -256,8 +256,8 @@ def test_an_end_without_close_notify_is_a_truncation(
     pair.client.send(b"hello")
     pair.run(lambda: pair.server.got == b"hello" and "handshake" in pair.client.log)
     pair.server.send(b"last words")
-    assert pair.client._tls is not None
-    pair.client._tls._raw.shutdown(socket.SHUT_WR)  # behind TLS's back
+    assert pair.client._ac_tls is not None
+    pair.client._ac_tls._raw.shutdown(socket.SHUT_WR)  # behind TLS's back
     pair.run(lambda: pair.server.error)
     assert type(pair.server.error) is TruncationError
     assert pair.server.log == ["handshake", "read", "TruncationError"]
@@ -269,7 +269,7 @@ def test_a_truncation_may_be_taken_for_an_end(channels: Any, tcp_pair: Any) -> N
     sock = OpenSSLSocket(server_raw(), theirs, True, suppress_ragged_eofs=True)
     server = Noting(sock, channels)
     run(channels, lambda: "handshake" in server.log)
-    client._tls._raw.shutdown(socket.SHUT_WR)  # type: ignore[union-attr]
+    client._ac_tls._raw.shutdown(socket.SHUT_WR)  # type: ignore[union-attr]
     run(channels, lambda: "close" in server.log)
     assert server.error is None
 
@@ -285,7 +285,7 @@ def test_a_reset_is_a_disconnection(channels: Any, tcp_pair: Any, version: int) 
 
 def reset(channel: Any) -> None:
     """End a channel's connection with RST."""
-    raw = channel._tls._raw
+    raw = channel._ac_tls._raw
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     channel.del_channel()
     raw.close()

@@ -61,7 +61,7 @@ class Inbox(TLSSMTPServer):
         self.messages: list[Any] = []
         options.setdefault("context", server_side(client_auth))
         super().__init__((ADDRESS, 0), map=channels, **options)
-        self._fqdn = "mail.example"  # not asked of the system
+        self._ac_fqdn = "mail.example"  # not asked of the system
 
     @property
     def port(self) -> int:
@@ -654,7 +654,7 @@ def test_another_base_class(channels: Any, capsys: Any) -> None:
         tls = "implicit"
 
     server = Debugging((ADDRESS, 0), context=server_side(), map=channels)
-    server._fqdn = "mail.example"
+    server._ac_fqdn = "mail.example"
 
     def client() -> None:
         with smtps(server.socket.getsockname()[1]) as session:
@@ -666,7 +666,7 @@ def test_another_base_class(channels: Any, capsys: Any) -> None:
 
 def test_any_server_made_secure(channels: Any, capsys: Any) -> None:
     server = secure(smtpd.DebuggingServer, server_side())((ADDRESS, 0), None, map=channels)
-    server._fqdn = "mail.example"
+    server._ac_fqdn = "mail.example"
 
     def client() -> None:
         with smtps(server.socket.getsockname()[1]) as session:

@@ -294,7 +294,7 @@ def test_ftplib(channels: ChannelMap, version: str) -> None:
             ftp.voidcmd("NOOP")
 
     during(channels, transfer)
-    run(channels, lambda: listener.handed[0]._closed)
+    run(channels, lambda: listener.handed[0]._ac_closed)
     (channel,) = listener.handed
     assert b"".join(got) == PAYLOAD
     assert channel.stored == PAYLOAD
