@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 import asyncore  # where the legacy names are installed, and so not before 3.12
+import sys
 
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import FTPHandler
