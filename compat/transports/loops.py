@@ -21,7 +21,6 @@ import asyncio
 import signal
 import socket
 import ssl as _stdlib_ssl
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -31,8 +30,8 @@ from asynccore.channels import Map
 from asynccore.engine import Engine, engine_for
 from asynccore.namespace import default_map
 
+from ..running import Running, running, set_running
 from . import endpoints, making
-from .flow import running, set_running
 from .selecting import EngineSelector
 from .servers import Server
 from .streams import StreamTransport
@@ -59,24 +58,6 @@ class _TimerHandle(asyncio.TimerHandle):
         super().cancel()
 
 
-class _Running:
-    """Makes passes during which a loop counts as the one that runs."""
-
-    def __init__(self, loop: ClassicLoop) -> None:
-        self.loop = weakref.ref(loop)  # which ends when its program drops it
-
-    def __call__(self, make_pass: Callable[[float | None], None], timeout: float | None) -> None:
-        loop = self.loop()
-        if loop is None or running() is not None:
-            make_pass(timeout)
-            return
-        set_running(loop)
-        try:
-            make_pass(timeout)
-        finally:
-            set_running(None)
-
-
 class ClassicLoop(asyncio.SelectorEventLoop):
     """An asyncio event loop on the engine of a map, by default `asynccore.socket_map`.
 
@@ -101,7 +82,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         self._selecting.on_found = self._plan
         self._selecting.on_pass = self._passing
         self._selecting.on_stop = self._stopped
-        self.engine.within = _Running(self)
+        self.engine.within = Running(self)
         self._planned = False
 
     def __del__(self) -> None:
@@ -191,7 +172,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
             self.engine.calls.remove((self._round, ()))
         self.engine.give(self.engine.take())
         within = self.engine.within
-        if isinstance(within, _Running) and within.loop() is self:
+        if isinstance(within, Running) and within.loop() is self:
             self.engine.within = None
         if getattr(self.engine, _PLACE, None) is self:
             delattr(self.engine, _PLACE)
