@@ -57,8 +57,9 @@ class Engine(Delivery):
         self.bytes_received = self.bytes_sent = 0  # of channels that are gone
         self.stopping = False
         self.hosting: Any = None  # a hosting.Attachment, while a host's loop drives this engine
-        # What makes the passes, if not this alone: an event loop that is to be seen as running.
-        self.within: Callable[[Callable[[float | None], None], float | None], None] | None = None
+        # Makes the passes, by `make_pass`, where an event loop is to be seen as running meanwhile.
+        self.within: Callable[[Engine, float | None], None] | None = None
+        self.running: Any = None  # that loop, during such a pass
         self._kept = False
         # The loop() calls on this map: the thread, and whether it goes on without channels.
         self.loops: list[tuple[int, bool]] = []
@@ -184,9 +185,9 @@ class Engine(Delivery):
         before, self.owner = self.owner, get_ident()
         try:
             if self.within is None:
-                self._pass(timeout)
+                self.make_pass(timeout)
             else:
-                self.within(self._pass, timeout)
+                self.within(self, timeout)
         finally:
             if before is None and (self._kept or not self.map):
                 self._tidy_up()
@@ -215,7 +216,8 @@ class Engine(Delivery):
         if self.owner is None:  # else the end of the pass sees to it
             self.run_on_loop(self._tidy_up)
 
-    def _pass(self, timeout: float | None) -> None:
+    def make_pass(self, timeout: float | None) -> None:
+        """Do what `run_pass` does, while the turn is held."""
         self.passes += 1
         interest, timers, calls, errands = self.interest, self.timers, self.calls, self.errands
         dirty, moved, swept = interest.dirty, interest.moved, interest.swept

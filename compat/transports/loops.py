@@ -31,8 +31,8 @@ from asynccore.channels import Map
 from asynccore.engine import Engine, engine_for
 from asynccore.namespace import default_map
 
+from ..running import Running, running, set_running
 from . import endpoints, making
-from .flow import running, set_running
 from .selecting import EngineSelector
 from .servers import Server
 from .streams import StreamTransport
@@ -53,24 +53,6 @@ class _TimerHandle(asyncio.TimerHandle):
         if self.handle is not None:
             self.handle.cancel()
         super().cancel()
-
-
-class _Running:
-    """Makes passes during which a loop counts as the one that runs."""
-
-    def __init__(self, loop: ClassicLoop) -> None:
-        self.loop = weakref.ref(loop)  # which ends when its program drops it
-
-    def __call__(self, make_pass: Callable[[float | None], None], timeout: float | None) -> None:
-        loop = self.loop()
-        if loop is None or running() is not None:
-            make_pass(timeout)
-            return
-        set_running(loop)
-        try:
-            make_pass(timeout)
-        finally:
-            set_running(None)
 
 
 class ClassicLoop(asyncio.SelectorEventLoop):
@@ -97,7 +79,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         self._selecting.on_found = self._plan
         self._selecting.on_pass = self._passing
         self._selecting.on_stop = self._stopped
-        self.engine.within = _Running(self)
+        self.engine.within = Running(self)
         self._planned = False
 
     def _be_implicit(self) -> None:
@@ -193,7 +175,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
             self.engine.calls.remove((self._round, ()))
         self.engine.give(self.engine.take())
         within = self.engine.within
-        if isinstance(within, _Running) and within.loop() is self:
+        if isinstance(within, Running) and within.loop() is self:
             self.engine.within = None
         if getattr(self.engine, _PLACE, None) is self:
             delattr(self.engine, _PLACE)
