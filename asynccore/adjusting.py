@@ -26,7 +26,7 @@ class Adjustable(Generic[_Value]):
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
-        self._place = f"_{name}"  # not under its own name in `__dict__`, whose use is slow
+        self._place = f"_ac_{name}"  # not under its own name in `__dict__`, whose use is slow
         self.check(self.default)
 
     def __get__(self, channel: Any, owner: type | None = None) -> Any:

@@ -110,4 +110,13 @@ def _after_fork_in_child() -> None:
 
 
 if sys.platform != "win32":
+
+    def has_terminal() -> bool:
+        """Return whether there is a controlling terminal; not any more, once it hung up."""
+        try:
+            os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+        except OSError:
+            return False
+        return True
+
     os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -19,7 +19,7 @@ from asynccore.asynchat import async_chat
 from asynccore.buffered import dispatcher_with_send
 from asynccore.channels import Map
 from asynccore.dispatcher import dispatcher
-from asynccore.errors import RERAISED
+from asynccore.errors import RERAISED, speaks_for_channel
 from asynccore.timeouts import check
 
 from . import peer
@@ -126,6 +126,7 @@ class TLSMixin(dispatcher):
         if self._ac_engine is not None and self._ac_tls is not None:
             self._ac_engine.call_soon_threadsafe(self._ac_catch_up, self._ac_tls)
 
+    @speaks_for_channel
     def _ac_catch_up(self, sock: OpenSSLSocket) -> None:
         if self._ac_tls is sock and not self._ac_closed:
             try:
