@@ -1168,26 +1168,18 @@ def test_a_loop_keeps_poller_and_wake_up_though_the_map_is_empty(fakes: Fakes) -
     assert engine.wakeup is None and engine.interest.poller is None
 
 
-def test_passes_can_be_made_within_something_else() -> None:
-    channels = asynccore.ChannelMap()
-    engine = engine_for(channels)
+def test_passes_can_be_made_within_something_else(fakes: Fakes) -> None:
     seen: list[Any] = []
 
-    def within(within_engine: Any, timeout: float | None) -> None:
+    def within(engine: Engine, timeout: float | None) -> None:
         seen.append(timeout)
-        within_engine.make_pass(timeout)
-        seen.append(len(channels))
+        engine.make_pass(timeout)
+        seen.append("over")
 
-    class Once(asynccore.dispatcher):
-        def handle_read(self) -> None:
-            seen.append(self.recv(10))
-            self.close()
-
-    ours, theirs = socket.socketpair()
-    with theirs:
-        Once(ours, channels)
-        theirs.send(b"x")
-        engine.within = within
-        asynccore.loop(timeout=7.0, map=channels)
-        engine.within = None
-    assert seen == [7.0, b"x", 0]
+    fakes.engine.within = within
+    fakes.engine.call_soon_threadsafe(seen.append, "called")
+    fakes.engine.run_pass(7.0)
+    fakes.engine.within = None
+    fakes.engine.call_soon_threadsafe(seen.append, "called")
+    fakes.engine.run_pass(7.0)
+    assert seen == [7.0, "called", "over", "called"]
