@@ -877,6 +877,26 @@ def test_a_handshake_has_a_deadline_whatever_trickles_in(
     assert not channels
 
 
+def test_what_handle_error_raises_at_the_deadline_leaves_the_loop(
+    channels: Any, tcp_pair: Any, clock: FakeClock
+) -> None:
+    class Strict(Timed):
+        def handle_timeout(self, which: str) -> None:
+            raise ValueError("too late")
+
+        def handle_error(self) -> None:
+            self.close()
+            raise
+
+    ours, _ = tcp_pair()
+    Strict(ours, channels, context=server_raw(), server_side=True)
+    turns(channels)
+    clock.advance(61)
+    with pytest.raises(ValueError, match="too late"):
+        turns(channels)
+    assert not channels
+
+
 def test_a_legacy_class_has_the_deadline_too(
     channels: Any, tcp_pair: Any, clock: FakeClock
 ) -> None:
