@@ -5,7 +5,7 @@ replies makes the server keep the replies. Most peers meet no limit, ever.
 
 Consequence. A line has to be *complete* in time, and so has a message; single bytes put nothing
 off. The session notes when it began to wait, and one timer looks later. Counting the commands
-bounds the replies.
+bounds their cost; the replies are bounded by the channel's watermark.
 
 Trade-off. All limits are off unless somebody sets them: an unchanged program sees no difference.
 """
@@ -15,11 +15,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .adjusting import Adjustable, adopt_late
-from .errors import RERAISED
+from .errors import RERAISED, speaks_for_channel
 from .limits import check as check_number
 from .programs_own import hook
 from .timeouts import check as check_seconds
-from .timers import Timer, Timers
+from .timers import Lookout, Timers
 
 TIMES = ("command_timeout", "data_timeout")
 COUNTS = ("max_commands", "max_errors", "max_recipients")
@@ -120,19 +120,18 @@ class Limited:
         """A timeout was assigned (the transport has the clock)."""
 
 
-class Patience:
+class Patience(Lookout):
     """Since when a channel waits for its peer, and the timer that looks whether it was too long.
 
     `channel` has `_waits_for()`, which returns the name of what it waits for and the seconds that
     this may take or `None`; `handle_timeout(name)` is called when they have passed.
     """
 
-    __slots__ = ("_timer", "_timers", "channel", "since")
+    __slots__ = ("channel", "since")
 
     def __init__(self, channel: Any, timers: Timers) -> None:
+        super().__init__(timers)
         self.channel = channel
-        self._timers = timers
-        self._timer: Timer | None = None
         self.since = timers.clock()
 
     def begin(self) -> None:
@@ -143,21 +142,10 @@ class Patience:
     def rearm(self) -> None:
         """Look when the time could be up, if that is sooner than planned."""
         _, seconds = self.channel._ac_waits_for()
-        if seconds is None:
-            return
-        when = self.since + seconds
-        if self._timer is None:
-            self._timer = self._timers.call_at(when, self._look)
-        elif when < self._timer.when:
-            self._timer.cancel()
-            self._timer = self._timers.call_at(when, self._look)
+        if seconds is not None:
+            self.look_by(self.since + seconds)
 
-    def stop(self) -> None:
-        """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
+    @speaks_for_channel
     def _look(self) -> None:
         self._timer = None
         channel = self.channel

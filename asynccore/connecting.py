@@ -24,24 +24,23 @@ from collections.abc import Iterable
 from errno import (
     EADDRNOTAVAIL,
     EAFNOSUPPORT,
-    EAGAIN,
     EALREADY,
     EHOSTUNREACH,
     EINPROGRESS,
     EINVAL,
     EISCONN,
     ENETUNREACH,
-    ENOTCONN,
     EWOULDBLOCK,
 )
-from typing import Any, NoReturn
+from typing import Any
 
 from . import resolver
 from .channels import ChannelMap, Map
 from .engine import Engine, engine_for
-from .errors import RERAISED, _strerror
+from .errors import RERAISED, _strerror, speaks_for_channel
 from .happy_eyeballs import ATTEMPT_DELAY, Address, Race
 from .namespace import package
+from .placeholders import Attempt, Entry, StandIn, show
 from .targets import Target
 from .timeouts import Timed, Watch
 from .timers import Timer
@@ -78,120 +77,7 @@ def connect_error(target: str, errors: Iterable[OSError]) -> ConnectError:
     return error
 
 
-def _show(sockaddr: Any) -> str:
-    """Return an address as people write it, also one that a resolver got wrong.
-
-    >>> _show(("::1", 25, 0, 0))
-    '[::1]:25'
-    """
-    if not isinstance(sockaddr, tuple) or len(sockaddr) < 2:
-        return repr(sockaddr)
-    host, port = sockaddr[:2]
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
-
-
-class _StandIn:
-    """The `socket` of a channel that has none yet: nothing fits, nothing has come."""
-
-    def __init__(self, undertaking: Undertaking) -> None:
-        self._ac_undertaking = undertaking
-
-    def __repr__(self) -> str:
-        return f"<no socket yet: {self._ac_undertaking!r}>"
-
-    def fileno(self) -> int:
-        return -1
-
-    def send(self, data: Any, flags: int = 0) -> NoReturn:
-        raise BlockingIOError(EAGAIN, "not connected yet")
-
-    def sendmsg(self, buffers: Any, *rest: Any) -> NoReturn:
-        raise BlockingIOError(EAGAIN, "not connected yet")
-
-    def recv(self, size: int, flags: int = 0) -> NoReturn:
-        raise BlockingIOError(EAGAIN, "not connected yet")
-
-    def getpeername(self) -> NoReturn:
-        raise OSError(ENOTCONN, "not connected yet")
-
-    def close(self) -> None:
-        self._ac_undertaking.cancel()
-
-
-class _Entry:
-    """What the map holds meanwhile. It speaks for the channel where the map is walked."""
-
-    accepting = False
-    connected = False
-    connecting = True
-    closing = False
-    socket: Any = None
-    addr: Any = None
-
-    def __init__(self, channel: Any) -> None:
-        self.channel = channel
-
-    def readable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return False
-
-    def handle_read_event(self) -> None:
-        """Nothing is waited for."""
-
-    def handle_write_event(self) -> None:
-        """Nothing is waited for."""
-
-    def handle_expt_event(self) -> None:
-        """Nothing is waited for."""
-
-    def handle_close(self) -> None:
-        self.close()
-
-    def handle_error(self) -> None:
-        self.channel.handle_error()
-
-    def close(self) -> None:
-        self.channel.close()
-
-
-class Attempt(_Entry):
-    """One socket that connects."""
-
-    def __init__(self, undertaking: Undertaking, address: Address, sock: Any) -> None:
-        super().__init__(undertaking.channel)
-        self.undertaking = undertaking
-        self.address = address
-        self.addr = address.sockaddr
-        self.socket = sock
-        self.fd: int = sock.fileno()
-
-    def __repr__(self) -> str:
-        return f"<connecting to {_show(self.addr)} for {self.channel!r}>"
-
-    def writable(self) -> bool:
-        return True
-
-    def handle_read_event(self) -> None:
-        self.undertaking.ended(self)
-
-    def handle_write_event(self) -> None:
-        self.undertaking.ended(self)
-
-    def handle_expt_event(self) -> None:
-        self.undertaking.ended(self)  # Windows reports a refused connect this way
-
-    def handle_close(self) -> None:
-        self.undertaking.ended(self)  # the descriptor was closed by somebody else
-
-    def handle_error(self) -> None:
-        if not self.undertaking.runs(self):
-            raise
-        self.undertaking.failed(self, sys.exc_info()[1])  # the poller can't watch it
-
-
-class Undertaking(_Entry):
+class Undertaking(Entry):
     """One `connect_name`, from the look-up to the connection or the error."""
 
     def __init__(self, channel: Any, engine: Engine, target: Target) -> None:
@@ -214,6 +100,7 @@ class Undertaking(_Entry):
 
     # -- the look-up ----------------------------------------------------------------------------
 
+    @speaks_for_channel
     def look_up(self) -> None:
         """Ask for the addresses, and in a forked child again, for the threads are the parent's."""
         if self.over or self._race is not None:
@@ -234,6 +121,7 @@ class Undertaking(_Entry):
         """Take an answer from any thread."""
         self._engine.call_soon_threadsafe(self._resolved, answer)
 
+    @speaks_for_channel
     def _resolved(self, answer: Any) -> None:
         if self.over or self._race is not None or self._abandoned():
             return  # closed meanwhile, or a second answer
@@ -265,6 +153,7 @@ class Undertaking(_Entry):
 
     # -- the attempts ---------------------------------------------------------------------------
 
+    @speaks_for_channel
     def _advance(self) -> None:
         """Begin what it is time for, and see to it that the rest has its time."""
         if self.over or self._abandoned():
@@ -311,7 +200,7 @@ class Undertaking(_Entry):
         return Attempt(self, address, sock), err in (0, EISCONN)
 
     def _note(self, address: Address, why: OSError) -> None:
-        text = f"{_show(address.sockaddr)}: {why.strerror or why}"
+        text = f"{show(address.sockaddr)}: {why.strerror or why}"
         self._errors.append(OSError(why.errno, text))
         assert self._race is not None
         self._race.failed(address, self._engine.clock())
@@ -353,6 +242,7 @@ class Undertaking(_Entry):
         sock = attempt.socket
         channel.addr = attempt.addr
         channel.family_and_type = attempt.address.family, _socket.SOCK_STREAM
+        deadline = None if channel._ac_watch is None else channel._ac_watch.deadline
         try:
             channel.set_socket(sock)
         except BaseException as why:
@@ -360,6 +250,8 @@ class Undertaking(_Entry):
             self._fail(why)
             return
         self.cancel()  # in case set_socket() is the program's own
+        if deadline is not None:
+            channel._ac_set_deadline(deadline)  # it covers what comes after the connect as well
         try:
             channel.handle_connect_event()
         except RERAISED:
@@ -409,7 +301,7 @@ class Undertaking(_Entry):
         self._leave(attempt.fd, attempt)
         attempt.socket.close()
 
-    def _leave(self, key: int, entry: _Entry) -> None:
+    def _leave(self, key: int, entry: Entry) -> None:
         if self._map.get(key) is entry:
             del self._map[key]
             if not isinstance(self._map, ChannelMap):
@@ -439,6 +331,7 @@ class ConnectsByName(Timed):
     _ac_closed = False
     _ac_ended = False
     _ac_undertaking: Undertaking | None = None
+    _ac_name_given = False  # by another thread, and the loop's has not come to it yet
 
     def connect_name(
         self,
@@ -471,7 +364,11 @@ class ConnectsByName(Timed):
                 f"connect_name() makes a socket of its own, and {self!r} has one: close() it first"
             )
         self._ac_engine = engine_for(self._map)
+        self._ac_name_given = True
         self._ac_engine.run_on_loop(self._ac_connect_name, target)
+
+    def _ac_is_under_way(self) -> bool:
+        return self._ac_undertaking is not None or self._ac_name_given or super()._ac_is_under_way()
 
     def _ac_connect_name(self, target: Target) -> None:
         before = self._ac_undertaking
@@ -480,9 +377,10 @@ class ConnectsByName(Timed):
         self.addr = target.host, target.port
         self._ac_drop_watch()
         self._ac_undertaking = Undertaking(self, self._ac_engine, target)
+        self._ac_name_given = False
         if before is not None:
             before.cancel()
-        self.socket = _StandIn(self._ac_undertaking)
+        self.socket = StandIn(self._ac_undertaking)
         if self._ac_has_timeouts:
             self._ac_rearm()
         self._ac_undertaking.look_up()

@@ -29,6 +29,7 @@ PAUSED = 1  # pause_reading()
 ENDED = 2  # there is nothing more
 RESTING = 4  # a listener ran into a limit of the system
 FULL = 8  # a listener ran into a limit of its own
+UNREAD = 16  # the peer doesn't read the replies to what it has sent
 
 # How far the directions have come.
 _INPUT_ENDED = 1  # handle_eof() was told

@@ -57,8 +57,9 @@ class Engine(Delivery):
         self.bytes_received = self.bytes_sent = 0  # of channels that are gone
         self.stopping = False
         self.hosting: Any = None  # a hosting.Attachment, while a host's loop drives this engine
-        # What makes the passes, if not this alone: an event loop that is to be seen as running.
-        self.within: Callable[[Callable[[float | None], None], float | None], None] | None = None
+        # Makes the passes, by `make_pass`, where an event loop is to be seen as running meanwhile.
+        self.within: Callable[[Engine, float | None], None] | None = None
+        self.running: Any = None  # that loop, during such a pass
         self._kept = False
         # The loop() calls on this map: the thread, and whether it goes on without channels.
         self.loops: list[tuple[int, bool]] = []
@@ -79,6 +80,7 @@ class Engine(Delivery):
         if not self._kept and not isinstance(self.map, ChannelMap):
             self._kept = True
             _kept.add(self)
+            self.timers.emptied = self._timers_emptied
 
     def use(self, name: str | None) -> None:
         """Use the named poller from the next wait on; `None` keeps the present one."""
@@ -183,9 +185,9 @@ class Engine(Delivery):
         before, self.owner = self.owner, get_ident()
         try:
             if self.within is None:
-                self._pass(timeout)
+                self.make_pass(timeout)
             else:
-                self.within(self._pass, timeout)
+                self.within(self, timeout)
         finally:
             if before is None and (self._kept or not self.map):
                 self._tidy_up()
@@ -207,9 +209,15 @@ class Engine(Delivery):
             self.interest.release()
         if self._kept and self.meter is None and not self.busy():
             self._kept = False
+            self.timers.emptied = None  # it would hold the engine
             _kept.discard(self)
 
-    def _pass(self, timeout: float | None) -> None:
+    def _timers_emptied(self) -> None:
+        if self.owner is None:  # else the end of the pass sees to it
+            self.run_on_loop(self._tidy_up)
+
+    def make_pass(self, timeout: float | None) -> None:
+        """Do what `run_pass` does, while the turn is held."""
         self.passes += 1
         interest, timers, calls, errands = self.interest, self.timers, self.calls, self.errands
         dirty, moved, swept = interest.dirty, interest.moved, interest.swept
@@ -314,8 +322,24 @@ class Engine(Delivery):
             self.interest.bury_closed()
             poller = self._attach(pollers.make(self._chosen))
         if self.wakeup is None:
-            poller.set(self.make_wakeup(self.map), READ)
+            self.make_wakeup(self.map)
+            try:
+                self._watch_wakeup(poller)
+            except ValueError:
+                self.drop_wakeup()  # else the next pass would take it for watched
+                raise
         return poller
+
+    def _watch_wakeup(self, poller: pollers.Poller) -> None:
+        """Have a poller watch the wake-up. Raises `ValueError` if select(2) can't."""
+        assert self.wakeup is not None
+        try:
+            poller.set(self.wakeup.fileno(), READ)
+        except ValueError as why:
+            raise ValueError(
+                "too many descriptors were open before the loop began, which needs one to be"
+                f" woken by: {why}"
+            ) from None
 
     def run_due(self) -> None:
         """Run the callbacks and timers that are due, without looking for events."""
@@ -354,19 +378,19 @@ class Engine(Delivery):
         except RERAISED:
             raise
         except BaseException as why:
-            if leaves_loop(why):
+            if leaves_loop(why) or hasattr(callback, "_speaks_for_channel"):
                 raise
             logs.report_callback(callback)
 
     def _attach(self, poller: pollers.Poller) -> pollers.Poller:
-        """Put a new poller in the place of the present one."""
+        """Put a new poller in the place of the present one, which stays if that can't be."""
+        if self.wakeup is not None:
+            self._watch_wakeup(poller)
         if self.interest.poller is not None:
             if self.hosting is not None:
                 # Else a later descriptor of the same number is silently deaf at the host's.
                 self.hosting.poller_closes()
             self.interest.poller.close()
-        if self.wakeup is not None:
-            poller.set(self.wakeup.fileno(), READ)
         return self.interest.attach(poller)
 
     def after_fork(self) -> None:

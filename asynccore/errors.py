@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from errno import (
     EAGAIN,
     EBADF,
@@ -24,6 +25,9 @@ from errno import (
     EWOULDBLOCK,
     errorcode,
 )
+from typing import TypeVar
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
 
 
 class ExitNow(Exception):
@@ -51,6 +55,15 @@ def leaves_loop(why: BaseException) -> bool:
             ):
                 return True
     return False
+
+
+def speaks_for_channel(callback: _Function) -> _Function:
+    """Mark a callback that hands what goes wrong to its channel's `handle_error`.
+
+    Whatever it raises all the same is what that raised, and leaves the loop, as from any event.
+    """
+    callback._speaks_for_channel = True  # type: ignore[attr-defined]
+    return callback
 
 
 # What recv() and send() take for the end of the connection: the classic six, and what Linux

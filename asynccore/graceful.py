@@ -14,7 +14,6 @@ peer that keeps asking is answered until the time is up.
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -148,10 +147,7 @@ class _Closing:
         done(self.engine)
         if not left or not (ours or self.engine.loops):
             return
-        message = f"graceful_close: the time is up, closing the last channels ({len(left)})"
-        logs.emit("warning", message)
-        if sys.stderr is not None:
-            sys.stderr.write(f"warning: {message}\n")
+        logs.warn(f"graceful_close: the time is up, closing the last channels ({len(left)})")
         for fd, channel in left:
             self.close(fd, channel)
 

@@ -35,10 +35,9 @@ def emit(type: str, message: Any) -> None:
         _logger.log(_LEVELS.get(type, 20), "%s", message)
 
 
-def report_slow(message: str) -> None:
-    """Tell of what held the loop up."""
-    if _logger is not None:
-        _logger.warning("%s", message)
+def warn(message: str) -> None:
+    """Tell whoever runs the program, on the standard error stream and by the logger in use."""
+    emit("warning", message)
     if sys.stderr is not None:
         sys.stderr.write(f"warning: {message}\n")
 

@@ -38,7 +38,7 @@ class Meter:
                 self.longest, self.longest_name = took, name_of(function)
             if self.limit is not None and took > self.limit:
                 where = "" if fd is None else f" of descriptor {fd}"
-                logs.report_slow(f"{name_of(function)}{where} held the loop for {took:.3f} s")
+                logs.warn(f"{name_of(function)}{where} held the loop for {took:.3f} s")
 
 
 def name_of(function: Any) -> str:

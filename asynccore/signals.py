@@ -12,6 +12,9 @@ which the poller watches anyway. Loops inside of handlers take it over, and give
 
 Trade-off. A descriptor that the program has set stays, and then it is the program that is told of
 signals. `poll()` doesn't pay for this: a loop of the program's own looks after itself.
+
+Who takes the descriptor over for a while may put ours back afterwards, as uvloop does when its loop
+has run, so ours is remembered until it was seen again.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ class Woken(Protocol):
 
 _loops: list[Woken] = []  # those of the main thread, the innermost last
 _ours = -1  # the descriptor that this module has set
+_beneath = -1  # the one it had set, under one that others have set since
 _thread = 0  # the main thread, as the loops know it
 
 
@@ -66,8 +70,12 @@ def made(engine: Woken) -> None:
 
 def about_to_close(wakeup: Wakeup) -> None:
     """A wake-up is given up: no signal may be written to who gets its number next."""
-    if _ours != -1 and _ours == wakeup.signal_fileno():
+    global _beneath
+    fd = wakeup.signal_fileno()
+    if fd != -1 and fd in (_ours, _beneath):
         _set(-1)
+        if _beneath == fd:
+            _beneath = -1
 
 
 def _point() -> None:
@@ -76,16 +84,23 @@ def _point() -> None:
 
 
 def _set(fd: int) -> None:
-    global _ours
-    if fd == _ours == -1:
+    global _ours, _beneath
+    if fd == _ours == _beneath == -1:
         return
     try:
         before = signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
     except ValueError:
         return  # a sub-interpreter has no signals
-    if before != -1 and before != _ours:
-        signal.set_wakeup_fd(before)
-        fd = -1
+    if before in (-1, _ours, _beneath):
+        _beneath = -1
+    else:
+        try:
+            signal.set_wakeup_fd(before)
+        except (OSError, ValueError):
+            pass  # closed since by who had set it, or somebody else's by now
+        else:
+            fd = -1
+            _beneath = _beneath if _ours == -1 else _ours
     _ours = fd
 
 
@@ -95,4 +110,13 @@ def _after_fork_in_child() -> None:
 
 
 if sys.platform != "win32":
+
+    def has_terminal() -> bool:
+        """Return whether there is a controlling terminal; not any more, once it hung up."""
+        try:
+            os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+        except OSError:
+            return False
+        return True
+
     os.register_at_fork(after_in_child=_after_fork_in_child)

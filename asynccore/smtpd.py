@@ -38,6 +38,7 @@ from ._smtp_syntax import get_addr_spec as get_addr_spec
 from ._smtp_syntax import get_angle_addr as get_angle_addr
 from ._smtp_text import add_header
 from .channels import Map
+from .directions import UNREAD as _UNREAD
 from .dispatcher import dispatcher
 from .namespace import package
 from .removed import _DEPRECATION_MSG as _DEPRECATION_MSG
@@ -59,6 +60,11 @@ _DOT_LINE = b".\r\n"
 
 # Connections that wait for accept(): asyncio's default; the classic 5 drops bursts.
 _BACKLOG = 100
+
+
+# Bytes of replies that may wait before no more commands are read: asyncio's default. Postfix stops
+# at 4 KiB. RFC 2920 section 3.1 has clients see to it that they don't wait for the server to read.
+_REPLIES_WAITING = 65536
 
 
 class Devnull:
@@ -99,6 +105,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
     taken in messages, as by the classic channel; `hardened_smtpd` has them on.
     """
 
+    high_watermark: int | None = _REPLIES_WAITING
     _ac_patience: _Patience | None = None
 
     def __init__(
@@ -163,6 +170,16 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
                 return False
             self._ac_data_begins = False
         return asynchat.async_chat._ac_deliver_delimited(self, terminator)
+
+    # --- output ---------------------------------------------------------------------------------
+
+    def handle_pause(self) -> None:
+        """Read nothing more of a client that sends commands and doesn't read the replies."""
+        self._ac_mute(_UNREAD)
+
+    def handle_resume(self) -> None:
+        """Read again: most of the replies are sent."""
+        self._ac_unmute(_UNREAD)
 
     # --- time -----------------------------------------------------------------------------------
 

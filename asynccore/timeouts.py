@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import Any
 
 from .adjusting import Adjustable
-from .errors import RERAISED
+from .errors import RERAISED, speaks_for_channel
 from .programs_own import hook
-from .timers import Timer, Timers
+from .timers import Lookout, Timers
 
 NAMES = ("connect_timeout", "idle_timeout", "write_timeout")
 
@@ -47,12 +47,10 @@ def check(name: str, seconds: Any) -> None:
         raise ValueError(f"{name} is None or at least 0 seconds, not {seconds!r}")
 
 
-class Watch:
+class Watch(Lookout):
     """The times that one channel's timeouts count from, and the timer that looks at them."""
 
     __slots__ = (
-        "_timer",
-        "_timers",
         "active",
         "bytes_received",
         "bytes_sent",
@@ -65,10 +63,9 @@ class Watch:
     )
 
     def __init__(self, channel: Any, timers: Timers) -> None:
+        super().__init__(timers)
         self.channel = channel
-        self._timers = timers
         self.clock = timers.clock
-        self._timer: Timer | None = None
         self.active = timers.clock()  # the last sign of life, either way
         self.sent = self.active  # the last time that the peer took something
         self.connecting_since: float | None = None
@@ -99,9 +96,9 @@ class Watch:
         self.bytes_sent += count
         self.active = self.sent = self.clock()
 
-    def set_deadline(self, seconds: float | None) -> None:
-        """Expire so many seconds from now, whatever happens; `None`: don't."""
-        self.deadline = None if seconds is None else self.clock() + seconds
+    def set_deadline(self, when: float | None) -> None:
+        """Expire at this time of the clock, whatever happens; `None`: don't."""
+        self.deadline = when
         self.rearm()
 
     def connecting(self) -> None:
@@ -123,21 +120,10 @@ class Watch:
     def rearm(self) -> None:
         """Look when the next thing could expire, if that is sooner than planned."""
         expiry = self.next_expiry()
-        if expiry is None:
-            return
-        when = expiry[0]
-        if self._timer is None or not self._timer.active:
-            self._timer = self._timers.call_at(when, self._look)
-        elif when < self._timer.when:
-            self._timer.cancel()
-            self._timer = self._timers.call_at(when, self._look)
+        if expiry is not None:
+            self.look_by(expiry[0])
 
-    def stop(self) -> None:
-        """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
+    @speaks_for_channel
     def _look(self) -> None:
         self._timer = None
         expiry = self.next_expiry()
@@ -196,18 +182,24 @@ class Timed:
     def set_deadline(self, seconds: float | None) -> None:
         """Call `handle_timeout("deadline")` so many seconds from now, whatever happens until then.
 
-        `None` takes it back, and so does `close()`. Raises `ValueError` for a negative number, and
-        `RuntimeError` without a socket.
+        `None` takes it back, and so does `close()`. It counts from now on while `connect_name`
+        looks a name up, too. Raises `ValueError` for a negative number, and `RuntimeError` without
+        a socket that is there or on its way.
         """
         check("a deadline", seconds)
-        if self._ac_engine is None or self._fileno is None:
+        if self._ac_engine is None or not self._ac_is_under_way():
             raise RuntimeError(f"{self!r} has no socket yet that a deadline could be for")
-        self._ac_engine.run_on_loop(self._ac_set_deadline, seconds)
+        when = None if seconds is None else self._ac_engine.clock() + seconds
+        self._ac_engine.run_on_loop(self._ac_set_deadline, when)
 
-    def _ac_set_deadline(self, seconds: float | None) -> None:
+    def _ac_is_under_way(self) -> bool:
+        """Whether there is a socket, or will be one."""
+        return self._fileno is not None
+
+    def _ac_set_deadline(self, when: float | None) -> None:
         watch = self._ac_watching()
         if watch is not None:
-            watch.set_deadline(seconds)
+            watch.set_deadline(when)
 
     def handle_timeout(self, which: str) -> None:
         """A timeout has expired: "connect", "idle", "write" or "deadline".

@@ -118,6 +118,7 @@ class Timers:
         self._order = itertools.count()  # timers of the same time run in the order they were made
         self._dead = 0
         self._batch: deque[Timer] = deque()  # those that are due and being handed out
+        self.emptied: Callable[[], object] | None = None  # called when the last one is cancelled
 
     def __len__(self) -> int:
         return len(self._heap) - self._dead
@@ -174,6 +175,8 @@ class Timers:
         timer._entry = None
         self._dead += 1
         self._clear_dead()
+        if self.emptied is not None and not len(self):
+            self.emptied()
 
     def _clear_dead(self) -> None:
         if self._dead > _FEW and self._dead * 2 > len(self._heap):
@@ -241,3 +244,31 @@ class Timers:
                 self.add(timer)
                 yield callback, args
                 timer.skip_to_next()  # past those that the callback itself took the time of
+
+
+class Lookout:
+    """One timer for a time that is put off again and again: it looks, and is set anew (`_look`)."""
+
+    __slots__ = ("_timer", "_timers")
+
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
+        self._timer: Timer | None = None
+
+    def look_by(self, when: float) -> None:
+        """Look at this time of the clock, unless that is planned for an earlier one."""
+        if self._timer is not None and self._timer.active:
+            if when >= self._timer.when:
+                return
+            self._timer.cancel()
+        self._timer = self._timers.call_at(when, self._look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        """See whether the time is up."""
+        raise NotImplementedError

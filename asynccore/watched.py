@@ -98,13 +98,15 @@ class Server:
 
     def close(self) -> None:
         """Remove the socket and end the thread. In a forked child the parent's go on."""
-        if self._pid == os.getpid():
-            with contextlib.suppress(OSError):
-                self.path.unlink()
-            with contextlib.suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
-            self._thread.join(_REQUEST_TIME)
-        self._listener.close()
+        try:
+            if self._pid == os.getpid():
+                with contextlib.suppress(OSError):
+                    self.path.unlink()
+                with contextlib.suppress(OSError):
+                    self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
+                self._thread.join(_REQUEST_TIME)
+        finally:
+            self._listener.close()
 
     def _serve(self) -> None:
         if sys.platform != "win32":
@@ -265,8 +267,14 @@ def begin(wanted: str) -> Server | None:
         print(f"asynccore top: not available: {why}", file=sys.stderr)
         return None
     _server = server
-    atexit.register(server.close)
+    atexit.register(_at_exit, server)
     return server
+
+
+def _at_exit(server: Server) -> None:
+    # A second Ctrl-C, while somebody's request is awaited: the process ends as it is, at once.
+    with contextlib.suppress(KeyboardInterrupt):
+        server.close()
 
 
 def _after_fork_in_child() -> None:

@@ -25,6 +25,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from asynccore import signals
+
 # A worker that ends sooner has not come up, in seconds. startsecs of supervisord.
 UP = 1.0
 
@@ -227,7 +229,7 @@ if sys.platform != "win32":
         with 0 or by the signal that was passed on, and 1 otherwise.
         """
         with _signals() as (heard, handled):
-            had_terminal = _has_terminal()
+            had_terminal = signals.has_terminal()
             workers = Workers(
                 count, lambda: _fork(command, environment, handled), _kill, time.monotonic, _say
             )
@@ -238,7 +240,7 @@ if sys.platform != "win32":
                     if signum in _PASSED_ON:
                         at_keyboard = signum == signal.SIGINT and _in_foreground()
                         workers.stop(signum, INTERRUPT_GRACE if at_keyboard else 0.0)
-                    elif signum == signal.SIGHUP and had_terminal and not _has_terminal():
+                    elif signum == signal.SIGHUP and had_terminal and not signals.has_terminal():
                         workers.stop(signum)  # the terminal was closed
                     elif signum == signal.SIGHUP:
                         workers.replace_all()
@@ -317,14 +319,6 @@ if sys.platform != "win32":
 
     def _say(text: str) -> None:
         print(f"asynccore run: {text}", file=sys.stderr, flush=True)
-
-    def _has_terminal() -> bool:
-        """Whether there is a controlling terminal; not any more, once it hung up."""
-        try:
-            os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-        except OSError:
-            return False
-        return True
 
     def _in_foreground() -> bool:
         """Whether the terminal's Ctrl-C reaches this process, and so its workers."""

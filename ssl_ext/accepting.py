@@ -83,7 +83,7 @@ class AcceptingSocket:
         self._shaking: set[Handshake] = set()
         self._ready: deque[tuple[OpenSSLSocket, Any]] = deque()
         self._error: OSError | None = None
-        self._map: Map | None = None
+        self.map: Map | None = None  # where it is served
         self._report: Callable[[], None] = _nothing
         sock.setblocking(False)
 
@@ -97,7 +97,7 @@ class AcceptingSocket:
 
     def entered(self, map: Map, report: Callable[[], None]) -> None:
         """Serve a listener in `map`."""
-        self._map = map
+        self.map = map
         self._report = report
 
     def poll_interest(self, wanted: int) -> int:
@@ -134,7 +134,7 @@ class AcceptingSocket:
             self._begin(sock, address)
 
     def _begin(self, sock: _socket.socket, address: Any) -> None:
-        assert self._map is not None
+        assert self.map is not None
         try:
             secure = TransparentSocket(
                 self.context,
@@ -147,7 +147,7 @@ class AcceptingSocket:
             sock.close()
             _tell(address, why)
             return
-        self._shaking.add(Handshake(self, self._map, secure, address))
+        self._shaking.add(Handshake(self, self.map, secure, address))
 
     def over(self, handshake: Handshake) -> None:
         """A handshake has ended, one way or the other, and left the map."""

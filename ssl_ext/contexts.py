@@ -22,12 +22,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import service_identity
 from OpenSSL import SSL
-from service_identity.cryptography import (
-    verify_certificate_hostname,
-    verify_certificate_ip_address,
-)
 
 from . import peer, stapling
 from ._openssl import verify_error_text
@@ -170,17 +165,7 @@ class Context:
         if settings.check_hostname:
             if not name:
                 raise CertificateError("there is no name that the certificate could be checked for")
-            try:
-                if address(name) is None:
-                    verify_certificate_hostname(certificate, ascii_name(name))
-                else:
-                    verify_certificate_ip_address(certificate, name)
-            except (service_identity.VerificationError, service_identity.CertificateError) as why:
-                shown = ", ".join(peer.names_in(certificate)) or "nobody"
-                raise CertificateError(
-                    f"the certificate is not for {name!r} but for {shown}",
-                    code=62,  # X509_V_ERR_HOSTNAME_MISMATCH
-                ) from why
+            peer.check_name(certificate, name)
         if peer.session_reused(connection):
             return  # the rest was seen when the session began, in this very context
         chain = peer.peer_chain(connection)

@@ -19,18 +19,18 @@ from asynccore.asynchat import async_chat
 from asynccore.buffered import dispatcher_with_send
 from asynccore.channels import Map
 from asynccore.dispatcher import dispatcher
-from asynccore.errors import RERAISED
+from asynccore.errors import RERAISED, speaks_for_channel
 from asynccore.programs_own import hook
 from asynccore.timeouts import check
 
-from . import peer
+from .acquaintance import Acquaintance
 from .dtls import DTLSSocket
 from .errors import TLSError
 from .phases import CLEAR, FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, SHAKING, SHUTDOWN_TIMEOUT
 from .socket import OpenSSLSocket
 
 
-class TLSMixin(dispatcher):
+class TLSMixin(Acquaintance, dispatcher):
     """TLS for a dispatcher class: `class Mine(TLSMixin, its_class)`.
 
     With a `context` it speaks TLS from the beginning, over `sock` or over what it connects. Else
@@ -53,7 +53,6 @@ class TLSMixin(dispatcher):
     server_side = False
     server_hostname: str | None = None
 
-    _ac_tls: OpenSSLSocket | None = None
     _ac_named: str | None = None  # the host that it connected to by name
     _ac_greeted = False  # handle_handshake ran
     _ac_reported = False  # handle_tls_error ran
@@ -127,6 +126,7 @@ class TLSMixin(dispatcher):
         if self._ac_engine is not None and self._ac_tls is not None:
             self._ac_engine.call_soon_threadsafe(self._ac_catch_up, self._ac_tls)
 
+    @speaks_for_channel
     def _ac_catch_up(self, sock: OpenSSLSocket) -> None:
         if self._ac_tls is sock and not self._ac_closed:
             try:
@@ -294,67 +294,6 @@ class TLSMixin(dispatcher):
             return
         sock.begin_unwrap(self._ac_take_output(), self.shutdown_timeout)
         self._ac_touch()
-
-    # -- what the peer is -----------------------------------------------------------------------
-
-    @property
-    def tls(self) -> OpenSSLSocket | None:
-        """The TLS socket, or `None` while the connection is plaintext."""
-        return self._ac_tls
-
-    @property
-    def _ac_agreed(self) -> Any:
-        return None if self._ac_tls is None else self._ac_tls.agreed
-
-    @property
-    def peer_certificate(self) -> Any:
-        """The peer's certificate (`cryptography.x509.Certificate`), or `None`."""
-        agreed = self._ac_agreed
-        return None if agreed is None else peer.peer_certificate(agreed)
-
-    @property
-    def peer_chain(self) -> list[Any]:
-        """The peer's certificate and those that vouch for it (`peer.peer_chain`)."""
-        agreed = self._ac_agreed
-        return [] if agreed is None else peer.peer_chain(agreed)
-
-    @property
-    def peer_names(self) -> list[str]:
-        """The names in the peer's certificate (`peer.peer_names`)."""
-        agreed = self._ac_agreed
-        return [] if agreed is None else peer.peer_names(agreed)
-
-    @property
-    def tls_version(self) -> str | None:
-        """ "TLSv1.2" or "TLSv1.3", or `None` before the handshake's end."""
-        return None if self._ac_tls is None else self._ac_tls.version()
-
-    @property
-    def cipher(self) -> peer.Cipher | None:
-        """The cipher suite in use."""
-        agreed = self._ac_agreed
-        return None if agreed is None else peer.cipher(agreed)
-
-    @property
-    def alpn_protocol(self) -> str | None:
-        """The application protocol that both sides want (RFC 7301), or `None`."""
-        return None if self._ac_tls is None else self._ac_tls.selected_alpn_protocol()
-
-    @property
-    def session_reused(self) -> bool | None:
-        """Whether the handshake was abbreviated; `None` if that is not known."""
-        agreed = self._ac_agreed
-        return None if agreed is None else peer.session_reused(agreed)
-
-    @property
-    def server_name(self) -> str | None:
-        """The host name that the client asked for (RFC 6066 section 3), or `None`."""
-        agreed = self._ac_agreed
-        return None if agreed is None else peer.server_name(agreed)
-
-    def user_name(self, mapping: peer.UserMapping = "common_name") -> str | None:
-        """Return the user that the client's certificate stands for (`peer.user_name`)."""
-        return peer.user_name(self.peer_certificate, mapping)
 
 
 class tls_dispatcher(TLSMixin, dispatcher):

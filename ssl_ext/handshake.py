@@ -18,6 +18,7 @@ from collections.abc import Callable
 from OpenSSL import SSL
 
 from asynccore.channels import Map
+from asynccore.errors import speaks_for_channel
 from asynccore.loop import call_later
 from asynccore.pollers import READ, WRITE
 from asynccore.timers import Timer
@@ -143,6 +144,7 @@ class Handshake:
         if self._timer is None and self.handshake_timeout and self.map is not None:
             self._timer = call_later(self.handshake_timeout, self._expire, map=self.map)
 
+    @speaks_for_channel
     def _expire(self) -> None:
         self._timer = None
         if self.on_timeout is not None:

@@ -9,11 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import service_identity
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
+from service_identity.cryptography import (
+    verify_certificate_hostname,
+    verify_certificate_ip_address,
+)
 
 from ._openssl import session_reused as session_reused
+from .errors import CertificateError
+from .settings import address, ascii_name
+
+# X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH (x509_vfy.h).
+_HOSTNAME_MISMATCH = 62
+_IP_ADDRESS_MISMATCH = 64
 
 UserMapping = str | Callable[[x509.Certificate], "str | None"]
 
@@ -57,6 +68,22 @@ def names_in(certificate: x509.Certificate) -> list[str]:
         return []
     kinds = (x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.UniformResourceIdentifier)
     return [str(name.value) for name in names if isinstance(name, kinds)]
+
+
+def check_name(certificate: x509.Certificate, name: str) -> None:
+    """Raise `CertificateError` unless a certificate is for a host name or IP address (RFC 9525)."""
+    is_address = address(name) is not None
+    try:
+        if is_address:
+            verify_certificate_ip_address(certificate, name)
+        else:
+            verify_certificate_hostname(certificate, ascii_name(name))
+    except (service_identity.VerificationError, service_identity.CertificateError) as why:
+        shown = ", ".join(names_in(certificate)) or "nobody"
+        raise CertificateError(
+            f"the certificate is not for {name!r} but for {shown}",
+            code=_IP_ADDRESS_MISMATCH if is_address else _HOSTNAME_MISMATCH,
+        ) from why
 
 
 def peer_names(connection: SSL.Connection) -> list[str]:

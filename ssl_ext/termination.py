@@ -1,21 +1,35 @@
 """TLS in front of the listeners of a program that knows nothing of it (`asynccore run --tls-cert`).
 
-The settings are environment variables, so that child processes have them too; a password is not
-among them, but the file that holds it.
+Facts. The program may start others, and change its folder and its user. SIGHUP ends a program
+that has no handler for it; servers use it to be told of new files, and a terminal that is closed
+sends it too.
+
+Consequence. The settings are environment variables, which child processes have as well, and the
+files absolute paths; a password is not among them, but the file that holds it. With the first
+listener, a SIGHUP that nobody handles becomes "the certificates were renewed", unless the terminal
+has gone.
+
+Trade-off. A program that asks finds a handler that it has not set.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import threading
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from asynccore.dispatcher import dispatcher
+from asynccore.loop import call_soon_threadsafe
 from asynccore.termination import VARIABLE as CERT_VARIABLE
 
 from .accepting import AcceptingSocket
 from .contexts import Context, server_context
+from .renewal import RenewedContext
 from .securing import in_front_of as _in_front_of
 
 KEY_VARIABLE = "ASYNCCORE_TLS_KEY"
@@ -68,11 +82,43 @@ def make_context(settings: Settings) -> Context:
 
 
 _context: Any = None
+_made: weakref.WeakSet[AcceptingSocket] = weakref.WeakSet()
 
 
 def in_front_of(channel: dispatcher) -> AcceptingSocket:
     """Return what takes the place of a channel's listening socket. Raises as `make_context`."""
     global _context
     if _context is None:  # one for all listeners, whose sessions may be resumed at each
-        _context = make_context(settings_of(os.environ))
-    return _in_front_of(channel, _context, channel.socket)
+        files = settings_of(os.environ).variables()  # absolute, before the folder changes
+        settings = settings_of(files)
+        _context = RenewedContext(lambda: make_context(settings), list(files.values()))
+        if sys.platform != "win32":
+            _renew_on_hangup()
+    made = _in_front_of(channel, _context, channel.socket)
+    _made.add(made)
+    return made
+
+
+if sys.platform != "win32":
+    from asynccore.signals import has_terminal
+
+    def _renew_on_hangup() -> None:
+        """Have SIGHUP renew the context in the loop of a listener, if nobody handles it."""
+        if threading.current_thread() is not threading.main_thread():
+            return  # no other may set a handler
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL:
+            return
+        session = os.getsid(0) if has_terminal() else None
+
+        def hung_up(signum: int, frame: object) -> None:
+            if session is not None and session == os.getsid(0) and not has_terminal():
+                # The terminal was closed, and not left by becoming a daemon.
+                signal.signal(signum, signal.SIG_DFL)
+                os.kill(os.getpid(), signum)
+                return
+            listening = [front for front in _made if front.plain.fileno() != -1]
+            if listening:
+                # Not here: the signal may have come in the middle of anything.
+                call_soon_threadsafe(_context.renew, map=listening[0].map)
+
+        signal.signal(signal.SIGHUP, hung_up)

@@ -13,13 +13,9 @@ from collections.abc import Sequence
 from errno import EWOULDBLOCK
 from typing import Any, Protocol
 
-import service_identity
 from OpenSSL import SSL
-from service_identity.cryptography import (
-    verify_certificate_hostname,
-    verify_certificate_ip_address,
-)
 
+from . import peer
 from .errors import (
     CertificateError,
     HandshakeError,
@@ -29,11 +25,7 @@ from .errors import (
     TLSError,
     TruncationError,
 )
-from .settings import address
-
-# X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH (x509_vfy.h).
-_HOSTNAME_MISMATCH = 62
-_IP_ADDRESS_MISMATCH = 64
+from .settings import address, ascii_name
 
 # How SysCallError says that there was no error, but an end.
 _UNEXPECTED_EOF = -1
@@ -86,27 +78,17 @@ class RawContext:
                 "or an empty one to accept every name"
             )
         if server_hostname and address(server_hostname) is None:
-            name = server_hostname.rstrip(".").encode("idna")  # RFC 6066 section 3
-            connection.set_tlsext_host_name(name)
+            # RFC 6066 section 3
+            connection.set_tlsext_host_name(ascii_name(server_hostname).encode("ascii"))
         return connection
 
     def verify_peer(self, connection: SSL.Connection, server_hostname: str | None) -> None:
         if not server_hostname or not connection.get_verify_mode() & SSL.VERIFY_PEER:
             return
-        certificate = connection.get_peer_certificate(as_cryptography=True)
+        certificate = peer.peer_certificate(connection)
         if certificate is None:
             raise CertificateError("the peer showed no certificate")
-        is_address = address(server_hostname) is not None
-        try:
-            if is_address:
-                verify_certificate_ip_address(certificate, server_hostname)
-            else:
-                verify_certificate_hostname(certificate, server_hostname.rstrip("."))
-        except (service_identity.VerificationError, service_identity.CertificateError) as why:
-            code = _IP_ADDRESS_MISMATCH if is_address else _HOSTNAME_MISMATCH
-            raise CertificateError(
-                f"the certificate is not for {server_hostname!r}", code=code
-            ) from why
+        peer.check_name(certificate, server_hostname)
 
     def failure(self, connection: SSL.Connection, queue: Queue) -> CertificateError | None:
         for entry in queue:

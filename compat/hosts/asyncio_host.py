@@ -14,6 +14,8 @@ from typing import Any
 from asynccore.engine import Engine
 from asynccore.hosting import Attachment
 
+from ..running import Running
+
 
 class AsyncioHost:
     """The `Host` of one asyncio loop."""
@@ -66,7 +68,18 @@ class AsyncioAttachment(Attachment):
     def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(engine, AsyncioHost(loop))
         self.loop = loop
+        self._within = engine.within
         self._waiters: list[asyncio.Future[None]] = []
+
+    def begin(self) -> None:
+        """Let the loop drive the map; it is what runs during the passes."""
+        super().begin()
+        self.engine.within = Running(self.loop)
+
+    def forked(self) -> None:
+        """This is a forked child: the loop runs in the parent alone."""
+        super().forked()
+        self.engine.within = self._within
 
     async def wait_empty(self) -> None:
         """Wait until the map is empty, `asynccore.stop(map)` is called, or it is detached.
@@ -100,6 +113,7 @@ class AsyncioAttachment(Attachment):
 
     def ended(self) -> None:
         """Wake who waits, with what left a handler; if nobody waits, report it to the loop."""
+        self.engine.within = self._within
         if not self._release(self.exception) and self.exception is not None:
             if isinstance(self.exception, (KeyboardInterrupt, SystemExit)):
                 raise self.exception  # asyncio lets these two end the loop

@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 from asynccore import pollers
 from asynccore.engine import Engine, engines
 from asynccore.hosting import Cancellable, Host, Watcher
+from asynccore.listening import ACCEPT_PAUSE
 from asynccore.pollers import Event, Poller
 
 # How long channels that are always ready may keep the host from its own work, in seconds. About a
@@ -244,21 +245,33 @@ class AsyncioPoller(HostPoller):
                 "asyncore.loop() was called in a coroutine or callback of asyncio, which would "
                 "have to wait for itself: let compat.attach() drive the channels there"
             )
-        handle: Cancellable | None = None
-        # Once for each run: a second `stop` would end uvloop's next run.
-        if timeout == 0:
-            handle = loop.call_soon(self._on_ready)
-        elif timeout is not None:
-            handle = self._host.call_later(timeout, self._on_ready)
-        try:
-            loop.run_forever()
-        finally:
-            if handle is not None:
-                handle.cancel()
+        _run_loop(loop, self._host, timeout, self._on_ready)
 
     def _call_in_host(self, function: Callable[..., object], *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # closed meanwhile
             self.loop.call_soon_threadsafe(function, *args)
+
+
+def _run_loop(
+    loop: asyncio.AbstractEventLoop,
+    host: Host,
+    timeout: float | None,
+    over: Callable[[], object],
+) -> None:
+    """Run a loop until `over` stops it, which is called after so many seconds.
+
+    It has to stop it once for each run: a second `stop` would end uvloop's next run.
+    """
+    handle: Cancellable | None = None
+    if timeout == 0:
+        handle = loop.call_soon(over)
+    elif timeout is not None:
+        handle = host.call_later(timeout, over)
+    try:
+        loop.run_forever()
+    finally:
+        if handle is not None:
+            handle.cancel()
 
 
 def _set_loop() -> asyncio.AbstractEventLoop | None:
@@ -284,10 +297,64 @@ if sys.platform != "win32":
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
+class Spare:
+    """As many descriptors as uvloop takes for each run, kept for it.
+
+    On the main thread it makes a pair of sockets when it is run, for signals. If there are no
+    descriptors left, the run fails, and so does every later one: the loop counts as running.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[int] = []
+        self.keep()
+
+    def keep(self) -> None:
+        """Take them, as far as there are any."""
+        with contextlib.suppress(OSError):
+            while len(self._kept) < 2:
+                self._kept.append(os.open(os.devnull, os.O_RDONLY))
+
+    def lend(self) -> bool:
+        """Give them back for a moment; return False if they were not to be had."""
+        self.keep()
+        whole = len(self._kept) == 2
+        if whole:
+            self.close()
+        return whole
+
+    def close(self) -> None:
+        """Give them back."""
+        while self._kept:
+            os.close(self._kept.pop())
+
+    __del__ = close
+
+
 class UvloopPoller(AsyncioPoller):
     """The same with uvloop's loop."""
 
     name: ClassVar[str] = "uvloop"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spare = Spare()
+
+    def _run_host(self, timeout: float | None) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            super()._run_host(timeout)
+        elif self._spare.lend():
+            try:
+                super()._run_host(timeout)
+            finally:
+                self._spare.keep()
+        else:
+            # Soon there may be some, and the loop's own work goes on.
+            longest = ACCEPT_PAUSE
+            self._inner.wait(longest if timeout is None else min(timeout, longest))
+
+    def close(self) -> None:
+        super().close()
+        self._spare.close()
 
     def _takes(self, loop: asyncio.AbstractEventLoop) -> bool:
         return type(loop).__module__.partition(".")[0] == "uvloop"
@@ -314,6 +381,8 @@ class TwistedPoller(HostPoller):
         from compat.hosts.twisted_host import TwistedHost
 
         self.reactor: Any = reactor
+        # The loop of asyncio that the reactor runs, if it is of that kind.
+        self._loop: Any = getattr(reactor, "_asyncioEventloop", None)
         if not _reactor.began:
             _reactor.begin(reactor)
         return TwistedHost(reactor)
@@ -324,8 +393,19 @@ class TwistedPoller(HostPoller):
         _reactor.claim(self)
         return True
 
+    def _on_ready(self) -> None:
+        """A channel is ready, or the time is up."""
+        if not self._ready:
+            self._ready = True
+            if self._loop is not None:
+                self._loop.stop()
+
     def _run_host(self, timeout: float | None) -> None:
         reactor = self.reactor
+        if self._loop is not None:
+            # Its `iterate` sleeps for all of the time that it is given, whatever happens.
+            _run_loop(self._loop, self._host, timeout, self._on_ready)
+            return
         begin = time.monotonic()
         while True:
             left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begin))

@@ -13,7 +13,8 @@ from asynccore.directions import ENDED
 from asynccore.dispatcher import dispatcher
 from asynccore.errors import RERAISED
 
-from .flow import Flow, running, set_running, water_levels
+from ..running import running, set_running
+from .flow import Flow, water_levels
 
 # More than any datagram has (udp(7): 65,507 bytes of payload over IPv4).
 DATAGRAM_SIZE = 65536

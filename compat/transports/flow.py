@@ -11,12 +11,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from ..running import running, set_running
+
 # asyncio's defaults, so that a protocol that was tuned there finds the same: 64 KiB, and a quarter.
 HIGH_WATER = 64 * 1024
 LOW_SHARE = 4
-
-running = asyncio._get_running_loop
-set_running = asyncio._set_running_loop
 
 
 def water_levels(high: int | None, low: int | None) -> tuple[int, int]:

@@ -31,18 +31,14 @@ from asynccore.channels import Map
 from asynccore.engine import Engine, engine_for
 from asynccore.namespace import default_map
 
+from ..running import Running, running, set_running
 from . import endpoints, making
-from .flow import running, set_running
 from .selecting import EngineSelector
 from .servers import Server
 from .streams import StreamTransport
 
 # Where an engine keeps its loop, so that both end together.
 _PLACE = "_asyncio_loop"
-
-# What loops wake themselves up with that end with their engines. The collector of cycles finalizes
-# in any order, and a loop that has to close its sockets must find them open.
-_own_sockets: dict[int, tuple[Any, Any]] = {}
 
 
 class _TimerHandle(asyncio.TimerHandle):
@@ -57,24 +53,6 @@ class _TimerHandle(asyncio.TimerHandle):
         if self.handle is not None:
             self.handle.cancel()
         super().cancel()
-
-
-class _Running:
-    """Makes passes during which a loop counts as the one that runs."""
-
-    def __init__(self, loop: ClassicLoop) -> None:
-        self.loop = weakref.ref(loop)  # which ends when its program drops it
-
-    def __call__(self, make_pass: Callable[[float | None], None], timeout: float | None) -> None:
-        loop = self.loop()
-        if loop is None or running() is not None:
-            make_pass(timeout)
-            return
-        set_running(loop)
-        try:
-            make_pass(timeout)
-        finally:
-            set_running(None)
 
 
 class ClassicLoop(asyncio.SelectorEventLoop):
@@ -101,8 +79,15 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         self._selecting.on_found = self._plan
         self._selecting.on_pass = self._passing
         self._selecting.on_stop = self._stopped
-        self.engine.within = _Running(self)
+        self.engine.within = Running(self)
         self._planned = False
+
+    def _be_implicit(self) -> None:
+        """Be one that nobody is to close: it ends with its engine, without a word."""
+        self._implicit = True
+        # The collector may finalize these before the loop, and they would complain of it.
+        pair: Any = (self._ssock, self._csock)  # type: ignore[attr-defined]
+        weakref.finalize(self, _close_both, *pair).atexit = False
 
     def __del__(self) -> None:
         if self._implicit and not self.is_closed():
@@ -184,14 +169,13 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         if self.is_closed():
             return
         super().close()
-        _own_sockets.pop(id(self), None)
         for number in list(self._handlers):
             self.remove_signal_handler(number)
         while (self._round, ()) in self.engine.calls:
             self.engine.calls.remove((self._round, ()))
         self.engine.give(self.engine.take())
         within = self.engine.within
-        if isinstance(within, _Running) and within.loop() is self:
+        if isinstance(within, Running) and within.loop() is self:
             self.engine.within = None
         if getattr(self.engine, _PLACE, None) is self:
             delattr(self.engine, _PLACE)
@@ -362,6 +346,11 @@ def _is_asyncios(options: dict[str, Any], ours: frozenset[str]) -> bool:
     return isinstance(options.get("ssl"), _stdlib_ssl.SSLContext) or not given <= ours
 
 
+def _close_both(one: socket.socket, two: socket.socket) -> None:
+    one.close()
+    two.close()
+
+
 def event_loop(map: Map | None = None) -> asyncio.AbstractEventLoop:
     """Return the asyncio loop of a map, by default of `asynccore.socket_map`.
 
@@ -375,8 +364,7 @@ def event_loop(map: Map | None = None) -> asyncio.AbstractEventLoop:
     loop: ClassicLoop | None = getattr(engine, _PLACE, None)
     if loop is None or loop.is_closed():
         loop = ClassicLoop(engine.map)
-        loop._implicit = True
-        _own_sockets[id(loop)] = loop._ssock, loop._csock  # type: ignore[attr-defined]
+        loop._be_implicit()
         setattr(engine, _PLACE, loop)
     return loop
 

@@ -205,8 +205,8 @@ class EngineSelector(selectors.BaseSelector):
         return _Keys(self._keys)
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        """Return what is known of a descriptor. Raises `KeyError` if it isn't watched."""
-        return self._keys[_number(fileobj)]
+        """Return what is known of a descriptor. `KeyError` if it isn't watched or is closed."""
+        return self.get_map()[fileobj]
 
     # -- entries --------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from asynccore.directions import ENDED
 from asynccore.errors import RERAISED
 from asynccore.wrapped import direction
 
-from .flow import Flow, running, water_levels
+from .flow import Flow, water_levels
 
 # Bytes that are read at a time; see above.
 RECEIVE_SIZE = 65536
@@ -51,7 +51,7 @@ class StreamChannel(dispatcher_with_send):
         """Receive for the protocol."""
         if self._ac_mutes or not self.connected:
             super().handle_read_event()
-        elif running() is self.running_loop:
+        elif self._ac_engine is not None and self._ac_engine.running is self.running_loop:
             self.transport.receive(self)
         else:
             self.transport.in_loop(self.transport.receive, self)

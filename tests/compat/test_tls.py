@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import smtplib
 import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +29,7 @@ from asynccore import dispatcher, termination
 from compat import cli, demo, runner
 from ssl_ext import AcceptingSocket
 from ssl_ext.termination import VARIABLES, Settings, in_front_of, make_context, settings_of
+from tests.tls.pki import issue
 from tests.tls.support import (
     ADDRESS,
     authority,
@@ -34,6 +38,8 @@ from tests.tls.support import (
     strange_certificate,
     write_pem,
 )
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP and no fork")
 
 
 @pytest.fixture(scope="module")
@@ -88,15 +94,18 @@ def started(user_environment: dict[str, str], tmp_path: Path) -> Callable[..., A
     (tmp_path / "ssl_ext.py").write_text("raise SystemExit('not this one')")
 
     @contextmanager
-    def start(script: str | Path, *options: object, **env: str) -> Iterator[Program]:
+    def start(
+        script: str | Path, *options: object, port: str = "0", popen: Any = None, **env: str
+    ) -> Iterator[Program]:
         command = [sys.executable, "-u", "-m", "asynccore", "run", *map(str, options)]
         with subprocess.Popen(
-            [*command, str(demo.examples() / script), "0"],
+            [*command, str(demo.examples() / script), port],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             cwd=tmp_path,
             env={**user_environment, **env},
+            **(popen or {}),
         ) as process:
             program = Program(process)
             program.context = trusting()
@@ -262,6 +271,8 @@ def test_one_context_for_all_listeners(files: Any, monkeypatch: Any) -> None:
 
     monkeypatch.setenv(termination.VARIABLE, str(files["both"]))
     monkeypatch.setattr(front, "_context", None)
+    # The process of the tests is not to get a handler.
+    monkeypatch.setattr(front, "_renew_on_hangup", lambda: None, raising=False)
     with socket.create_server((ADDRESS, 0)) as one, socket.create_server((ADDRESS, 0)) as two:
         channels: list[Any] = [dispatcher(map={}) for _ in range(2)]
         channels[0].socket, channels[1].socket = one, two
@@ -269,3 +280,142 @@ def test_one_context_for_all_listeners(files: Any, monkeypatch: Any) -> None:
         assert all(isinstance(front, AcceptingSocket) for front in fronts)
         assert fronts[0].context is fronts[1].context
     assert make_context(Settings(str(files["both"]))).server_side
+
+
+# Renewed files --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def renewed(tmp_path: Path) -> Callable[[bytes | None], Path]:
+    """Put a certificate, or what one asks for, where the programs of a test look for it."""
+    path = tmp_path / "renewed.pem"
+
+    def renew(content: bytes | None = None) -> Path:
+        new = tmp_path / "new.pem"
+        new.write_bytes(issue(ip=ADDRESS).pem if content is None else content)
+        return new.replace(path)
+
+    renew(None)
+    return renew
+
+
+def shown(program: Program) -> bytes:
+    """Return the certificate that a new connection sees."""
+    with program.connect() as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        found: bytes | None = client.getpeercert(binary_form=True)
+    assert found is not None
+    return found
+
+
+def until_another(program: Program, before: bytes) -> bytes:
+    """Connect until another certificate is seen; each connection is a round trip."""
+    end = time.monotonic() + demo.PATIENCE
+    while (found := shown(program)) == before:
+        assert time.monotonic() < end, "the old certificate is still shown"
+    return found
+
+
+@posix
+def test_hangup_renews_at_once(started: Any, renewed: Any) -> None:
+    with started("echo_server.py", "--tls-cert", renewed()) as program:
+        program.listen()
+        first = shown(program)
+        assert program.line() == "goodbye after 1 bytes"
+        renewed(b"nothing at all")
+        program._process.send_signal(signal.SIGHUP)
+        assert "TLS goes on with the files of before: there is no certificate" in program.line()
+        assert shown(program) == first
+        renewed()
+        program._process.send_signal(signal.SIGHUP)
+        second = until_another(program, first)
+        assert shown(program) == second
+
+
+@posix
+def test_hangup_that_the_program_handles_is_its_own(
+    started: Any, renewed: Any, tmp_path: Path
+) -> None:
+    """Its handler may be set before or after it listens."""
+    script = tmp_path / "script.py"
+    text = (demo.examples() / "echo_server.py").read_text()
+    for when in ("before", "after"):
+        script.write_text(
+            "import signal\n"
+            "def mine(*_): print('mine')\n"
+            + (
+                "signal.signal(signal.SIGHUP, mine)\n" + text
+                if when == "before"
+                else text.replace(
+                    "asyncore.loop(", "signal.signal(signal.SIGHUP, mine); asyncore.loop("
+                )
+            )
+        )
+        with started(script, "--tls-cert", renewed()) as program:
+            program.listen()
+            shown(program)
+            assert program.line() == "goodbye after 1 bytes"  # it is in its loop
+            program._process.send_signal(signal.SIGHUP)
+            assert program.line() == "mine"
+
+
+@posix
+def test_a_closed_terminal_ends_the_program_as_ever(
+    started: Any, renewed: Any, monkeypatch: Any
+) -> None:
+    """A SIGHUP while the terminal is there renews."""
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+
+    def become_its_session() -> None:
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    try:
+        options = {"preexec_fn": become_its_session, "pass_fds": [theirs]}
+        with started("echo_server.py", "--tls-cert", renewed(), popen=options) as program:
+            program.listen()
+            first = shown(program)
+            renewed()
+            program._process.send_signal(signal.SIGHUP)
+            until_another(program, first)
+            os.close(theirs)
+            os.close(ours)
+            assert program._process.wait(demo.PATIENCE) == -signal.SIGHUP
+    finally:
+        for fd in (ours, theirs):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+@posix
+def test_workers_see_new_files(started: Any, renewed: Any) -> None:
+    with socket.socket() as holder:  # a port that nobody else gets, and that they share
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind((ADDRESS, 0))
+        port = str(holder.getsockname()[1])
+        options = ("--workers", "2", "--tls-cert", renewed())
+        group = {"start_new_session": True}
+        with started("echo_server.py", *options, port=port, popen=group) as program:
+            try:
+                _see_new_files_twice(program, renewed)
+            finally:  # they would outlive their parent, and hold its output open
+                os.killpg(program._process.pid, signal.SIGKILL)
+
+
+def _see_new_files_twice(program: Program, renewed: Any) -> None:
+    program.line()  # unbuffered: two workers may mix text and line ends
+    program.line()
+    program.address = (ADDRESS, int(program._process.args[-1]))  # type: ignore[index]
+    first = shown(program)
+    renewed()
+    second = until_another(program, first)
+    end = time.monotonic() + demo.PATIENCE
+    row = 0
+    while row < 20:  # each worker looks by itself
+        row = row + 1 if shown(program) == second else 0
+        assert time.monotonic() < end, "one worker still shows the old certificate"

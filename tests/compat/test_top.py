@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,15 +114,16 @@ def test_live(tmp_path, capsys):
     assert f"process {os.getpid()}" in capsys.readouterr().out
 
 
-def test_a_real_program(user_environment, tmp_path: Path, python):
-    user_environment["XDG_RUNTIME_DIR"] = str(tmp_path)
+@contextlib.contextmanager
+def echo_server(env: dict[str, str], place: str) -> Iterator[Any]:
+    """Run the example with `--top` at a place."""
     script = str(demo.examples() / "echo_server.py")
     with subprocess.Popen(
-        [sys.executable, "-u", "-m", "asynccore", "run", "--top", script, "0"],
+        [sys.executable, "-u", "-m", "asynccore", "run", place, script, "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=user_environment,
+        env=env,
     ) as process:
         program = demo.Program(process)
         try:
@@ -125,9 +131,43 @@ def test_a_real_program(user_environment, tmp_path: Path, python):
             with program.connect() as client:
                 client.sendall(b"hello")  # what comes back shows that the loop runs
                 assert client.recv(5, socket.MSG_WAITALL) == b"hello"
-                status, out, err = python("-m", "asynccore", "top", process.pid, "--once")
-                assert (status, err) == (0, "")
-                assert "Listener" in out
-                assert "Echo" in out
+                yield program
         finally:
             program.kill()
+
+
+def test_a_real_program(user_environment, tmp_path: Path, python):
+    user_environment["XDG_RUNTIME_DIR"] = str(tmp_path)
+    with echo_server(user_environment, "--top") as program:
+        status, out, err = python("-m", "asynccore", "top", program._process.pid, "--once")
+        assert (status, err) == (0, "")
+        assert "Listener" in out
+        assert "Echo" in out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TIOCOUTQ of Unix sockets is Linux'")
+def test_a_program_that_is_interrupted_twice(user_environment, tmp_path: Path):
+    """At the second Ctrl-C it waits for the end of somebody's request."""
+    import fcntl
+    import termios
+
+    tmp_path.chmod(0o700)
+    path = tmp_path / "s"
+    with echo_server(user_environment, f"--top={path}") as program:
+        with socket.socket(socket.AF_UNIX) as slow:
+            slow.connect(str(path))
+            slow.sendall(b"statis")
+            _until(lambda: fcntl.ioctl(slow, termios.TIOCOUTQ, b"1234") == bytes(4))  # it was read
+            program._process.send_signal(signal.SIGINT)
+            assert program.line() == "stopped"
+            _until(lambda: not path.exists())
+            program._process.send_signal(signal.SIGINT)
+            assert program._process.wait(demo.PATIENCE) == 0
+            with pytest.raises(demo.Mismatch, match="the program ended"):
+                program.line()
+
+
+def _until(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + demo.PATIENCE
+    while not reached():
+        assert time.monotonic() < end

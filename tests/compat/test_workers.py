@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from asynccore import signals
 from asynccore.testing import FakeClock
 from compat import cli, demo, runner
 
@@ -272,7 +273,7 @@ def test_signals_are_passed_on(signum, foreground, monkeypatch, capfd):
     """A worker signals its parent, and waits for what comes back."""
     monkeypatch.setattr(workers, "INTERRUPT_GRACE", 0.01)
     monkeypatch.setattr(workers, "_in_foreground", lambda: foreground)
-    monkeypatch.setattr(workers, "_has_terminal", iter([True, False, False]).__next__)
+    monkeypatch.setattr(signals, "has_terminal", iter([True, False, False]).__next__)
     text = (
         "import os, signal\n"
         f"signal.signal({int(signum)}, lambda *_: os._exit(0))\n"
@@ -323,7 +324,7 @@ def test_what_is_ignored_stays_ignored(capfd):
 def test_the_terminal(monkeypatch):
     reader, writer = os.pipe()
     monkeypatch.setattr(os, "open", lambda *_: os.dup(reader))
-    assert workers._has_terminal()
+    assert signals.has_terminal()
     monkeypatch.setattr(os, "tcgetpgrp", lambda fd: os.getpgrp())
     assert workers._in_foreground()
     monkeypatch.setattr(os, "tcgetpgrp", lambda fd: os.getpgrp() + 1)
@@ -333,7 +334,7 @@ def test_the_terminal(monkeypatch):
         raise OSError
 
     monkeypatch.setattr(os, "open", refuse)
-    assert not workers._has_terminal()
+    assert not signals.has_terminal()
     assert not workers._in_foreground()
     os.close(reader)
     os.close(writer)

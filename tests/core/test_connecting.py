@@ -501,17 +501,48 @@ def test_a_handle_error_that_does_nothing_leaves_nothing(any_fakes: Fakes, net: 
     assert nothing_left(any_fakes, net)
 
 
-def test_what_handle_error_raises_comes_out_of_the_loop(any_fakes: Fakes, net: Net) -> None:
-    class Strict(Client):
-        def handle_error(self) -> None:
-            raise
+class Strict(Client):
+    """Lets everything out."""
 
+    def handle_error(self) -> None:
+        raise
+
+
+def test_what_handle_error_raises_comes_out_of_the_loop(any_fakes: Fakes, net: Net) -> None:
     client = Strict(any_fakes.engine.map)
     client.connect_name("mail.example", 25)
     net.answer("192.0.2.1")
     step(any_fakes)
     with pytest.raises(ConnectError):
         ready(any_fakes, net.sockets[0], errno.ECONNREFUSED)
+    assert nothing_left(any_fakes, net)
+
+
+def test_what_handle_error_raises_after_the_look_up_comes_out_too(
+    any_fakes: Fakes, net: Net
+) -> None:
+    client = Strict(any_fakes.engine.map)
+    client.connect_name("mail.example", 25)
+    net.delivers[0](socket.gaierror(socket.EAI_NONAME, "unknown"))
+    with pytest.raises(ConnectError, match="unknown"):
+        step(any_fakes)
+    assert nothing_left(any_fakes, net)
+
+
+def test_and_after_an_attempt_that_a_timer_began(any_fakes: Fakes, net: Net) -> None:
+    client = Strict(any_fakes.engine.map)
+    client.connect_name("mail.example", 25)
+    net.answer("192.0.2.1", "192.0.2.2")
+    step(any_fakes)
+    net.fates["192.0.2.2"] = 0  # connected at once, and the program doesn't like it
+
+    def handle_connect() -> None:
+        raise ZeroDivisionError
+
+    client.handle_connect = handle_connect  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        step(any_fakes, 1)
+    client.close()
     assert nothing_left(any_fakes, net)
 
 
@@ -715,6 +746,66 @@ def test_once_connected_it_expires_no_more(any_fakes: Fakes, net: Net) -> None:
     assert client.log_ == ["connect"]
     step(any_fakes, 1.1)
     assert client.log_ == ["connect", "idle", "close"] and nothing_left(any_fakes, net)
+
+
+def test_a_deadline_counts_from_the_call_in_the_look_up(any_fakes: Fakes, net: Net) -> None:
+    client = begin(any_fakes)
+    step(any_fakes, 3)
+    client.set_deadline(5)
+    step(any_fakes, 4.9)
+    assert client.log_ == []
+    step(any_fakes, 0.2)
+    assert client.log_ == ["deadline", "close"] and nothing_left(any_fakes, net)
+
+
+@pytest.mark.parametrize("connect_timeout", [None, 100.0])
+def test_a_deadline_covers_what_follows_the_connect(
+    any_fakes: Fakes, net: Net, connect_timeout: float | None
+) -> None:
+    client = begin(any_fakes)
+    client.connect_timeout = connect_timeout
+    client.set_deadline(5)
+    step(any_fakes, 3)
+    net.answer("192.0.2.1")
+    step(any_fakes)
+    ready(any_fakes, net.sockets[0])
+    assert client.log_ == ["connect"]
+    step(any_fakes, 1.9)
+    assert client.log_ == ["connect"]
+    step(any_fakes, 0.2)
+    assert client.log_ == ["connect", "deadline", "close"] and nothing_left(any_fakes, net)
+
+
+def test_a_deadline_that_was_taken_back_or_begun_anew(any_fakes: Fakes, net: Net) -> None:
+    client = begin(any_fakes)
+    client.set_deadline(5)
+    client.set_deadline(None)
+    step(any_fakes, 10)
+    client.set_deadline(5)
+    client.connect_name("other.example", 25)
+    step(any_fakes, 10)
+    assert client.log_ == []
+    client.close()
+    with pytest.raises(RuntimeError, match="no socket yet that a deadline could be for"):
+        client.set_deadline(5)
+    assert nothing_left(any_fakes, net)
+
+
+def test_another_thread_connects_with_a_deadline(any_fakes: Fakes, net: Net) -> None:
+    """Neither has come to the loop's thread yet when it returns."""
+    client = Client(any_fakes.engine.map)
+    before = any_fakes.engine.take()
+    thread = threading.Thread(
+        target=lambda: (client.connect_name("mail.example", 25), client.set_deadline(5))
+    )
+    thread.start()
+    thread.join()
+    any_fakes.clock.advance(1)
+    any_fakes.engine.give(before)
+    step(any_fakes, 3.9)
+    assert client.log_ == [] and client.connecting
+    step(any_fakes, 0.2)
+    assert client.log_ == ["deadline", "close"] and nothing_left(any_fakes, net)
 
 
 # Arguments -----------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from asynccore.engine import _LONGEST_WAIT, Engine, engine_for
 from asynccore.interest import REVIEW_INTERVAL
 from asynccore.pollers import ERROR, EVENTS_PER_PASS, HANGUP, INVALID, PRIORITY, READ, WRITE
 from asynccore.testing import FakeClock, Fakes, RecordingPoller, engine_with_fakes
+from tests.conftest import open_descriptors
 from tests.core.fakes import PATIENT, Channel, FakeSocket, Quiet
 
 LONG = 30.0
@@ -990,6 +991,47 @@ def test_an_engine_that_is_dropped_gives_its_descriptors_back() -> None:
     pytest.fail("the descriptor of the wake-up was left open")
 
 
+@pytest.mark.parametrize("timers", [1, 3])
+def test_cancelling_the_last_timer_of_a_plain_dict_lets_its_engine_go(timers: int) -> None:
+    """Nothing else would: the map holds no channel any more, and there is no further pass."""
+    before = open_descriptors()
+    map: dict[int, Any] = {}
+    mine, other = socket.socketpair()
+    with mine, other:
+        channel = Quiet(mine.fileno(), map)
+        asynccore.poll(0, map)
+        engine = weakref.ref(engine_for(map))
+        waiting = [asynccore.call_later(100 + n, map.clear, map=map) for n in range(timers)]
+        del channel
+        map.clear()
+        gc.collect()
+    assert len(open_descriptors()) > len(before)
+    for timer in waiting:
+        assert engine() is not None
+        timer.cancel()
+    assert open_descriptors() == before
+    del waiting, timer
+    assert engine() is None
+
+
+def test_cancelling_the_last_timer_in_a_pass_of_a_plain_dict() -> None:
+    before = open_descriptors()
+    map: dict[int, Any] = {}
+    mine, other = socket.socketpair()
+    with mine, other:
+        Quiet(mine.fileno(), map)
+        asynccore.poll(0, map)
+        later = asynccore.call_later(100, map.clear, map=map)
+
+        def end() -> None:
+            map.clear()
+            later.cancel()
+
+        asynccore.call_soon_threadsafe(end, map=map)
+        asynccore.poll(0, map)
+    assert open_descriptors() == before
+
+
 def test_an_engine_is_not_copied_or_pickled() -> None:
     assert copy.copy(engine_for(ChannelMap())) is None
 
@@ -1124,3 +1166,20 @@ def test_a_loop_keeps_poller_and_wake_up_though_the_map_is_empty(fakes: Fakes) -
     assert engine.wakeup is wakeup and engine.interest.poller is fakes.poller
     engine.end_loop(True)
     assert engine.wakeup is None and engine.interest.poller is None
+
+
+def test_passes_can_be_made_within_something_else(fakes: Fakes) -> None:
+    seen: list[Any] = []
+
+    def within(engine: Engine, timeout: float | None) -> None:
+        seen.append(timeout)
+        engine.make_pass(timeout)
+        seen.append("over")
+
+    fakes.engine.within = within
+    fakes.engine.call_soon_threadsafe(seen.append, "called")
+    fakes.engine.run_pass(7.0)
+    fakes.engine.within = None
+    fakes.engine.call_soon_threadsafe(seen.append, "called")
+    fakes.engine.run_pass(7.0)
+    assert seen == [7.0, "called", "over", "called"]

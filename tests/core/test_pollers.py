@@ -318,7 +318,8 @@ def test_poll_waits_whole_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_fileno_polls_readable_while_events_wait(poller: Poller, pair: Pair) -> None:
     fd = poller.fileno()
-    assert (fd >= 0) == (poller.name in ("epoll", "kqueue"))
+    kernel = getattr(poller, "_inner", poller)  # one that waits in a host hands it on
+    assert (fd >= 0) == (kernel.name in ("epoll", "kqueue"))
     if fd >= 0:
         poller.set(pair[0].fileno(), READ)
         assert select.select([fd], [], [], 0)[0] == []

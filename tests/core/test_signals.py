@@ -6,6 +6,7 @@ runs there and nowhere else.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -340,8 +341,19 @@ def looped() -> Iterator[Callable[..., None]]:
     def run(inside: Callable[[Any], object], timeout: float | None = 60.0) -> None:
         map = ChannelMap()
         trigger = asynccore.Trigger(map)
-        trigger.pull(lambda: (inside(map), trigger.close()))
+        failed: list[BaseException] = []
+
+        def pulled() -> None:
+            try:
+                inside(map)
+            except BaseException as why:  # would only be logged, and the loop go on
+                failed.append(why)
+            trigger.close()
+
+        trigger.pull(pulled)
         loop(timeout, map=map)
+        if failed:
+            raise failed[0]
 
     yield run
     assert wakeup_fd() == -1, "not given back"
@@ -411,6 +423,82 @@ def test_a_descriptor_that_the_program_has_set_stays(looped: Any) -> None:
         signal.set_wakeup_fd(-1)
         for end in ends:
             end.close()
+
+
+def test_a_wake_up_that_others_put_back_is_taken_away(looped: Any) -> None:
+    """uvloop sets one of its own while it runs, and then the one from before again."""
+    ends = socket.socketpair()
+    for end in ends:
+        end.setblocking(False)
+
+    def inside(map: Any) -> None:
+        before = signal.set_wakeup_fd(ends[0].fileno())
+        assert before == engine_for(map).wakeup.signal_fileno()  # type: ignore[union-attr]
+        loop(0, map=map, count=1)
+        assert wakeup_fd() == ends[0].fileno()
+        signal.set_wakeup_fd(before)
+
+    try:
+        looped(inside)  # and afterwards none is set
+    finally:
+        for end in ends:
+            end.close()
+
+
+def test_a_wake_up_that_is_closed_under_another_is_forgotten(looped: Any) -> None:
+    ends = socket.socketpair()
+    for end in ends:
+        end.setblocking(False)
+    mine = ends[0].fileno()
+
+    def inside(map: Any) -> None:
+        engine = engine_for(map)
+        signal.set_wakeup_fd(mine)
+        loop(0, map=map, count=1)
+        number = engine.wakeup.signal_fileno()  # type: ignore[union-attr]
+        engine.drop_wakeup()
+        assert wakeup_fd() == mine
+        # The program gets the number, and has it told of signals.
+        os.dup2(mine, number)
+        signal.set_wakeup_fd(number)
+        loop(0, map=map, count=1)
+        assert wakeup_fd() == number
+        signal.set_wakeup_fd(-1)
+        os.close(number)
+
+    try:
+        looped(inside)
+    finally:
+        signal.set_wakeup_fd(-1)
+        for end in ends:
+            end.close()
+
+
+@pytest.mark.parametrize("what", ["closed", "somebody else's"])
+def test_a_descriptor_of_others_that_is_gone_is_no_obstacle(looped: Any, what: str) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    theirs = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, 500)  # nobody gets this number next
+    signal.set_wakeup_fd(theirs)
+    if what == "closed":
+        os.close(theirs)
+    else:
+        os.set_blocking(theirs, True)  # what is no wake-up blocks, as a rule
+    seen: list[bool] = []
+
+    def inside(map: Any) -> None:
+        wakeup = engine_for(map).wakeup
+        assert wakeup is not None
+        seen.append(wakeup_fd() == wakeup.signal_fileno())
+
+    try:
+        looped(inside)
+    finally:
+        os.close(reader)
+        os.close(writer)
+        if what != "closed":
+            os.close(theirs)
+    assert seen == [True]
 
 
 def test_a_loop_that_does_not_wait_costs_no_signals(looped: Any) -> None:

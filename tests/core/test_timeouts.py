@@ -281,6 +281,21 @@ def refuses(channel: Timed, name: str, value: Any, error: type[Exception], messa
     assert getattr(channel, name) == 7
 
 
+def test_what_handle_error_raises_comes_out_of_the_loop(any_fakes: Fakes) -> None:
+    class Strict(Timed):
+        def handle_timeout(self, which: str) -> None:
+            raise ZeroDivisionError
+
+        def handle_error(self) -> None:
+            raise
+
+    channel = Strict(any_fakes)
+    channel.set_deadline(5)
+    with pytest.raises(ZeroDivisionError):
+        until(any_fakes, 10.0)
+    channel.close()
+
+
 @pytest.mark.parametrize("value", ["5", [], True, b"1"])
 @pytest.mark.parametrize("name", [*NAMES, "deadline"])
 def test_what_is_no_number_is_refused(fakes: Fakes, name: str, value: Any) -> None:

@@ -76,6 +76,43 @@ class Noting:
         self.close()  # type: ignore[attr-defined]
 
 
+class Foreign:
+    """No dispatcher: as little as a loop can do with. Keeps what `sock` receives."""
+
+    accepting = False
+
+    def __init__(self, sock: Any = None) -> None:
+        self.sock = sock
+        self.received = b""
+        self.events: list[Any] = []
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def handle_read_event(self) -> None:
+        self.events.append("read")
+        if self.sock is not None:
+            self.received += self.sock.recv(100)
+
+    def handle_write_event(self) -> None:
+        self.events.append("write")
+
+    def handle_expt_event(self) -> None:
+        self.events.append("expt")
+
+    def handle_close(self) -> None:
+        self.events.append("close")
+
+    def handle_error(self) -> None:
+        self.events.append("error")
+
+    def close(self) -> None:
+        pass
+
+
 class Reader(Noting, asynccore.dispatcher):
     """Keeps what it receives; its predicates are its own, and constant."""
 

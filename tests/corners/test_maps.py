@@ -11,6 +11,7 @@ import pytest
 import asynccore
 from tests.corners.support import (
     READERS,
+    Foreign,
     Listener,
     Noting,
     QuietReader,
@@ -489,50 +490,15 @@ class TestNestedLoops:
 
 
 class TestObjectsThatAreNoDispatchers:
-    class Plain:
-        """As little as a loop can do with."""
-
-        accepting = False
-
-        def __init__(self, sock: Any) -> None:
-            self.sock = sock
-            self.received = b""
-            self.events: list[Any] = []
-
-        def readable(self) -> bool:
-            return True
-
-        def writable(self) -> bool:
-            return False
-
-        def handle_read_event(self) -> None:
-            self.received += self.sock.recv(100)
-            self.events.append("read")
-
-        def handle_write_event(self) -> None:
-            self.events.append("write")
-
-        def handle_expt_event(self) -> None:
-            self.events.append("expt")
-
-        def handle_close(self) -> None:
-            self.events.append("close")
-
-        def handle_error(self) -> None:
-            self.events.append("error")
-
-        def close(self) -> None:
-            pass
-
     def test_without_a_fileno(self, channels: Any, engine: str, pair: Any) -> None:
         end, peer = pair()
-        it = channels[end.fileno()] = self.Plain(end)
+        it = channels[end.fileno()] = Foreign(end)
         peer.send(b"x")
         drive(lambda: it.received, channels, engine)
         assert it.events == ["read"]
 
     def test_with_fileno_as_a_property(self, channels: Any, engine: str, pair: Any) -> None:
-        class WithProperty(self.Plain):  # type: ignore[name-defined,misc]
+        class WithProperty(Foreign):
             @property
             def fileno(self) -> int:
                 raise AssertionError("nobody needs to ask")
@@ -543,7 +509,7 @@ class TestObjectsThatAreNoDispatchers:
         drive(lambda: it.received, channels, engine)
 
     def test_with_a_fileno_that_lies(self, channels: Any, engine: str, pair: Any) -> None:
-        class Lies(self.Plain):  # type: ignore[name-defined,misc]
+        class Lies(Foreign):
             def fileno(self) -> int:
                 return 0
 
@@ -553,14 +519,12 @@ class TestObjectsThatAreNoDispatchers:
         drive(lambda: it.received, channels, engine)
 
     def test_with_slots(self, channels: Any, engine: str, pair: Any) -> None:
-        plain = self.Plain
-
         class Slotted:
             __slots__ = ("events", "received", "sock")
             accepting = False
-            readable = plain.readable
-            writable = plain.writable
-            handle_read_event = plain.handle_read_event
+            readable = Foreign.readable
+            writable = Foreign.writable
+            handle_read_event = Foreign.handle_read_event
 
             def handle_write_event(self) -> None:
                 raise AssertionError
@@ -577,7 +541,7 @@ class TestObjectsThatAreNoDispatchers:
     def test_with_the_predicates_of_the_package(
         self, channels: Any, engine: str, pair: Any
     ) -> None:
-        class Borrows(self.Plain):  # type: ignore[name-defined,misc]
+        class Borrows(Foreign):
             __slots__ = ()
             readable = asynccore.dispatcher.readable
 
@@ -595,13 +559,13 @@ class TestObjectsThatAreNoDispatchers:
                 return getattr(self.target, name)
 
         end, peer = pair()
-        target = self.Plain(end)
+        target = Foreign(end)
         channels[end.fileno()] = Proxy(target)
         peer.send(b"x")
         drive(lambda: target.received, channels, engine)
 
     def test_exceptions_reach_its_handle_error(self, channels: Any, engine: str, pair: Any) -> None:
-        class Fails(self.Plain):  # type: ignore[name-defined,misc]
+        class Fails(Foreign):
             def handle_read_event(self) -> None:
                 self.sock.recv(100)
                 raise ValueError
@@ -615,7 +579,7 @@ class TestObjectsThatAreNoDispatchers:
     def test_a_foreign_listener_is_not_asked_to_write(
         self, channels: Any, engine: str, pair: Any
     ) -> None:
-        class Accepting(self.Plain):  # type: ignore[name-defined,misc]
+        class Accepting(Foreign):
             accepting = True
 
             def writable(self) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 import asynccore
 from asynccore import asynchat, smtpd
-from tests.corners.support import Listener, Noting, Reader, drive
+from tests.corners.support import Foreign, Listener, Reader, drive
 
 # What `dir()` shows on the classic modules of 3.10 and 3.11, where an interpreter has no original.
 CLASSIC_SMTPD = """COMMASPACE DATA_SIZE_DEFAULT DEBUGSTREAM DebuggingServer Devnull NEWLINE Options
@@ -248,25 +248,6 @@ class TestRebinding:
 
 class TestProgramsThatSelectThemselves:
     def test_read_write_and_exception_call_the_events(self, channels: Any) -> None:
-        class Foreign:
-            def __init__(self) -> None:
-                self.events: list[str] = []
-
-            def handle_read_event(self) -> None:
-                self.events.append("read")
-
-            def handle_write_event(self) -> None:
-                self.events.append("write")
-
-            def handle_expt_event(self) -> None:
-                self.events.append("expt")
-
-            def handle_close(self) -> None:
-                self.events.append("close")
-
-            def handle_error(self) -> None:
-                self.events.append("error")
-
         it = Foreign()
         asynccore.read(it)
         asynccore.write(it)
@@ -306,23 +287,14 @@ class TestProgramsThatSelectThemselves:
     def test_readwrite_takes_the_bits_of_poll(self) -> None:
         select = asynccore.select
 
-        class Foreign(Noting):
-            def __getattr__(self, name: str) -> Any:
-                if name.startswith("handle_"):
-                    return lambda: self.events.append(name)
-                raise AttributeError(name)
-
-            def handle_close(self) -> None:
-                self.events.append("close")
-
         for bits, expected in (
-            (select.POLLIN, ["handle_read_event"]),
-            (select.POLLOUT, ["handle_write_event"]),
-            (select.POLLPRI, ["handle_expt_event"]),
+            (select.POLLIN, ["read"]),
+            (select.POLLOUT, ["write"]),
+            (select.POLLPRI, ["expt"]),
             (select.POLLHUP, ["close"]),
             (select.POLLERR, ["close"]),
             (select.POLLNVAL, ["close"]),
-            (select.POLLIN | select.POLLHUP, ["handle_read_event", "close"]),
+            (select.POLLIN | select.POLLHUP, ["read", "close"]),
         ):
             it = Foreign()
             asynccore.readwrite(it, bits)

@@ -11,6 +11,7 @@ import pytest
 import asynccore
 from tests.corners.support import (
     READERS,
+    Foreign,
     Listener,
     Noting,
     QuietReader,
@@ -288,26 +289,6 @@ class TestClosedBehindTheLoopsBack:
         assert channel.events == ["close"] and not channels
 
     def test_a_foreign_object(self, channels: Any, engine: str, pair: Any) -> None:
-        class Foreign(Noting):
-            accepting = False
-
-            def readable(self) -> bool:
-                return True
-
-            def writable(self) -> bool:
-                return False
-
-            def handle_read_event(self) -> None:
-                raise AssertionError
-
-            handle_write_event = handle_expt_event = handle_read_event
-
-            def handle_close(self) -> None:
-                self.events.append("close")
-
-            def close(self) -> None:
-                pass
-
         end, _ = pair()
         it = channels[end.fileno()] = Foreign()
         passes(channels, engine)
@@ -402,12 +383,6 @@ class TestClosingTwice:
         old = Reader(end, channels)
         fd = end.fileno()
         end.close()
-
-        class Foreign:
-            accepting = False
-
-            def close(self) -> None:
-                pass
 
         it = channels[fd] = Foreign()
         old.close()

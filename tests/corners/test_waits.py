@@ -163,3 +163,57 @@ def test_more_than_1023_descriptors_by_default() -> None:
     if printed == "limited":
         pytest.skip("the system allows too few descriptors")
     assert printed == "low high 0"
+
+
+TOO_MANY = """
+import os, resource, socket, sys
+import asynccore
+import asynccore as asyncore
+
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if hard != resource.RLIM_INFINITY and hard < 1200:
+    print("limited")
+    raise SystemExit
+resource.setrlimit(resource.RLIMIT_NOFILE, (1200, hard))
+
+class Channel(asyncore.dispatcher):
+    def readable(self):
+        return not filler
+    def handle_read(self):
+        print(self.recv(10).decode())
+
+mine, peer = socket.socketpair()
+channel = Channel(mine)
+peer.send(b"hello")
+filler = []
+while not filler or filler[-1] < 1030:
+    filler.append(os.dup(0))
+
+first = None if sys.argv[1] == "default" else sys.argv[1]
+if first is None:
+    asynccore.loop(0, count=1, poller=first)
+try:
+    asynccore.loop(0, count=1, poller="select")
+except ValueError as why:
+    print(why)
+for fd in filler:
+    os.close(fd)
+filler = []
+asynccore.loop(0, count=1, poller=first)
+engine = asynccore.socket_map.engine
+print("woken:", engine.wakeup.fileno() in engine.interest.poller.interest)
+channel.close()
+peer.close()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no setrlimit() on Windows")
+@pytest.mark.parametrize("first", ["select", "default"])
+def test_too_many_descriptors_for_the_loops_own(first: str) -> None:
+    """Where select() can't even be woken, that is said, and nothing is lost by it."""
+    said, *rest = run_script(TOO_MANY, None, first).splitlines()
+    if said == "limited":
+        pytest.skip("the system allows too few descriptors")
+    assert said.startswith("too many descriptors were open before the loop began, which needs one")
+    assert "only numbers below 1024; use the poller 'poll'" in said
+    assert rest == ["hello", "woken: True"]

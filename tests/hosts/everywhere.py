@@ -5,11 +5,13 @@
 
 `--host=attach:asyncio`, `attach:uvloop`, or one of Twisted's reactors, `attach:select`,
 `attach:poll`, `attach:epoll`, `attach:asyncioreactor`: each pass of an outermost `loop()` and
-`poll()` is made by a host to which the map is attached for so long. Passes within handlers, and
-those of engines with a fake clock or a fake poller, which no host could wait for, are as ever;
-the summary says how many were made by the host.
+`poll()` is made by a host to which the map is attached for so long. Passes within handlers are as
+ever; the summary says how many were made by the host. None at all is a failure.
 
 `--inner=select` forces a poller that the host can't watch as one descriptor.
+
+What has nothing to do with a host is left out, and so is the little that can't hold over one; see
+below, each with its reason. `python -m tests.hosts` runs everything else over every host.
 
 *Trade-off.* A map that stays attached for its whole life meets less of the code that begins and
 ends an attachment; tests/hosts/test_asyncio.py and test_twisted.py have such maps.
@@ -30,9 +32,11 @@ from asynccore import pollers
 from asynccore.engine import Engine
 from asynccore.hosting import Attachment
 from asynccore.testing import RecordingPoller
+from compat.hosts.waiting import HostPoller, Spare
 
 _run_pass = Engine.run_pass
 
+# Passes, or with `engine:` waits.
 made_by_host = made_as_ever = 0
 
 
@@ -87,6 +91,9 @@ class AsyncioDriver(Driver):
     def __init__(self, kind: str) -> None:
         self._module = importlib.import_module(kind)
         self._loop = self._module.new_event_loop()
+        # What uvloop opens for each run, when it is run again and again as only here, would get
+        # the numbers of descriptors that a test has just closed, and poll(2) find those open.
+        self._spare = Spare() if kind == "uvloop" else None
 
     def takes(self) -> bool:
         # Loops of other threads would have to be closed by somebody.
@@ -116,9 +123,13 @@ class AsyncioDriver(Driver):
             handle = loop.call_soon(look)
         elif timeout is not None:
             handle = loop.call_later(timeout, loop.stop)
+        if self._spare is not None:
+            self._spare.lend()
         try:
             loop.run_forever()
         finally:
+            if self._spare is not None:
+                self._spare.keep()
             if handle is not None:
                 handle.cancel()
 
@@ -128,12 +139,13 @@ class AsyncioDriver(Driver):
 
     def close(self) -> None:
         self._loop.close()
+        if self._spare is not None:
+            self._spare.close()
 
 
 class TwistedDriver(Driver):
     def __init__(self, kind: str) -> None:
-        name = kind if kind.endswith("reactor") else f"{kind}reactor"
-        importlib.import_module(f"twisted.internet.{name}").install()
+        importlib.import_module(f"twisted.internet.{kind}reactor").install()
         from twisted.internet import reactor
 
         self._reactor: Any = reactor
@@ -172,7 +184,44 @@ class TwistedDriver(Driver):
             self._inside = False
 
 
+class OnAsyncioDriver(AsyncioDriver):
+    """The reactor that runs on asyncio's loop, whose `iterate` sleeps all of the time it gets."""
+
+    def __init__(self) -> None:
+        super().__init__("asyncio")
+        from twisted.internet import asyncioreactor
+
+        asyncioreactor.install(self._loop)
+        from twisted.internet import reactor
+
+        self._reactor: Any = reactor
+        self._reactor.startRunning(installSignalHandlers=False)
+
+    def host(self) -> Any:
+        from compat.hosts.twisted_host import TwistedHost
+
+        return TwistedHost(self._reactor)
+
+    def close(self) -> None:
+        self._reactor.stop()
+        self._reactor.iterate(0)
+        self._reactor.waker.connectionLost(None)
+        super().close()
+
+
 driver: Driver | None = None
+
+
+def count_waits(kind: type[HostPoller]) -> None:
+    """Count the waits that a kind of poller makes in its host."""
+    run_host = kind._run_host
+
+    def run_and_count(self: HostPoller, timeout: float | None) -> None:
+        global made_by_host
+        made_by_host += 1
+        run_host(self, timeout)
+
+    kind._run_host = run_and_count  # type: ignore[method-assign]
 
 
 def run_pass(self: Engine, timeout: float | None) -> None:
@@ -217,23 +266,40 @@ def pytest_configure(config: pytest.Config) -> None:
     way, _, name = str(config.getoption("--host")).partition(":")
     if way == "engine":
         os.environ[pollers.ENGINE_VARIABLE] = name
-        from compat.hosts.waiting import HostPoller
-
         HostPoller.inner = config.getoption("--inner")
-        pollers.make().close()  # what is made once for the whole process is no test's leak
+        made = pollers.make()
+        count_waits(type(made))  # type: ignore[arg-type]
+        made.close()  # what is made once for the whole process is no test's leak
         return
     assert way == "attach", "--host=engine:NAME or --host=attach:NAME"
     if name in ("asyncio", "uvloop"):
         driver = AsyncioDriver(name)
+    elif name == "asyncioreactor":
+        driver = OnAsyncioDriver()
     else:
         driver = TwistedDriver(name)
     Engine.run_pass = run_pass  # type: ignore[method-assign]
 
 
-# Fixtures and tests that count the poller's own waits, also those without an event. A host waits
-# by itself, and makes a pass when there is something to do.
+# Engines with a fake clock and a fake poller, which no host could wait for: asynccore/testing.py.
+_FAKES = "with_fakes"
+
+# Nothing in there loops.
+_WITHOUT_LOOP = ("tests/tls/test_socket.py",)
+
+# Attached maps: in there a fake clock tells whether the engine's own wait would sleep. What waits
+# in a host is an engine's poller like any other, and has them all.
+_WITH_A_CLOCK = ("tests/tls/test_torture.py", "tests/tls/test_torture_states.py")
+
+# Attached maps: these run programs of their own, where nothing is attached; and so do those that
+# call `run_script`. An engine is inherited.
+_PROGRAMS = ("tests/tls/test_page.py",)
+
+# Attached maps: fixtures and tests that count the poller's own waits, also those without an event.
+# A host waits by itself, and makes a pass when there is something to do. And the test that counts
+# the calls that a pass makes, to which attaching and detaching adds.
 _COUNT_WAITS = ("waits",)
-_COUNTING = ("test_answers_that_alternate",)
+_COUNTING = ("test_answers_that_alternate", "test_a_connection_takes_few_calls")
 
 # uvloop gives `signal.set_wakeup_fd` a descriptor of its own whenever it runs on the main thread.
 _WAKE_UP_FD = (
@@ -241,6 +307,9 @@ _WAKE_UP_FD = (
     "test_a_wake_up_that_is_there_already_is_used_at_once",
     "test_a_loop_inside_of_another_takes_the_signals_and_gives_them_back",
     "test_a_descriptor_that_the_program_has_set_stays",
+    "test_a_wake_up_that_others_put_back_is_taken_away",
+    "test_a_wake_up_that_is_closed_under_another_is_forgotten",
+    "test_a_descriptor_of_others_that_is_gone_is_no_obstacle",
     "test_a_loop_that_does_not_wait_costs_no_signals",
     "test_a_wake_up_that_is_closed_gets_no_more_signals",
 )
@@ -250,23 +319,39 @@ _WAKE_UP_FD = (
 _TWO_THREADS = ("test_two_maps_in_two_threads_that_send_to_each_other",)
 
 
+def left_out(item: pytest.Item, host: str) -> bool:
+    """Whether a test has nothing to do with a host, or can't hold over it."""
+    fixtures = getattr(item, "fixturenames", ())
+    name = getattr(item, "originalname", "")
+    file = item.nodeid.partition("::")[0]
+    if _FAKES in fixtures or file in _WITHOUT_LOOP:
+        return True
+    if host.startswith("engine:"):
+        return host == "engine:twisted" and name in _TWO_THREADS
+    if host == "attach:uvloop" and name in _WAKE_UP_FD:
+        return True
+    code = getattr(getattr(item, "function", None), "__code__", None)
+    return (
+        file in _WITH_A_CLOCK
+        or file in _PROGRAMS
+        or "run_script" in getattr(code, "co_names", ())
+        or name in _COUNTING
+        or any(fixture in fixtures for fixture in _COUNT_WAITS)
+    )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if driver is None:
-        if config.getoption("--host") == "engine:twisted":
-            items[:] = [
-                one for one in items if getattr(one, "originalname", "") not in _TWO_THREADS
-            ]
-        return
-    uvloop = config.getoption("--host").endswith("uvloop")
-    excluded = {*_COUNTING, *(_WAKE_UP_FD if uvloop else ())}
-    counting = [
-        item
-        for item in items
-        if getattr(item, "originalname", "") in excluded
-        or set(_COUNT_WAITS) & set(getattr(item, "fixturenames", ()))
-    ]
-    config.hook.pytest_deselected(items=counting)
-    items[:] = [item for item in items if item not in set(counting)]
+    host = config.getoption("--host")
+    out = [item for item in items if left_out(item, host)]
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if item not in set(out)]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # xdist's workers don't tell how many they made.
+    ran = session.testscollected and not session.config.getoption("numprocesses", None)
+    if ran and not made_by_host and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_unconfigure() -> None:
@@ -275,7 +360,9 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if made_by_host:
+    if driver is None:
+        terminalreporter.write_line(f"{made_by_host:,} waits in the host")
+    else:
         terminalreporter.write_line(
             f"{made_by_host:,} passes by the host, {made_as_ever:,} as ever"
         )

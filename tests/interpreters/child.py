@@ -140,7 +140,10 @@ def main(suite_name: str, implementation: str, result_file: str, *selectors: str
 
 
 def watch_pollers(waited: set[str]) -> None:
-    """Note in `waited` the name of each asynccore poller that is made to wait."""
+    """Note in `waited` the name of each asynccore poller that is made to wait.
+
+    One that waits in a host is noted when it runs the host.
+    """
 
     def noting(wait: Any) -> Any:
         def wait_and_note(self: Any, timeout: float | None) -> Any:
@@ -149,8 +152,13 @@ def watch_pollers(waited: set[str]) -> None:
 
         return wait_and_note
 
-    for poller in importlib.import_module("asynccore.pollers.base").Poller.__subclasses__():
-        poller.wait = noting(poller.wait)
+    kinds = importlib.import_module("asynccore.pollers.base").Poller.__subclasses__()
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        method = "_run_host" if hasattr(kind, "_run_host") else "wait"
+        if method in vars(kind):
+            setattr(kind, method, noting(vars(kind)[method]))
 
 
 if __name__ == "__main__":

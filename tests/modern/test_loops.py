@@ -320,6 +320,19 @@ def test_an_engine_that_is_forgotten_closes_its_loop() -> None:
     gc.collect()  # a ResourceWarning, or an open descriptor, would fail this
 
 
+def test_a_forgotten_loop_that_is_older_than_its_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the collector, which finalizes a younger generation first."""
+    real = socket.socketpair
+
+    def socketpair() -> Any:
+        gc.collect(0)
+        return real()
+
+    monkeypatch.setattr(socket, "socketpair", socketpair)
+    compat.event_loop({})
+    gc.collect()
+
+
 def test_time_is_the_engines() -> None:
     from asynccore.testing import engine_with_fakes
 

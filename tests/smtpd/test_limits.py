@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import smtplib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -515,3 +516,103 @@ def test_a_mailbox_is_enough_of_a_server_for_a_hardened_channel() -> None:
     channels: dict[int, Any] = {}
     HardenedSMTPChannel(Mailbox(), FakeSocket(), PEER, map=channels).close()
     assert channels == {}
+
+
+# Replies that nobody reads -----------------------------------------------------------------------
+
+
+class Flood:
+    """A peer that sends commands in one go and reads nothing until it is told to."""
+
+    def __init__(self, commands: bytes, channel_class: Any) -> None:
+        ours, self.peer = socket.socketpair()
+        for sock in (ours, self.peer):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        self.peer.setblocking(False)
+        self.map: dict[int, Any] = {}
+        self.channel = channel_class(Mailbox(), ours, PEER, map=self.map)
+        self.unsent = memoryview(commands)
+        self.received = bytearray()
+        self.most = 0
+
+    def send(self) -> bool:
+        """Send what fits, and let the channel handle it; return whether anything fitted."""
+        before = len(self.unsent)
+        with contextlib.suppress(BlockingIOError):
+            self.unsent = self.unsent[self.peer.send(self.unsent[:65536]) :]
+        asynccore.poll(0, self.map)
+        self.most = max(self.most, self.channel.write_buffer_size)
+        return len(self.unsent) < before
+
+    def read(self) -> bool:
+        """Read what there is; return whether there was anything."""
+        try:
+            data = self.peer.recv(65536)
+        except BlockingIOError:
+            return False
+        self.received += data
+        return True
+
+    def goes_on(self, step: Callable[[], bool]) -> None:
+        """Take a step until nothing comes of it any more."""
+        in_vain = 0
+        while in_vain < 3:
+            in_vain = 0 if step() else in_vain + 1
+
+    def send_and_read(self) -> bool:
+        sent, read = self.send(), self.read()
+        return sent or read
+
+    def close(self) -> None:
+        self.channel.close()
+        self.peer.close()
+
+
+@pytest.fixture
+def flood() -> Iterator[Callable[..., Flood]]:
+    made: list[Flood] = []
+
+    def make(commands: bytes, channel_class: Any = smtpd.SMTPChannel) -> Flood:
+        made.append(Flood(commands, channel_class))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize("command", [b"NOOP", b"HELP", b"VRFY <a@b>", b"\xff"])
+def test_replies_that_nobody_reads_are_bounded(flood: Any, command: bytes) -> None:
+    count = 100_000 if command == b"NOOP" else 20_000
+    peer = flood((command + b"\r\n") * count)
+    peer.goes_on(peer.send)
+    mark = peer.channel.high_watermark
+    # The commands of one reading, each with its reply, may come on top.
+    assert mark < peer.channel.write_buffer_size <= peer.most < 20 * mark
+    assert len(peer.unsent) > 0
+    peer.goes_on(peer.send_and_read)
+    assert len(peer.unsent) == 0
+    replies = peer.received.split(b"\r\n")
+    assert replies[0].startswith(b"220 ") and replies.pop() == b""
+    assert len(replies) == 1 + count and len({*map(bytes, replies[1:])}) == 1
+
+
+def test_a_channel_of_the_programs_own_may_keep_them_all(flood: Any) -> None:
+    class Channel(smtpd.SMTPChannel):
+        high_watermark = None
+
+    peer = flood(b"NOOP\r\n" * 100_000, Channel)
+    peer.goes_on(peer.send)
+    assert len(peer.unsent) == 0
+    assert peer.most > 700_000
+
+
+def test_who_pauses_by_itself_is_not_resumed_by_the_replies(flood: Any) -> None:
+    peer = flood(b"NOOP\r\n" * 40_000)
+    peer.goes_on(peer.send)
+    peer.channel.pause_reading()
+    peer.goes_on(peer.send_and_read)
+    assert peer.channel.write_buffer_size == 0 and len(peer.unsent) > 0
+    peer.channel.resume_reading()
+    peer.goes_on(peer.send_and_read)
+    assert len(peer.unsent) == 0 and peer.received.count(b"250 OK") == 40_000

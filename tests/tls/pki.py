@@ -4,6 +4,7 @@ OCSP responses about them. And two sides of TLS over memory buffers."""
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from collections.abc import Iterable
 
 import trustme
@@ -68,6 +69,7 @@ def issue(
     *,
     names: Iterable[str] = (HOST,),
     email: str | None = None,
+    ip: str | None = None,
     common_name: str = "test",
     begin: datetime.datetime = NOW - DAY,
     end: datetime.datetime = NOW + DAY,
@@ -80,6 +82,8 @@ def issue(
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     ca = ca or authority()
     alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
+    if ip:
+        alternatives.append(x509.IPAddress(ipaddress.ip_address(ip)))
     if email:
         alternatives.append(x509.RFC822Name(email))
     builder = (

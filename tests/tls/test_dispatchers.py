@@ -877,6 +877,26 @@ def test_a_handshake_has_a_deadline_whatever_trickles_in(
     assert not channels
 
 
+def test_what_handle_error_raises_at_the_deadline_leaves_the_loop(
+    channels: Any, tcp_pair: Any, clock: FakeClock
+) -> None:
+    class Strict(Timed):
+        def handle_timeout(self, which: str) -> None:
+            raise ValueError("too late")
+
+        def handle_error(self) -> None:
+            self.close()
+            raise
+
+    ours, _ = tcp_pair()
+    Strict(ours, channels, context=server_raw(), server_side=True)
+    turns(channels)
+    clock.advance(61)
+    with pytest.raises(ValueError, match="too late"):
+        turns(channels)
+    assert not channels
+
+
 def test_a_legacy_class_has_the_deadline_too(
     channels: Any, tcp_pair: Any, clock: FakeClock
 ) -> None:
@@ -889,25 +909,33 @@ def test_a_legacy_class_has_the_deadline_too(
     assert channel.log == ["read", "error HandshakeError"]
 
 
+@pytest.fixture
+def shaken(channels: Any, tcp_pair: Any) -> Callable[[Any], tuple[Timed, Any]]:
+    """Make a client, and a server of a class, whose handshake is over."""
+
+    def make(server_class: Any) -> tuple[Timed, Any]:
+        ours, theirs = tcp_pair()
+        server = server_class(theirs, channels, context=server_raw(), server_side=True)
+        client = Timed(ours, channels, context=client_raw(), server_hostname=HOST)
+        turns(channels, lambda: "handshake" in client.log and "handshake" in server.log)
+        return client, server
+
+    return make
+
+
 def test_a_handshake_that_is_over_has_no_deadline(
-    channels: Any, tcp_pair: Any, clock: FakeClock
+    channels: Any, clock: FakeClock, shaken: Any
 ) -> None:
-    ours, theirs = tcp_pair()
-    server = Timed(theirs, channels, context=server_raw(), server_side=True)
-    client = Timed(ours, channels, context=client_raw(), server_hostname=HOST)
-    turns(channels, lambda: "handshake" in client.log and "handshake" in server.log)
+    client, server = shaken(Timed)
     clock.advance(1000.0)
     turns(channels)
     assert client.log == server.log == ["handshake"]
 
 
 def test_a_peer_that_never_answers_the_end_is_waited_for_so_long(
-    channels: Any, tcp_pair: Any, clock: FakeClock
+    channels: Any, clock: FakeClock, shaken: Any
 ) -> None:
-    ours, theirs = tcp_pair()
-    server = Timed(theirs, channels, context=server_raw(), server_side=True)
-    client = Timed(ours, channels, context=client_raw(), server_hostname=HOST)
-    turns(channels, lambda: "handshake" in client.log and "handshake" in server.log)
+    client, server = shaken(Timed)
     server.pause_reading()
     client.close()
     turns(channels)
@@ -919,12 +947,9 @@ def test_a_peer_that_never_answers_the_end_is_waited_for_so_long(
 
 
 def test_a_peer_that_never_goes_back_to_plaintext(
-    channels: Any, tcp_pair: Any, clock: FakeClock
+    channels: Any, clock: FakeClock, shaken: Any
 ) -> None:
-    ours, theirs = tcp_pair()
-    server = Half(theirs, channels, context=server_raw(), server_side=True)
-    client = Timed(ours, channels, context=client_raw(), server_hostname=HOST)
-    turns(channels, lambda: "handshake" in client.log and "handshake" in server.log)
+    client, server = shaken(Half)
     client.unwrap()
     server.send(b"still there")
     turns(channels, lambda: client.got)
