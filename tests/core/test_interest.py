@@ -14,7 +14,7 @@ import pytest
 import asynccore
 from asynccore import ChannelMap, dispatcher, dispatcher_with_send, loop
 from asynccore.engine import engine_for
-from asynccore.interest import REVIEW_INTERVAL
+from asynccore.known import REVIEW_INTERVAL
 from asynccore.pollers import INVALID, PRIORITY, READ, WRITE
 from asynccore.testing import Fakes, RecordingPoller
 from tests.core.fakes import Channel, FakeSocket, Quiet
