@@ -62,11 +62,11 @@ class Adjustable(Generic[_Value]):
             setattr(holder, self._own, _NOTHING)
         return True
 
-    def leave(self, holder: Any, value: Any, why: Exception) -> None:
-        """Keep for the program what can't be a value."""
+    def leave(self, holder: Any, value: Any, why: Exception, depth: int = 5) -> None:
+        """Keep for the program what can't be a value; who assigned it is `depth` calls away."""
         setattr(holder, self._own, value)
         if isinstance(value, _PLAIN):
-            has_no_effect(why)
+            has_no_effect(why, depth)
 
     def check(self, value: Any) -> None:
         """Raise `TypeError` or `ValueError` for what can't be a value."""
@@ -105,6 +105,6 @@ def adopt_late(channel: Any, name: str, check: Callable[[str, Any], None]) -> No
             setattr(channel, f"_ac_{name}", value)
 
 
-def has_no_effect(why: Exception) -> None:
+def has_no_effect(why: Exception, depth: int = 4) -> None:
     """Warn of what may have been meant as a value, but can't be one."""
-    warnings.warn(f"{why}: it has no effect", RuntimeWarning, stacklevel=5)
+    warnings.warn(f"{why}: it has no effect", RuntimeWarning, stacklevel=depth)

@@ -36,7 +36,7 @@ class Watermark(Adjustable[int]):
         try:
             found = marks(both["high_watermark"], both["low_watermark"])
         except (TypeError, ValueError) as why:
-            self.leave(channel, size, why)
+            self.leave(channel, size, why, depth=4)
             return
         channel._ac_marks = found
         super().__set__(channel, size)

@@ -146,6 +146,9 @@ def test_nonsense_is_refused_where_it_is_said(kind: Any) -> None:
             with pytest.warns(RuntimeWarning, match=f"{name} is None or a number of bytes"):
                 setattr(channel, name, wrong)
             assert getattr(channel, name) is wrong
+            with pytest.warns(RuntimeWarning) as caught:
+                setattr(channel, name, wrong)
+            assert caught[0].filename == __file__
     assert channel._ac_marks is None
     channel.high_watermark = 10
     with pytest.warns(RuntimeWarning, match=r"low_watermark \(11 bytes\) can't be over high"):
