@@ -35,6 +35,9 @@ def pytest_configure() -> None:
     # that the tests interrupt would not notice. A handler, unlike SIG_IGN, ends at exec.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # nohup does the same to SIGHUP, and workers that are to be replaced would wait for ever.
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
