@@ -22,6 +22,7 @@ import os as os
 import socket as socket
 import sys as sys
 import time as time
+import typing as _typing
 from typing import Any, NoReturn
 from warnings import warn as warn
 
@@ -53,14 +54,12 @@ __version__ = "Python SMTP proxy version 0.3"  # sent in the greeting
 
 NEWLINE = "\n"
 COMMASPACE = ", "
-EMPTYSTRING = ""  # until Python 3.4, and so in programs of that time
 DATA_SIZE_DEFAULT = 33554432  # bytes, 32 MiB: classic smtpd since 3.3
 
 _DOT_LINE = b".\r\n"
 
 # Connections that wait for accept(): asyncio's default; the classic 5 drops bursts.
 _BACKLOG = 100
-
 
 # Bytes of replies that may wait before no more commands are read: asyncio's default. Postfix stops
 # at 4 KiB. RFC 2920 section 3.1 has clients see to it that they don't wait for the server to read.
@@ -78,6 +77,15 @@ class Devnull:
 
 
 DEBUGSTREAM: Any = Devnull()
+
+
+if not _typing.TYPE_CHECKING:  # type checkers would take it for an answer to every name
+
+    def __getattr__(name):
+        # Until Python 3.4, and so in programs of that time; the later modules don't list it.
+        if name == "EMPTYSTRING":
+            return ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _debug(text: str, *values: Any) -> None:
