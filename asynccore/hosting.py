@@ -75,7 +75,8 @@ class Watcher:
 
     def follow(self, poller: Poller) -> None:
         """Let the host watch the poller's descriptor, or all those that it holds."""
-        poller = getattr(poller, "real", poller)  # what a WrappedPoller tells the kernel
+        while hasattr(poller, "real"):  # what Wrapped- and KeyedPollers tell the kernel
+            poller = poller.real
         fd = poller.fileno()
         ready = self._ready
         if fd >= 0:
@@ -124,7 +125,7 @@ class Attachment:
         self.engine = engine
         self._host = host
         self._watcher = Watcher(host, self._run, self._run_soon)
-        self._soon = False
+        self._soon: Cancellable | None = None
         self._elsewhere: str | None = None  # the engine's poller, if that waits in a host itself
         self._timer: tuple[float, Cancellable] | None = None
         self.attached = False
@@ -158,6 +159,9 @@ class Attachment:
             return
         self.attached = False
         self._watcher.stop()
+        if self._soon is not None:
+            self._soon.cancel()  # it would keep the map's engine until the host's next turn
+            self._soon = None
         if self._timer is not None:
             self._timer[1].cancel()
             self._timer = None
@@ -186,12 +190,14 @@ class Attachment:
 
     def _run_soon(self) -> None:
         """Make one pass for all descriptors that the host finds ready at once."""
-        if not self._soon:
-            self._soon = True
-            self._host.call_later(0, self._run)
+        if self._soon is None:
+            self._soon = self._host.call_later(0, self._now)
+
+    def _now(self) -> None:
+        self._soon = None
+        self._run()
 
     def _run(self) -> None:
-        self._soon = False
         if not self.attached:
             return  # called once more by a host that had collected its events
         engine = self.engine

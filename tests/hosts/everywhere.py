@@ -296,10 +296,14 @@ _WITH_A_CLOCK = ("tests/tls/test_torture.py", "tests/tls/test_torture_states.py"
 _PROGRAMS = ("tests/tls/test_page.py",)
 
 # Attached maps: fixtures and tests that count the poller's own waits, also those without an event.
-# A host waits by itself, and makes a pass when there is something to do. And the test that counts
+# A host waits by itself, and makes a pass when there is something to do. And the tests that count
 # the calls that a pass makes, to which attaching and detaching adds.
 _COUNT_WAITS = ("waits",)
-_COUNTING = ("test_answers_that_alternate", "test_a_connection_takes_few_calls")
+_COUNTING = (
+    "test_answers_that_alternate",
+    "test_a_connection_takes_few_calls",
+    "test_poll_with_a_map_for_one_pass",
+)
 
 # uvloop gives `signal.set_wakeup_fd` a descriptor of its own whenever it runs on the main thread.
 _WAKE_UP_FD = (
