@@ -105,9 +105,10 @@ EMFILE_SCRIPT = """
     peer.send(b"hello")
     asynccore.loop(timeout=0.02, map=channels, count=3)
     assert server.child is None and server.accepting and server.socket.fileno() != -1
-    # One event was the attempt; after it the listener rests, for longer than these waits.
+    # One event was the attempt; after it the listener rests, for longer than these waits. Event
+    # loops round, and may come back a little early, once for a wait.
     busy = [events for events in waits if events]
-    assert len(busy) == 1 and len(waits) == 3, waits
+    assert len(busy) == 1 and 3 <= len(waits) <= 6, waits
     assert server.said == ["error"], server.said
     for fd in taken:
         os.close(fd)
