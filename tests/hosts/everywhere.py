@@ -325,8 +325,8 @@ _TWO_THREADS = (
     "test_one_dict_for_each_thread",
 )
 
-# uvloop opens a pair of sockets whenever it is run, and what interrupts it in the middle of that, as
-# a KeyboardInterrupt does, leaves them open.
+# uvloop opens a pair of sockets whenever it is run, and what interrupts it in the middle of that,
+# as a KeyboardInterrupt does, leaves them open.
 _INTERRUPTS = ("test_a_signal_that_another_thread_gets_ends_the_wait",)
 
 
