@@ -75,8 +75,7 @@ class Watcher:
 
     def follow(self, poller: Poller) -> None:
         """Let the host watch the poller's descriptor, or all those that it holds."""
-        while hasattr(poller, "real"):  # what Wrapped- and KeyedPollers tell the kernel
-            poller = poller.real
+        poller = poller.innermost  # what it tells the kernel
         fd = poller.fileno()
         ready = self._ready
         if fd >= 0:

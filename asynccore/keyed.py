@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .pollers import Event, Poller
+from .pollers import Event, FrontPoller, Poller
 
 
 def has_descriptor(key: Any) -> bool:
@@ -25,21 +25,15 @@ def number(key: Any) -> Any:
     return key.fileno() if has_descriptor(key) else key
 
 
-class KeyedPoller(Poller):
+class KeyedPoller(FrontPoller):
     """A poller of keys, in front of the one that watches the descriptors."""
 
+    interest: dict[Any, int]
+
     def __init__(self, real: Poller) -> None:
-        super().__init__()
-        self.name = real.name  # type: ignore[misc]  # it is the real one's to the world
-        self.real = real
-        self.interest: dict[Any, int] = dict(real.interest)
+        super().__init__(real)
         self._keys: dict[int, Any] = {}
         self._numbers: dict[Any, int] = {}
-
-    @property
-    def always_ready(self) -> bool:  # type: ignore[override]
-        """Whether the real one is."""
-        return self.real.always_ready
 
     def set(self, fd: Any, mask: int) -> None:
         known = self._numbers.get(fd)
@@ -67,13 +61,3 @@ class KeyedPoller(Poller):
     def verify(self, fd: Any) -> bool:
         known = self._numbers.get(fd, fd)
         return bool(number(fd) == known and self.real.verify(known))
-
-    def fileno(self) -> int:
-        return self.real.fileno()
-
-    def close(self) -> None:
-        self.real.close()
-        self.interest = {}
-
-    def after_fork(self) -> None:
-        self.real.after_fork()

@@ -52,23 +52,19 @@ class StandIn:
         self._undertaking.cancel()
 
 
-class Entry:
-    """What the map holds meanwhile. It speaks for the channel where the map is walked."""
+class Placeholder:
+    """What a map can hold that waits for nothing, and keeps its loop alive."""
 
     accepting = False
     connected = False
-    connecting = True
     closing = False
-    socket: Any = None
-    addr: Any = None
-
-    def __init__(self, channel: Any) -> None:
-        self.channel = channel
 
     def readable(self) -> bool:
+        """Nothing is ever to be read."""
         return False
 
     def writable(self) -> bool:
+        """Nothing is ever to be written."""
         return False
 
     def handle_read_event(self) -> None:
@@ -81,7 +77,26 @@ class Entry:
         """Nothing is waited for."""
 
     def handle_close(self) -> None:
+        """The descriptor was closed by somebody else: let go of it."""
         self.close()
+
+    def handle_error(self) -> None:
+        """Nothing can fail."""
+
+    def close(self) -> None:
+        """Leave the map."""
+        raise NotImplementedError
+
+
+class Entry(Placeholder):
+    """What the map holds meanwhile. It speaks for the channel where the map is walked."""
+
+    connecting = True
+    socket: Any = None
+    addr: Any = None
+
+    def __init__(self, channel: Any) -> None:
+        self.channel = channel
 
     def handle_error(self) -> None:
         self.channel.handle_error()

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .pollers import EVENTS_PER_PASS, READ, WRITE, Event, Poller
+from .pollers import EVENTS_PER_PASS, READ, WRITE, Event, FrontPoller, Poller
 
 _BOTH = READ | WRITE
 
@@ -102,17 +102,14 @@ def wrapped(sock: Any) -> Willful | None:
     return None
 
 
-class WrappedPoller(Poller):
+class WrappedPoller(FrontPoller):
     """A poller of plaintext, in front of the one that watches the descriptors.
 
     `interest` is what the channels want; `real.interest` is what the kernel was told.
     """
 
     def __init__(self, real: Poller) -> None:
-        super().__init__()
-        self.name = real.name  # type: ignore[misc]  # it is the real one's to the world
-        self.real = real
-        self.interest = dict(real.interest)
+        super().__init__(real)
         self.sockets: dict[int, Willful] = {}
         self._stirred: dict[int, None] = {}  # to be looked at before the next wait, in this order
 
@@ -157,7 +154,7 @@ class WrappedPoller(Poller):
     @property
     def always_ready(self) -> bool:  # type: ignore[override]
         """Whether `wait` has something to see to before anybody waits."""
-        return bool(self._stirred) or self.real.always_ready
+        return bool(self._stirred) or super().always_ready
 
     def set(self, fd: int, mask: int) -> None:
         sock = self.sockets.get(fd)
@@ -227,13 +224,3 @@ class WrappedPoller(Poller):
 
     def verify(self, fd: int) -> bool:
         return fd not in self.real.interest or self.real.verify(fd)
-
-    def fileno(self) -> int:
-        return self.real.fileno()
-
-    def close(self) -> None:
-        self.real.close()
-        self.interest = {}
-
-    def after_fork(self) -> None:
-        self.real.after_fork()

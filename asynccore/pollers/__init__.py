@@ -21,6 +21,7 @@ from .base import (
     Event,
     Poller,
 )
+from .front import FrontPoller
 from .select import SelectPoller
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "READ",
     "WRITE",
     "Event",
+    "FrontPoller",
     "Poller",
     "available",
     "check",

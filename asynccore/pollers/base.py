@@ -67,6 +67,11 @@ class Poller:
         kernel has dropped it (closed behind our back and opened anew under the same number)."""
         raise NotImplementedError
 
+    @property
+    def innermost(self) -> Poller:
+        """The poller that asks the kernel: this one, unless it is in front of another."""
+        return self
+
     def fileno(self) -> int:
         """Return a descriptor that polls readable while events wait, or -1 if there is none."""
         return -1

@@ -458,7 +458,11 @@ class _Reactor:
         from twisted.python import threadable
 
         with self._lock:
-            others = [one for one in _waiting() if _innermost(one.interest.poller) is not poller]
+            others = [
+                one
+                for one in _waiting()
+                if (present := one.interest.poller) and present.innermost is not poller
+            ]
             if any(self._thread == thread for engine in others for thread, _ in engine.loops):
                 raise RuntimeError(
                     "another thread's loop() runs Twisted's reactor, which can't run in two: name "
@@ -475,10 +479,6 @@ class _Reactor:
 
 
 _reactor = _Reactor()
-
-
-def _innermost(poller: Poller | None) -> Poller | None:
-    return getattr(poller, "real", poller)  # a WrappedPoller is in front, where there is TLS
 
 
 def _waiting() -> list[Engine]:

@@ -13,7 +13,6 @@ from asynccore.directions import ENDED
 from asynccore.dispatcher import dispatcher
 from asynccore.errors import RERAISED
 
-from ..running import running, set_running
 from .flow import Flow, water_levels
 
 # More than any datagram has (udp(7): 65,507 bytes of payload over IPv4).
@@ -42,15 +41,12 @@ class DatagramChannel(dispatcher):
 
     def handle_read(self) -> None:
         """Receive for the protocol."""
-        transport = self.transport
-        before = running()
-        set_running(transport.loop)
-        try:
-            for _ in range(SHARE):
-                if self._ac_mutes or self._ac_closed or not transport.receive(self):
-                    break
-        finally:
-            set_running(before)
+        self.transport.in_loop(self._receive)
+
+    def _receive(self) -> None:
+        for _ in range(SHARE):
+            if self._ac_mutes or self._ac_closed or not self.transport.receive(self):
+                break
 
     def handle_write(self) -> None:
         """Send what waits."""

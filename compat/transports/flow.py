@@ -34,6 +34,7 @@ class Flow:
     """The part of a transport that is about its protocol and not about its socket."""
 
     loop: asyncio.AbstractEventLoop
+    channel: Any
     protocol: Any
     writing_paused = False
     closing = False
@@ -42,10 +43,11 @@ class Flow:
 
     def in_loop(self, function: Callable[..., object], *args: Any) -> None:
         """Call something that finds its loop running."""
-        before = running()
-        if before is self.loop:
+        engine = self.channel._ac_engine
+        if engine is not None and engine.running is self.loop:
             function(*args)
             return
+        before = running()
         set_running(self.loop)
         try:
             function(*args)

@@ -22,42 +22,17 @@ from zope.interface import implementer
 
 from asynccore.channels import ChannelMap, Map
 from asynccore.engine import engine_for
+from asynccore.placeholders import Placeholder
 from asynccore.wakeup import Wakeup
 from compat.twisted_transports.channel import TwistedChannel, is_open
 
 
-class Holder:
+class Holder(Placeholder):
     """A channel that keeps a loop alive and does nothing else."""
-
-    accepting = False
 
     def __init__(self, leave: Callable[[], None]) -> None:
         self._leave = leave
         self.wakeup = Wakeup()  # a descriptor of its own: programs take the keys of maps for such
-
-    def readable(self) -> bool:
-        """Nothing is ever to be read."""
-        return False
-
-    def writable(self) -> bool:
-        """Nothing is ever to be written."""
-        return False
-
-    def handle_read_event(self) -> None:
-        """Not called."""
-
-    def handle_write_event(self) -> None:
-        """Not called."""
-
-    def handle_expt_event(self) -> None:
-        """Not called."""
-
-    def handle_close(self) -> None:
-        """The descriptor was closed by somebody else: let go of it."""
-        self._leave()
-
-    def handle_error(self) -> None:
-        """Not called."""
 
     def close(self) -> None:
         """Leave the map. The loop ends although there was work, for somebody wants it so."""

@@ -14,8 +14,10 @@ import pytest
 import asynccore
 from asynccore import pollers
 from asynccore.engine import Engine, engine_for
-from asynccore.hosting import Attachment
+from asynccore.hosting import Attachment, Watcher
+from asynccore.keyed import KeyedPoller
 from asynccore.testing import RecordingPoller
+from asynccore.wrapped import WrappedPoller
 
 POLLERS = pollers.available()
 
@@ -437,3 +439,30 @@ def test_a_poller_that_waits_in_a_host_makes_room_for_another(
     assert world.engine.poller_name() == "elsewhere"
     world.engine.use_later(pollers.available()[0])
     world.close()
+
+
+def test_detach_takes_back_the_pass_that_it_asked_for() -> None:
+    world = World("select")
+    world.attachment.begin()
+    world.host.run()
+    world.peer.send(b"hello")
+    for _, _, ready in list(world.host.watched.values()):
+        ready()  # the host is asked for one pass for all that is ready
+    assert [call.delay for call in world.host.pending()] == [0]
+    world.attachment.detach()
+    assert world.host.pending() == []
+    asynccore.loop(timeout=0, map=world.map, count=1)
+    assert world.peer.recv(100) == b"hello"
+    world.close()
+
+
+def test_the_host_watches_descriptors_behind_pollers_that_translate() -> None:
+    key, peer = socket.socketpair()
+    with key, peer:
+        poller = WrappedPoller(KeyedPoller(pollers.make("select")))
+        poller.set(key, pollers.READ)
+        host = FakeHost()
+        Watcher(host, lambda: None).follow(poller)
+        assert list(host.watched) == [key.fileno()]
+        assert poller.innermost.interest == {key.fileno(): pollers.READ}
+        poller.close()
