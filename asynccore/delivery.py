@@ -46,7 +46,8 @@ class Delivery(Turn):
 
         def _attach(self, poller: pollers.Poller) -> pollers.Poller: ...
 
-    def _dispatch(self, events: list[pollers.Event]) -> None:
+    def _dispatch(self, events: pollers.Events) -> bool:
+        """Call the handlers for a batch of events; tell whether there was anything to handle."""
         interest = self.interest
         asked, quiet, readers = interest.asked, interest.quiet, interest.readers
         dirty = interest.dirty
@@ -62,6 +63,7 @@ class Delivery(Turn):
         meter = self.meter
         if meter is not None:
             readers = {}  # the short way has no clock
+        fd: int | None = None
         for fd, mask in events:
             if timed:
                 watch = timed.get(fd)
@@ -112,6 +114,7 @@ class Delivery(Turn):
                         channel.handle_error()
                 if self.passes != serial:
                     break
+        return fd is not None
 
     def _deliver(self, fd: int, channel: Any, mask: int, serial: int) -> None:
         if mask & INVALID:

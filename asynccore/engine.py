@@ -261,8 +261,7 @@ class Engine(Delivery):
                 events = poller.wait(wait)
             finally:
                 self.waiting = False
-            if events:
-                self._dispatch(events)
+            if events and self._dispatch(events):
                 if not self._signalled:
                     break
                 self._signalled = False

@@ -11,6 +11,10 @@ moment that a channel has such a socket. The engine sees plaintext alone: `inter
 channels want, and `wait` reports what is ready for them. What the kernel is told is the socket's
 own decision. Maps without such sockets, which are nearly all, never have one.
 
+A socket acts on its event right before its channel's handler runs, and not for a whole batch
+beforehand: what it has just decrypted is then still in the processor's cache, and one batch holds
+the plaintext of one channel at a time.
+
 Trade-off. A map that has them pays a dictionary look-up for each event of its plain channels too.
 
 Two kinds are known, by what they offer and not by their class:
@@ -22,10 +26,10 @@ Two kinds are known, by what they offer and not by their class:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, Protocol
 
-from .pollers import EVENTS_PER_PASS, READ, WRITE, Event, FrontPoller, Poller
+from .pollers import READ, WRITE, Event, Events, FrontPoller, Poller
 
 _BOTH = READ | WRITE
 
@@ -48,6 +52,11 @@ class Willful(Protocol):
     `takes_pieces` it is offered output as a plain socket is (`asynccore.gather`).
     """
 
+    @property
+    def read_ahead(self) -> object:
+        """What it has read and not yet handed out. True has it looked at again after its channel
+        has read; otherwise it must `report()` what changed in the meantime."""
+
     def poll_interest(self, wanted: int) -> int:
         """Return what to wait for at the descriptor, while the channel wants `wanted`."""
 
@@ -67,6 +76,8 @@ class _Driven:
     """A socket whose program does the handshake and the like by itself."""
 
     __slots__ = ("only", "sock")
+
+    read_ahead = True  # its program reports nothing
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
@@ -102,6 +113,22 @@ def wrapped(sock: Any) -> Willful | None:
     return None
 
 
+class _Batch:
+    """Events that are found one by one, of which it is known how many there may be."""
+
+    __slots__ = ("_events", "_most")
+
+    def __init__(self, events: Iterator[Event], most: int) -> None:
+        self._events = events
+        self._most = most
+
+    def __len__(self) -> int:
+        return self._most
+
+    def __iter__(self) -> Iterator[Event]:
+        return self._events
+
+
 class WrappedPoller(FrontPoller):
     """A poller of plaintext, in front of the one that watches the descriptors.
 
@@ -112,6 +139,7 @@ class WrappedPoller(FrontPoller):
         super().__init__(real)
         self.sockets: dict[int, Willful] = {}
         self._stirred: dict[int, None] = {}  # to be looked at before the next wait, in this order
+        self._acting: int | None = None  # whose handler runs
 
     def wrap(self, fd: int, sock: Any, map: Any) -> bool:
         """Know the socket of a channel; returns whether it has a will of its own."""
@@ -154,7 +182,7 @@ class WrappedPoller(FrontPoller):
     @property
     def always_ready(self) -> bool:  # type: ignore[override]
         """Whether `wait` has something to see to before anybody waits."""
-        return bool(self._stirred) or super().always_ready
+        return bool(self._stirred) or self._acting is not None or super().always_ready
 
     def set(self, fd: int, mask: int) -> None:
         sock = self.sockets.get(fd)
@@ -173,34 +201,48 @@ class WrappedPoller(FrontPoller):
         if wanted != self.real.interest.get(fd, 0):
             self.real.set(fd, wanted)
 
-    def wait(self, timeout: float | None) -> list[Event]:
-        ready = self._look() if self._stirred else {}
+    def wait(self, timeout: float | None) -> Events:
+        if self._acting is not None:
+            # Its handler has not come back: it raised, or runs this very loop.
+            self._stirred[self._acting] = None
+            self._acting = None
+        ready = self._look() if self._stirred else ()
         events = self.real.wait(0 if ready else timeout)
-        sockets, interest, stirred = self.sockets, self.interest, self._stirred
-        found: list[Event] = []
+        if ready:
+            reported = {fd for fd, _ in events}
+            events = self.share([*events, *((fd, 0) for fd in ready if fd not in reported)])
+        return _Batch(self._act(events, ready), len(events)) if events else events
+
+    def _act(self, events: Iterable[Event], ready: Container[int]) -> Iterator[Event]:
+        """Have the sockets act on their events, each right before that is handled.
+
+        What is not asked for, since the batch ended early, is ready still: the kernel holds it, or
+        the socket.
+        """
+        sockets, interest = self.sockets, self.interest
         for fd, mask in events:
             sock = sockets.get(fd)
             if sock is None:
-                found.append((fd, mask))
+                if mask:
+                    yield fd, mask
                 continue
             wanted = interest.get(fd, 0) & _BOTH
-            mask = sock.handle_event(mask, wanted)
-            if ready:
-                mask |= ready.pop(fd, 0)
             if mask:
-                stirred[fd] = None
-                found.append((fd, mask))
-            else:
+                mask = sock.handle_event(mask, wanted)
+            if ready and fd in ready:
+                mask |= sock.ready_now(wanted)
+            if not mask:
                 self._tell_unless_gone(fd, sock, wanted)
-        found.extend(ready.items())
-        if len(found) > EVENTS_PER_PASS:
-            # What is left over is ready still: the sockets hold it.
-            return self.share(found)
-        return found
+                continue
+            self._acting = fd
+            yield fd, mask
+            self._acting = None
+            if mask != READ or sock.read_ahead:
+                self._stirred[fd] = None
 
-    def _look(self) -> dict[int, int]:
+    def _look(self) -> list[int]:
         """Find what is ready without an event, and tell the kernel what the sockets want now."""
-        ready: dict[int, int] = {}
+        ready: list[int] = []
         stirred, self._stirred = self._stirred, {}
         interest, told = self.interest, self.real.interest
         for fd in stirred:
@@ -208,9 +250,8 @@ class WrappedPoller(FrontPoller):
             if sock is None:
                 continue
             wanted = interest.get(fd, 0) & _BOTH
-            mask = sock.ready_now(wanted)
-            if mask:
-                ready[fd] = mask
+            if sock.ready_now(wanted):
+                ready.append(fd)
                 self._stirred[fd] = None
             if sock.poll_interest(wanted) != told.get(fd, 0):
                 self._tell_unless_gone(fd, sock, wanted)

@@ -1,7 +1,8 @@
 """What of OpenSSL can be had only past pyOpenSSL's public names, in one place.
 
-These are long-standing functions of libssl and libcrypto, which pyOpenSSL binds and does not offer.
-Where a release should stop binding them, the answers here become vague, not wrong.
+These are long-standing functions of libssl and libcrypto, which pyOpenSSL binds and does not offer,
+or offers at several times their price. Where a release should stop binding them, the answers here
+become vague or slow, not wrong.
 """
 
 from __future__ import annotations
@@ -11,8 +12,57 @@ from typing import Any
 
 from OpenSSL import SSL
 
+from .phases import RECORD
+
 _lib: Any = getattr(SSL, "_lib", None)
 _ffi: Any = getattr(SSL, "_ffi", None)
+
+_SSL_read: Any = getattr(_lib, "SSL_read", None)
+_SSL_write: Any = getattr(_lib, "SSL_write", None)
+_direct = (
+    None not in (_SSL_read, _SSL_write)
+    and hasattr(SSL.Connection, "_raise_ssl_error")
+    and all(hasattr(_ffi, name) for name in ("new", "buffer"))
+)
+
+# Where records are decrypted into, as pairs of a C array and a view of it. Each is taken out while
+# it is in use: OpenSSL runs without the interpreter's lock, and calls back into Python.
+_spare: list[tuple[Any, Any]] = []
+
+
+def read(connection: SSL.Connection, size: int) -> bytes:
+    """Do what `connection.recv(size)` does (SSL_read(3)), for no more than a record's 16,384 bytes.
+
+    pyOpenSSL allocates memory for all that is asked for each time, and looks for an error after
+    every success: together more than OpenSSL itself needs for a small record.
+    """
+    ssl = getattr(connection, "_ssl", None) if _direct else None
+    if ssl is None:
+        return connection.recv(size)
+    try:
+        pair = _spare.pop()
+    except IndexError:
+        array = _ffi.new("char[]", RECORD)
+        pair = array, _ffi.buffer(array)
+    count = _SSL_read(ssl, pair[0], min(size, RECORD))
+    if count > 0:
+        data: bytes = pair[1][:count]
+        _spare.append(pair)
+        return data
+    _spare.append(pair)
+    connection._raise_ssl_error(ssl, count)
+    return b""  # pragma: no cover  # it always raises for these
+
+
+def write(connection: SSL.Connection, data: Any) -> int:
+    """Do what `connection.send(data)` does (SSL_write(3)), which looks for errors likewise."""
+    ssl = getattr(connection, "_ssl", None) if _direct else None
+    if ssl is None or type(data) is not bytes:
+        return connection.send(data)  # what may move or change meanwhile has to be held
+    count: int = _SSL_write(ssl, data, len(data))
+    if count <= 0:
+        connection._raise_ssl_error(ssl, count)
+    return count
 
 
 def session_reused(connection: SSL.Connection) -> bool | None:

@@ -114,6 +114,11 @@ class AcceptingSocket:
         """Say whether `accept` has something."""
         return READ if wanted & READ and (self._ready or self._error) else 0
 
+    @property
+    def read_ahead(self) -> bool:
+        """Whether `accept` has something."""
+        return bool(self._ready or self._error)
+
     def _is_full(self) -> bool:
         most = self._max_handshakes()
         under_way = len(self._shaking) + len(self._ready)

@@ -135,8 +135,8 @@ class DTLSSocket(OpenSSLSocket):
 
     def ready_now(self, wanted: int) -> int:
         """Return what can be done without an event (`asynccore.wrapped.Willful`)."""
-        if self._more and not self._plain and self.phase is OPEN and wanted & READ:
-            self._plain = self._fetch(_LARGEST)
+        if self._more and not self.read_ahead and self.phase is OPEN and wanted & READ:
+            self.read_ahead = self._fetch(_LARGEST)
         return super().ready_now(wanted)
 
     # -- datagrams ------------------------------------------------------------------------------
@@ -298,7 +298,7 @@ class DTLSSocket(OpenSSLSocket):
         self.connection = self._hearing = None
         self._outgoing.clear()
         self._recent.clear()
-        self._plain = self._held = self._ahead = b""
+        self.read_ahead = self._held = self._ahead = b""
         self.on_progress = self.on_timeout = None
         self._raw.close()
 

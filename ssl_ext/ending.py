@@ -62,6 +62,7 @@ class Ending(Records):
         except SSL.Error:
             pass  # gone: the kernel knows
         self._goodbye = None
+        self._report()
         self._said_goodbye = True
         self._raw.shutdown(how)
 
@@ -121,8 +122,8 @@ class Ending(Records):
                 connection.shutdown()
                 self._said_goodbye = True  # a second call would choke on data that comes
                 self._read_wants = READ
-            if not self._ended and not self._plain:
-                self._plain = self._fetch(RECORD)
+            if not self._ended and not self.read_ahead:
+                self.read_ahead = self._fetch(RECORD)
         except SSL.WantWriteError:
             self._read_wants = WRITE
             return
@@ -132,7 +133,7 @@ class Ending(Records):
         except SSL.Error as why:
             self._fail(translated(why, self.context, connection, shaking=False))
             return
-        if self._ended and not self._plain:
+        if self._ended and not self.read_ahead:
             self.context.remember(connection)
             self._enter(PLAIN)
 
@@ -144,7 +145,7 @@ class Ending(Records):
             self._timer = None
         connection, self.connection = self.connection, None
         held, self._held = self._held, b""
-        self._plain = self._ahead = b""
+        self.read_ahead = self._ahead = b""
         self.on_progress = self.on_timeout = None
         if connection is None or phase in (PLAIN, SHAKING, CLEAR, CLOSED):
             self._raw.close()

@@ -19,6 +19,7 @@ from OpenSSL import SSL
 
 from asynccore.pollers import READ, WRITE
 
+from ._openssl import read, write
 from .errors import TruncationError
 from .handshake import Handshake
 from .phases import OPEN, PLAIN, RECORD, UNWRAPPING
@@ -36,7 +37,7 @@ class Records(Handshake):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._plain = b""  # read ahead
+        self.read_ahead = b""  # plaintext that was not received yet
         self._deep = False  # OpenSSL may hold more of what it has decrypted
         self._ended = False  # the peer said close_notify
         self._fresh = True  # nothing was received yet
@@ -50,7 +51,7 @@ class Records(Handshake):
 
     def has_input(self) -> bool:
         """Whether plaintext is left that came before a failure."""
-        return bool(self._plain)
+        return bool(self.read_ahead)
 
     # -- receiving ------------------------------------------------------------------------------
 
@@ -59,30 +60,38 @@ class Records(Handshake):
         connection = self.connection
         assert connection is not None
         try:
-            data: bytes = connection.recv(size)
+            data = read(connection, size)
         except SSL.WantReadError:
             self._read_wants = READ
             return b""
         except SSL.WantWriteError:
             self._read_wants = WRITE
+            self._report()
             return b""
         except SSL.ZeroReturnError:
-            self._ended = True
+            self._end()
             return b""
         except SSL.Error as why:
             failure = translated(why, self.context, connection, shaking=False)
             if isinstance(failure, TruncationError) and self.suppress_ragged_eofs:
-                self._ended = True
+                self._end()
             else:
                 self._fail(failure)
             return b""
         self._read_wants = READ
-        self._deep = len(data) == size
+        if self._deep or size < RECORD:
+            # A record is read whole, unless less of it was asked for.
+            self._deep = len(data) == size
+            self._report()
         if self._fresh:
             # With TLS 1.3, the session to be resumed comes after the handshake.
             self._fresh = self._unsure = False
             self.context.remember(connection)
         return data
+
+    def _end(self) -> None:
+        self._ended = True
+        self._report()
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Return up to `bufsize` bytes of plaintext, or `b""` at the peer's close_notify.
@@ -91,7 +100,7 @@ class Records(Handshake):
         an end without close_notify; `PeerRefused` and `TLSError`; and `OSError` as recv(2) does.
         `MSG_PEEK` is the only flag that counts.
         """
-        data = self._plain
+        data = self.read_ahead
         if not data:
             if self.phase is not OPEN and self.phase is not UNWRAPPING:
                 if self.phase is PLAIN:
@@ -104,13 +113,13 @@ class Records(Handshake):
                 if self._ended and self.phase is OPEN:
                     return b""
                 raise blocked()
-        if flags & _socket.MSG_PEEK:
-            self._plain = data
+        if flags and flags & _socket.MSG_PEEK:
+            self.read_ahead = data
             return data[:bufsize]
         if len(data) > bufsize:
-            self._plain = data[bufsize:]
+            self.read_ahead = data[bufsize:]
             return data[:bufsize]
-        self._plain = b""
+        self.read_ahead = b""
         if len(data) == RECORD and bufsize > RECORD:
             return self._recv_more(data, bufsize)
         return data
@@ -127,7 +136,7 @@ class Records(Handshake):
 
     def unread(self, data: bytes) -> None:
         """Put plaintext back, to be received before anything else."""
-        self._plain = data + self._plain
+        self.read_ahead = data + self.read_ahead
         self._report()
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
@@ -143,7 +152,7 @@ class Records(Handshake):
         """Return how many bytes `recv` has without asking the kernel."""
         connection = self.connection
         more = connection.pending() if connection is not None and self.phase is OPEN else 0
-        return len(self._plain) + more
+        return len(self.read_ahead) + more
 
     # -- sending --------------------------------------------------------------------------------
 
@@ -197,9 +206,9 @@ class Records(Handshake):
         In TLS 1.3 that comes after its handshake, and the server leaves. A write that fails then
         has OpenSSL read nothing more, and its reason would lie there unread.
         """
-        if not self._plain and not self._ended:
-            self._plain = self._fetch(RECORD)
-            if self._plain or self._ended:
+        if not self.read_ahead and not self._ended:
+            self.read_ahead = self._fetch(RECORD)
+            if self.read_ahead or self._ended:
                 self._report()
             self._raise_failure()
 
@@ -214,23 +223,28 @@ class Records(Handshake):
         size, sent = len(view), 0
         try:
             while sent < size:
-                sent += connection.send(view[sent : sent + RECORD])
+                sent += write(connection, view[sent : sent + RECORD])
         except SSL.Error as why:
             self._not_written(why, view[sent : sent + RECORD])
         else:
-            self._write_wants = WRITE
+            self._written()
         return sent
 
     def _write(self, data: Any) -> int:
         connection = self.connection
         assert connection is not None
         try:
-            count = connection.send(data)
+            count = write(connection, data)
         except SSL.Error as why:
             self._not_written(why, data)
             return 0
-        self._write_wants = WRITE
+        self._written()
         return count
+
+    def _written(self) -> None:
+        if self._write_wants != WRITE:
+            self._write_wants = WRITE
+            self._report()
 
     def _not_written(self, why: SSL.Error, data: Any) -> None:
         """Keep what has to be offered again, unless the connection has failed."""
@@ -251,6 +265,7 @@ class Records(Handshake):
         held, self._held = self._held, b""
         count = self._write(held)
         if count:
+            self._report()
             self._ahead = held[:count]
 
     def _settle(self, data: Any) -> int:

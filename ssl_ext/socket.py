@@ -135,7 +135,7 @@ class OpenSSLSocket(Facade):
         if phase in (CONNECTING, CLEAR):
             return WRITE
         if phase is UNWRAPPING:
-            if self._plain:
+            if self.read_ahead:
                 return 0  # its channel comes first
             return self._write_wants if self._held else self._read_wants
         return 0 if phase is FAILED else wanted
@@ -146,9 +146,9 @@ class OpenSSLSocket(Facade):
         if self.phase is OPEN:
             if mask == wanted == self._read_wants == READ and self._write_wants == WRITE:
                 # Nearly all events are of this kind, so they take the shortest way.
-                if not self._plain and not self._ended:
-                    self._plain = self._fetch(RECORD)
-                if self._plain:
+                if not self.read_ahead and not self._ended:
+                    self.read_ahead = self._fetch(RECORD)
+                if self.read_ahead:
                     return READ
                 return self.ready_now(wanted)
             return self._open_event(mask, wanted)
@@ -164,9 +164,9 @@ class OpenSSLSocket(Facade):
     def _open_event(self, mask: int, wanted: int) -> int:
         ready = 0
         if wanted & READ and mask & (self._read_wants | _GONE):
-            if not self._plain and not self._ended:
-                self._plain = self._fetch(RECORD)
-            if self._plain or self._ended:
+            if not self.read_ahead and not self._ended:
+                self.read_ahead = self._fetch(RECORD)
+            if self.read_ahead or self._ended:
                 ready = READ
         if mask & (self._write_wants | _GONE):
             if self._held:
@@ -187,9 +187,8 @@ class OpenSSLSocket(Facade):
         if self.failure is not None and not self._told:
             return wanted
         if wanted & READ:
-            if self._plain or (self._ended and self.phase is OPEN):
+            if self.read_ahead or (self._ended and self.phase is OPEN):
                 return READ
-            # A record is read whole, unless less of it was asked for.
             if self._deep and self.phase is OPEN and self.connection is not None:
                 return READ if self.connection.pending() else 0
         return 0

@@ -19,6 +19,7 @@ from .base import (
     READ,
     WRITE,
     Event,
+    Events,
     Poller,
 )
 from .front import FrontPoller
@@ -34,6 +35,7 @@ __all__ = [
     "READ",
     "WRITE",
     "Event",
+    "Events",
     "FrontPoller",
     "Poller",
     "available",

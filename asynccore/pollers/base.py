@@ -8,8 +8,8 @@ the BSDs and Solaris; a poller whose system call speaks otherwise translates.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from typing import ClassVar, Protocol
 
 # poll(2): POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL.
 READ = 0x01
@@ -25,6 +25,16 @@ INVALID = 0x20
 EVENTS_PER_PASS = 64
 
 Event = tuple[int, int]
+
+
+class Events(Protocol):
+    """A batch of events: a list, or what finds them while they are handled, one by one."""
+
+    def __len__(self) -> int:
+        """Return how many there are, or may be."""
+
+    def __iter__(self) -> Iterator[Event]:
+        """Return the events."""
 
 
 class Poller:
@@ -55,7 +65,7 @@ class Poller:
         """
         raise NotImplementedError
 
-    def wait(self, timeout: float | None) -> list[Event]:
+    def wait(self, timeout: float | None) -> Events:
         """Return at most `EVENTS_PER_PASS` pairs of a descriptor and its readiness bits.
 
         `timeout` is in seconds; `None` waits for an event however long it takes.

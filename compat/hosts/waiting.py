@@ -26,7 +26,7 @@ from asynccore import pollers
 from asynccore.engine import Engine, engines
 from asynccore.hosting import Cancellable, Host, Watcher
 from asynccore.listening import ACCEPT_PAUSE
-from asynccore.pollers import Event, Poller
+from asynccore.pollers import Events, Poller
 
 # How long channels that are always ready may keep the host from its own work, in seconds. About a
 # tenth of what is taken for an instant in an interface, and thirty times the cost of entering.
@@ -98,7 +98,7 @@ class HostPoller(Poller):
     def verify(self, fd: int) -> bool:
         return self._inner.verify(fd)
 
-    def wait(self, timeout: float | None) -> list[Event]:
+    def wait(self, timeout: float | None) -> Events:
         if time.monotonic() < self._next_turn:
             events = self._inner.wait(0)
             if events:

@@ -24,6 +24,11 @@ class Refilled:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
+    @property
+    def read_ahead(self) -> bytes:
+        """What was not received yet."""
+        return self._data
+
     def left(self) -> bytes:
         """Return what was not received yet."""
         return self._data

@@ -244,6 +244,8 @@ def test_beside_a_socket_with_a_will_of_its_own_all_go_the_long_way(
     fakes: Fakes, new: Callable[..., Any]
 ) -> None:
     class Willful(socket.socket):
+        read_ahead = b""
+
         def poll_interest(self, wanted: int) -> int:
             return wanted
 

@@ -28,6 +28,7 @@ class Willful(FakeSocket):
         super().__init__(fd)
         self.wants = READ
         self.now = 0
+        self.read_ahead: object = True
         self.gives: Callable[[int, int], int] = lambda mask, wanted: mask & wanted
         self.events: list[tuple[int, int]] = []
         self.report: Callable[[], None] = lambda: None
