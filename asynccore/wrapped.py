@@ -206,7 +206,7 @@ class WrappedPoller(FrontPoller):
             # Its handler has not come back: it raised, or runs this very loop.
             self._stirred[self._acting] = None
             self._acting = None
-        ready = self._look() if self._stirred else ()
+        ready = self._look() if self._stirred else {}
         events = self.real.wait(0 if ready else timeout)
         if ready:
             reported = {fd for fd, _ in events}
@@ -229,7 +229,7 @@ class WrappedPoller(FrontPoller):
             wanted = interest.get(fd, 0) & _BOTH
             if mask:
                 mask = sock.handle_event(mask, wanted)
-            if ready and fd in ready:
+            if fd in ready:
                 mask |= sock.ready_now(wanted)
             if not mask:
                 self._tell_unless_gone(fd, sock, wanted)
@@ -240,9 +240,9 @@ class WrappedPoller(FrontPoller):
             if mask != READ or sock.read_ahead:
                 self._stirred[fd] = None
 
-    def _look(self) -> list[int]:
+    def _look(self) -> dict[int, None]:
         """Find what is ready without an event, and tell the kernel what the sockets want now."""
-        ready: list[int] = []
+        ready: dict[int, None] = {}
         stirred, self._stirred = self._stirred, {}
         interest, told = self.interest, self.real.interest
         for fd in stirred:
@@ -251,8 +251,7 @@ class WrappedPoller(FrontPoller):
                 continue
             wanted = interest.get(fd, 0) & _BOTH
             if sock.ready_now(wanted):
-                ready.append(fd)
-                self._stirred[fd] = None
+                ready[fd] = self._stirred[fd] = None
             if sock.poll_interest(wanted) != told.get(fd, 0):
                 self._tell_unless_gone(fd, sock, wanted)
         return ready

@@ -220,7 +220,7 @@ def to_streams(
     received = _take_input(channel)
     sock = _leave(channel)
     if isinstance(sock, Refilled):
-        received += sock.left()
+        received += sock.read_ahead
         sock = sock.inner
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)

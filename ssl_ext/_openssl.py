@@ -44,14 +44,14 @@ def read(connection: SSL.Connection, size: int) -> bytes:
     except IndexError:
         array = _ffi.new("char[]", RECORD)
         pair = array, _ffi.buffer(array)
-    count = _SSL_read(ssl, pair[0], min(size, RECORD))
-    if count > 0:
-        data: bytes = pair[1][:count]
+    try:
+        count = _SSL_read(ssl, pair[0], min(size, RECORD))
+        if count <= 0:
+            connection._raise_ssl_error(ssl, count)
+        data: bytes = pair[1][: max(count, 0)]
+    finally:
         _spare.append(pair)
-        return data
-    _spare.append(pair)
-    connection._raise_ssl_error(ssl, count)
-    return b""  # pragma: no cover  # it always raises for these
+    return data
 
 
 def write(connection: SSL.Connection, data: Any) -> int:

@@ -112,7 +112,7 @@ class AcceptingSocket:
 
     def ready_now(self, wanted: int) -> int:
         """Say whether `accept` has something."""
-        return READ if wanted & READ and (self._ready or self._error) else 0
+        return READ if wanted & READ and self.read_ahead else 0
 
     @property
     def read_ahead(self) -> bool:

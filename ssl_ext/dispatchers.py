@@ -153,7 +153,7 @@ class TLSMixin(Acquaintance, dispatcher):
                 if self._ac_tls is sock and not self._ac_closed:
                     self.handle_handshake()
         elif sock.phase is FAILED:
-            if isinstance(sock.failure, TLSError) and not sock.has_input():
+            if isinstance(sock.failure, TLSError) and not sock.read_ahead:
                 self._ac_tls_failed(sock.failure)
         elif sock.phase is PLAIN and self._ac_unwraps:
             self._ac_unwraps = False

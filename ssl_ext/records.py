@@ -49,10 +49,6 @@ class Records(Handshake):
         self._held = self._ahead = b""
         super()._fail(why)
 
-    def has_input(self) -> bool:
-        """Whether plaintext is left that came before a failure."""
-        return bool(self.read_ahead)
-
     # -- receiving ------------------------------------------------------------------------------
 
     def _fetch(self, size: int) -> bytes:
@@ -208,7 +204,7 @@ class Records(Handshake):
         """
         if not self.read_ahead and not self._ended:
             self.read_ahead = self._fetch(RECORD)
-            if self.read_ahead or self._ended:
+            if self.read_ahead:
                 self._report()
             self._raise_failure()
 
@@ -217,17 +213,13 @@ class Records(Handshake):
 
         OpenSSL takes one at a time (SSL_MODE_ENABLE_PARTIAL_WRITE, see SSL_CTX_set_mode(3)).
         """
-        connection = self.connection
-        assert connection is not None
         view = memoryview(data).cast("B")[start : start + SEND_LIMIT]
         size, sent = len(view), 0
-        try:
-            while sent < size:
-                sent += write(connection, view[sent : sent + RECORD])
-        except SSL.Error as why:
-            self._not_written(why, view[sent : sent + RECORD])
-        else:
-            self._written()
+        while sent < size:
+            count = self._write(view[sent : sent + RECORD])
+            if not count:
+                break
+            sent += count
         return sent
 
     def _write(self, data: Any) -> int:
@@ -238,13 +230,10 @@ class Records(Handshake):
         except SSL.Error as why:
             self._not_written(why, data)
             return 0
-        self._written()
-        return count
-
-    def _written(self) -> None:
         if self._write_wants != WRITE:
             self._write_wants = WRITE
             self._report()
+        return count
 
     def _not_written(self, why: SSL.Error, data: Any) -> None:
         """Keep what has to be offered again, unless the connection has failed."""

@@ -29,10 +29,6 @@ class Refilled:
         """What was not received yet."""
         return self._data
 
-    def left(self) -> bytes:
-        """Return what was not received yet."""
-        return self._data
-
     def entered(self, map: Map, report: Callable[[], None]) -> None:
         """Serve a channel."""
 

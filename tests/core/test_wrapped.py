@@ -233,6 +233,71 @@ def test_many_that_hold_something_back_share_the_passes(fakes: Fakes) -> None:
     assert all(channel.log for channel in channels)
 
 
+def test_a_pass_waits_on_after_events_for_no_handler(any_fakes: Fakes) -> None:
+    sock = Willful()
+    sock.gives = lambda mask, wanted: 0
+    Noting(sock, any_fakes.engine.map)
+    turn(any_fakes)
+    turn(any_fakes)
+    before = len(any_fakes.poller.waits)
+    any_fakes.poller.report((1000, READ))
+    any_fakes.engine.run_pass(60.0)
+    assert len(any_fakes.poller.waits) - before >= 2
+    assert sock.events == [(READ, READ)]
+
+
+def test_each_acts_right_before_its_handler(fakes: Fakes) -> None:
+    order: list[str] = []
+
+    def add(fd: int) -> None:
+        def give(mask: int, wanted: int) -> int:
+            order.append(f"{fd} acts")
+            return mask & wanted
+
+        sock = Willful(fd)
+        sock.gives = give
+        Noting(sock, fakes.engine.map).on_read = lambda: order.append(f"{fd} reads")
+
+    add(1000)
+    add(1001)
+    turn(fakes)
+    turn(fakes, (1000, READ), (1001, READ))
+    assert order == ["1000 acts", "1000 reads", "1001 acts", "1001 reads"]
+
+
+def test_one_that_reports_by_itself_is_not_looked_at_after_reading(any_fakes: Fakes) -> None:
+    sock = Willful()
+    sock.read_ahead = b""
+    channel = Noting(sock, any_fakes.engine.map)
+    turn(any_fakes)
+    turn(any_fakes)
+    sock.now = READ
+    turn(any_fakes, (1000, READ))
+    turn(any_fakes)
+    assert channel.log == ["read"]
+    sock.report()
+    turn(any_fakes)
+    assert channel.log == ["read", "read"]
+
+
+def test_what_a_handler_left_when_it_left_the_loop_is_delivered(any_fakes: Fakes) -> None:
+    def leave() -> None:
+        raise asynccore.ExitNow
+
+    sock = Willful()
+    sock.read_ahead = b""
+    channel = Noting(sock, any_fakes.engine.map)
+    turn(any_fakes)
+    turn(any_fakes)
+    channel.on_read = leave
+    sock.now = READ
+    with pytest.raises(asynccore.ExitNow):
+        turn(any_fakes, (1000, READ))
+    channel.on_read = lambda: None
+    turn(any_fakes)
+    assert channel.log == ["read", "read"]
+
+
 # Coming and going ------------------------------------------------------------------------------
 
 

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-import trustme
 from OpenSSL import SSL
 
 from ssl_ext import _openssl
+from tests.tls.support import client_raw, server_raw
 
 Pair = tuple[SSL.Connection, SSL.Connection]
 
 
-@pytest.fixture(params=["direct", "public"])
-def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    """A client and a server after their handshake, by either way."""
-    assert _openssl._direct  # with the pyOpenSSL that is installed
-    monkeypatch.setattr(_openssl, "_direct", request.param == "direct")
-    context = SSL.Context(SSL.TLS_METHOD)
-    trustme.CA().issue_cert("localhost").configure_cert(context)
-    socks = socket.socketpair()
+def connected(stack: contextlib.ExitStack) -> Pair:
+    """A client and a server after their handshake."""
+    socks = [stack.enter_context(sock) for sock in socket.socketpair()]
     for sock in socks:
         sock.setblocking(False)
-    client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), socks[0])
-    server = SSL.Connection(context, socks[1])
+    client = SSL.Connection(client_raw(), socks[0])
+    server = SSL.Connection(server_raw(), socks[1])
     client.set_connect_state()
     server.set_accept_state()
     for _ in range(4):
@@ -34,9 +31,16 @@ def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
                 end.do_handshake()
             except SSL.WantReadError:
                 pass
-    yield client, server
-    for sock in socks:
-        sock.close()
+    return client, server
+
+
+@pytest.fixture(params=["direct", "public"])
+def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    """The two, by either way."""
+    assert _openssl._direct  # with the pyOpenSSL that is installed
+    monkeypatch.setattr(_openssl, "_direct", request.param == "direct")
+    with contextlib.ExitStack() as stack:
+        yield connected(stack)
 
 
 def test_bytes_come_as_they_were_sent(pair: Pair) -> None:
@@ -70,3 +74,22 @@ def test_an_end_without_a_word_is_told_apart(pair: Pair) -> None:
     client.sock_shutdown(socket.SHUT_RDWR)
     with pytest.raises(SSL.SysCallError, match="Unexpected EOF"):
         _openssl.read(server, 10)
+
+
+def test_reads_that_overlap_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.ExitStack() as stack:
+        (first, one), (second, other) = connected(stack), connected(stack)
+        _openssl.write(first, b"first")
+        _openssl.write(second, b"other")
+        original = _openssl._SSL_read
+        within: list[bytes] = []
+
+        def overlapped(*arguments: Any) -> int:
+            count: int = original(*arguments)
+            monkeypatch.setattr(_openssl, "_SSL_read", original)
+            within.append(_openssl.read(other, 100))  # as another thread, or a callback
+            return count
+
+        monkeypatch.setattr(_openssl, "_SSL_read", overlapped)
+        assert _openssl.read(one, 100) == b"first"
+        assert within == [b"other"]

@@ -95,6 +95,20 @@ def test_offers_of_every_size_arrive_whole(ends: Any, step: int) -> None:
     assert exchange(server, client, data, step) == data
 
 
+def test_an_end_that_was_read_with_what_came_before_it_is_reported(ends: Any) -> None:
+    client, server = ends
+    reports: list[None] = []
+    server.entered({}, lambda: reports.append(None))
+    client.send(bytes(RECORD))
+    client.connection.shutdown()  # the kernel knows of no end, and will report none
+    assert server.handle_event(READ, READ) == READ
+    reports.clear()
+    assert len(server.recv(1 << 20)) == RECORD
+    assert reports
+    assert server.ready_now(READ) == READ
+    assert server.recv(1) == b""
+
+
 @pytest.mark.parametrize("less", [1, 10, 5000, 16384])
 def test_a_retry_may_shrink(ends: Any, less: int) -> None:
     client, server = ends
@@ -199,8 +213,12 @@ def test_what_openssl_holds_of_a_record_is_not_forgotten(ends: Any) -> None:
     client, server = ends
     data = bytes_of(2 * RECORD)
     assert client.send(data) == len(data)
+    reports: list[None] = []
+    server.entered({}, lambda: reports.append(None))
     assert server.handle_event(READ, READ) == READ
+    reports.clear()
     assert server.recv(RECORD + 100) == data[: RECORD + 100]
+    assert reports
     assert server.ready_now(READ) == READ  # the kernel has nothing more
     assert take(server) == data[RECORD + 100 :]
     assert server.ready_now(READ) == 0
