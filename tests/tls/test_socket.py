@@ -67,6 +67,14 @@ def fill(sock: OpenSSLSocket, data: bytes) -> int:
             return count
 
 
+def reports_of(sock: OpenSSLSocket) -> list[None]:
+    """Return a list that grows by one whenever a socket asks to be looked at."""
+    reports: list[None] = []
+    sock.entered({}, lambda: reports.append(None))
+    sock.map = None  # there is no loop in which it could linger
+    return reports
+
+
 def bytes_of(size: int) -> bytes:
     return bytes(number % 251 for number in range(size))
 
@@ -97,8 +105,7 @@ def test_offers_of_every_size_arrive_whole(ends: Any, step: int) -> None:
 
 def test_an_end_that_was_read_with_what_came_before_it_is_reported(ends: Any) -> None:
     client, server = ends
-    reports: list[None] = []
-    server.entered({}, lambda: reports.append(None))
+    reports = reports_of(server)
     client.send(bytes(RECORD))
     client.connection.shutdown()  # the kernel knows of no end, and will report none
     assert server.handle_event(READ, READ) == READ
@@ -213,8 +220,7 @@ def test_what_openssl_holds_of_a_record_is_not_forgotten(ends: Any) -> None:
     client, server = ends
     data = bytes_of(2 * RECORD)
     assert client.send(data) == len(data)
-    reports: list[None] = []
-    server.entered({}, lambda: reports.append(None))
+    reports = reports_of(server)
     assert server.handle_event(READ, READ) == READ
     reports.clear()
     assert server.recv(RECORD + 100) == data[: RECORD + 100]
