@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from OpenSSL import SSL
 
 from asynccore import ChannelMap
@@ -22,7 +23,9 @@ from tests.tls.pki import ca_pem, issue
 from tests.tls.support import authority
 from tests.tls_peers.support import Listener, program
 
-pytestmark = pytest.mark.xdist_group("sslyze")  # one installation, not two
+# One worker need not wait for another's installation; pytest-xdist 3.8 with pytest 9.2 takes no
+# notice of groups, hence the lock.
+pytestmark = pytest.mark.xdist_group("sslyze")
 
 FOLDER = "ASYNCCORE_SCANNER"
 
@@ -37,15 +40,21 @@ def scanner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = Path(named) if named else tmp_path_factory.mktemp("scanner")
     bin = folder / ("Scripts" if sys.platform == "win32" else "bin")
     found = bin / ("sslyze.exe" if sys.platform == "win32" else "sslyze")
-    if not found.exists():
-        for command in (
-            [sys.executable, "-m", "venv", str(folder)],
-            [str(bin / "python"), "-m", "pip", "install", "--quiet", "sslyze>=6.1"],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-            if done.returncode:
-                pytest.skip(f"sslyze can't be installed here: {done.stderr.strip()[-300:]}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not found.exists():
+            _install(folder, bin)
     yield str(found)
+
+
+def _install(folder: Path, bin: Path) -> None:
+    for command in (
+        [sys.executable, "-m", "venv", str(folder)],
+        [str(bin / "python"), "-m", "pip", "install", "--quiet", "sslyze>=6.1"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        if done.returncode:
+            pytest.skip(f"sslyze can't be installed here: {done.stderr.strip()[-300:]}")
 
 
 def scan(scanner: str, channels: ChannelMap, context: Any, folder: Path) -> tuple[int, str]:
