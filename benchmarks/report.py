@@ -97,6 +97,14 @@ def _of_server_cpu(figure: str, text: str) -> tuple[tuple[str, Cell], ...]:
 
 
 _SHAKES = (*_of_server_cpu("full", "full"), *_of_server_cpu("resumed", "resumed"))
+_TLS_ECHO = (
+    ("requests/s of CPU", _plain("per_core")),
+    ("lowest – highest", _spread("per_core")),
+    ("÷ asynccore's", _ratio("per_core", BASIS_TLS)),
+    ("÷ bare loop's", _ratio("per_core", "bare-tls")),
+    ("requests/s", _plain("rate")),
+    ("server's core", _PERCENT),
+)
 
 COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
     "echo": (
@@ -156,10 +164,8 @@ COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
         ("÷ asynccore", _ratio("bytes", BASIS)),
         ("÷ asyncio", _ratio("bytes", "asyncio")),
     ),
-    "tls-echo": (
-        *_of_server_cpu("small", "small"),
-        *_of_server_cpu("large", "large"),
-    ),
+    "tls-echo": _TLS_ECHO,
+    "tls-echo-large": _TLS_ECHO,
     "tls-handshakes": _SHAKES,
     "tls-handshakes-rsa": _SHAKES,
     "tls-bulk": (

@@ -79,16 +79,16 @@ OURS_TLS, *PEERS_TLS = tls_workloads.PEERS
 
 
 def _tls() -> Iterator[Target]:
-    sizes = (("small", tls_workloads.MESSAGE), ("large", tls_workloads.LARGE))
+    sizes = (("tls-echo", tls_workloads.MESSAGE), ("tls-echo-large", tls_workloads.LARGE))
     others = (
         ("asyncio", "asyncio's", 1.5),
         ("uvloop", "uvloop's", 2.0),
         ("twisted", "Twisted's", 2.0),
         ("bare", "a bare epoll loop's", 0.8),
     )
-    for figure, size in sizes:
+    for workload, size in sizes:
         for other, text, bound in others:
-            yield Target("tls-echo", f"TLS echo of {size:,} bytes, rate ÷ {text}", figure, bound,
+            yield Target(workload, f"TLS echo of {size:,} bytes, rate ÷ {text}", "per_core", bound,
                          OURS_TLS, f"{other}-tls")  # fmt: skip
     for workload, key in (("tls-handshakes", "P-256"), ("tls-handshakes-rsa", "RSA-2048")):
         for figure in ("full", "resumed"):

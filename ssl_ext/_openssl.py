@@ -21,8 +21,11 @@ _SSL_read: Any = getattr(_lib, "SSL_read", None)
 _SSL_write: Any = getattr(_lib, "SSL_write", None)
 _direct = (
     None not in (_SSL_read, _SSL_write)
-    and hasattr(SSL.Connection, "_raise_ssl_error")
     and all(hasattr(_ffi, name) for name in ("new", "buffer"))
+    and all(
+        hasattr(SSL.Connection(SSL.Context(SSL.TLS_METHOD)), name)
+        for name in ("_ssl", "_raise_ssl_error")
+    )
 )
 
 # Where records are decrypted into, as pairs of a C array and a view of it. Each is taken out while
@@ -36,32 +39,32 @@ def read(connection: SSL.Connection, size: int) -> bytes:
     pyOpenSSL allocates memory for all that is asked for each time, and looks for an error after
     every success: together more than OpenSSL itself needs for a small record.
     """
-    ssl = getattr(connection, "_ssl", None) if _direct else None
-    if ssl is None:
+    if not _direct:
         return connection.recv(size)
+    ssl = connection._ssl
     try:
         pair = _spare.pop()
     except IndexError:
         array = _ffi.new("char[]", RECORD)
         pair = array, _ffi.buffer(array)
     try:
-        count = _SSL_read(ssl, pair[0], min(size, RECORD))
-        if count <= 0:
-            connection._raise_ssl_error(ssl, count)
-        data: bytes = pair[1][: max(count, 0)]
+        count = _SSL_read(ssl, pair[0], size if size < RECORD else RECORD)
+        if count > 0:
+            data: bytes = pair[1][:count]
+            return data
     finally:
         _spare.append(pair)
-    return data
+    connection._raise_ssl_error(ssl, count)
+    return b""
 
 
 def write(connection: SSL.Connection, data: Any) -> int:
     """Do what `connection.send(data)` does (SSL_write(3)), which looks for errors likewise."""
-    ssl = getattr(connection, "_ssl", None) if _direct else None
-    if ssl is None or type(data) is not bytes:
+    if not _direct or type(data) is not bytes:
         return connection.send(data)  # what may move or change meanwhile has to be held
-    count: int = _SSL_write(ssl, data, len(data))
+    count: int = _SSL_write(connection._ssl, data, len(data))
     if count <= 0:
-        connection._raise_ssl_error(ssl, count)
+        connection._raise_ssl_error(connection._ssl, count)
     return count
 
 

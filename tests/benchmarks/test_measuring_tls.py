@@ -26,7 +26,7 @@ from benchmarks.run import once
 SERVERS = [server for server in servers.ALL if server.tls and server.missing() is None]
 KINDS = ("rate", "cpu")
 FIGURES = {
-    "tls-echo": {"small", "large", *(f"{s}_{k}" for s in ("small", "large") for k in KINDS)},
+    "tls-echo": {"rate", "cpu", "per_core"},
     "tls-handshakes": {
         "full",
         "resumed",
@@ -35,6 +35,7 @@ FIGURES = {
     "tls-bulk": {"rate", "cpu", "per_core"},
     "tls-memory": {"bytes"},
 }
+FIGURES["tls-echo-large"] = FIGURES["tls-echo"]
 FIGURES["tls-handshakes-rsa"] = FIGURES["tls-handshakes"]
 
 
