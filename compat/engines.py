@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.util import find_spec
+from pkgutil import resolve_name
 
 from asynccore import pollers
 from asynccore.pollers import Poller
 
 VARIABLE = pollers.ENGINE_VARIABLE
 
-# Event loops of other projects that a script's own `loop()` can wait in, and what they need.
-HOSTS = {"asyncio": "asyncio", "uvloop": "uvloop", "twisted": "twisted"}
+# Event loops of other projects that a script's own `loop()` can wait in, by the package that they
+# need, and their pollers: what the entry points in pyproject.toml say, for a checkout.
+HOSTS = {
+    "asyncio": "compat.hosts.asyncio_waiting:AsyncioPoller",
+    "uvloop": "compat.hosts.asyncio_waiting:UvloopPoller",
+    "twisted": "compat.hosts.twisted_waiting:TwistedPoller",
+}
 
 
 def check(engine: str) -> str:
@@ -24,9 +29,9 @@ def check(engine: str) -> str:
     if engine in here:
         return engine
     if engine in HOSTS:
-        if find_spec(HOSTS[engine]) is None:
+        if find_spec(engine) is None:
             raise ValueError(
-                f"engine {engine!r} needs {HOSTS[engine]}, which is not installed: "
+                f"engine {engine!r} needs a package that is not installed: "
                 f"pip install 'asynccore[{engine}]'"
             )
         register()
@@ -42,5 +47,5 @@ def register() -> None:
 
 def make(name: str) -> Poller:
     """Return a poller that waits in a host."""
-    poller: Poller = import_module("compat.hosts.waiting").POLLERS[name]()
+    poller: Poller = resolve_name(HOSTS[name])()
     return poller

@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, NamedTuple
 
@@ -68,7 +69,7 @@ _DESCRIPTORS = _descriptor_folder()
 
 
 def open_descriptors() -> dict[int, str]:
-    """Return what is open: descriptor to a name that changes when the number is reused.
+    """Return what is open: descriptor to a name, which for a socket or a pipe is its own.
 
     Empty where the platform has no folder of descriptors (Windows).
     """
@@ -135,10 +136,12 @@ class _Snapshot(NamedTuple):
 
     def left_by(self, later: _Snapshot) -> list[str]:
         """Name what `later` holds and this one does not."""
+        # By what they lead to: one that has only moved to another number is no leak.
+        more = Counter(later.descriptors.values()) - Counter(self.descriptors.values())
         left = [
             f"descriptor {fd} ({what})"
             for fd, what in later.descriptors.items()
-            if self.descriptors.get(fd) != what
+            if what in more and self.descriptors.get(fd) != what
         ]
         left += [f"thread {thread.name}" for thread in later.threads - self.threads]
         if later.children and not self.children:

@@ -32,7 +32,8 @@ from asynccore import pollers
 from asynccore.engine import Engine
 from asynccore.hosting import Attachment
 from asynccore.testing import RecordingPoller
-from compat.hosts.waiting import HostPoller, Spare
+from compat.hosts.asyncio_waiting import Spare
+from compat.hosts.waiting import HostPoller
 
 _run_pass = Engine.run_pass
 

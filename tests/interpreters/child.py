@@ -22,6 +22,7 @@ import importlib
 import importlib.util
 import json
 import os
+import pkgutil
 import sys
 import time
 import types
@@ -109,9 +110,11 @@ def main(suite_name: str, implementation: str, result_file: str, *selectors: str
     support.use_resources = []  # no network, no minutes-long tests
     waited: set[str] = set()
     if "asynccore" in stand_ins.values():
-        if os.environ.get("ASYNCCORE_ENGINE") in ("asyncio", "uvloop", "twisted"):
-            importlib.import_module("compat.engines").register()
-            importlib.import_module("compat.hosts.waiting")
+        engines: Any = importlib.import_module("compat.engines")
+        engine = os.environ.get("ASYNCCORE_ENGINE")
+        if engine in engines.HOSTS:
+            engines.register()
+            pkgutil.resolve_name(engines.HOSTS[engine])
         watch_pollers(waited)
     put_in_place(stand_ins)
     suite_module = importlib.import_module(f"test.{suite_name}")

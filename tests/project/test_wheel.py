@@ -94,7 +94,7 @@ def test_the_hosts_are_there_as_pollers(wheel: zipfile.Path) -> None:
     entries = (dist_info(wheel) / "entry_points.txt").read_text(encoding="utf-8")
     _, _, pollers = entries.partition("[asynccore.pollers]\n")
     found = dict(line.split(" = ") for line in pollers.partition("\n\n")[0].split("\n") if line)
-    assert set(found) == set(engines.HOSTS)
+    assert found == engines.HOSTS
     for name, target in found.items():
         assert pkgutil.resolve_name(target).name == name
 
