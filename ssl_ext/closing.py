@@ -47,8 +47,9 @@ class Closing:
         self.addr = None
         self._map = map
         self._fd = sock.fileno()
-        self._connection = connection
+        self._connection = connection  # until our close_notify is sent
         self._held = held
+        self._reads_first = False  # what is left to be sent waits for the peer
         # The timer must not keep what was thrown out of the map.
         self._timer = call_later(timeout, _give_up, weakref.ref(self), map=map)
         map[self._fd] = self
@@ -65,12 +66,16 @@ class Closing:
     def _go_on(self) -> None:
         """Send our part of the end, as far as the socket takes it."""
         if self._connection is not None:
+            self._reads_first = False
             try:
                 if self._held:
                     self._connection.send(self._held)
                     self._held = b""
                 self._connection.shutdown()
-            except (SSL.WantWriteError, SSL.WantReadError):
+            except SSL.WantWriteError:
+                return
+            except SSL.WantReadError:
+                self._reads_first = True  # to renegotiate, where a context allows that
                 return
             except SSL.Error:
                 pass
@@ -81,15 +86,18 @@ class Closing:
             self.close()
 
     def readable(self) -> bool:
-        """Whether there is nothing left to send."""
-        return self._connection is None
+        """Whether there is nothing left to send, or nothing that can be sent before."""
+        return self._connection is None or self._reads_first
 
     def writable(self) -> bool:
         """Whether our part of the end is still to be sent."""
-        return self._connection is not None
+        return self._connection is not None and not self._reads_first
 
     def handle_read_event(self) -> None:
         """Throw away what comes."""
+        if self._connection is not None:
+            self._go_on()
+            return
         try:
             if self.socket.recv(_WASTE):
                 return
@@ -135,14 +143,23 @@ def linger(
     connection: SSL.Connection | None,
     held: bytes,
     timeout: float | None,
+    *,
+    ended: bool = False,
 ) -> Any:
-    """End a connection in the loop of `map`; without one, or without time, at once."""
-    if map is None or not timeout or sock.fileno() in map:
-        if connection is not None and not held:
-            try:
-                connection.shutdown()
-            except SSL.Error:
-                pass
+    """End a connection in the loop of `map`; without one, or without time, at once.
+
+    `connection` is that of OpenSSL while our close_notify is still to be sent. A peer that has
+    `ended` is not waited for.
+    """
+    if connection is not None and not held:
+        try:
+            connection.shutdown()
+            connection = None
+        except SSL.WantWriteError:
+            pass
+        except SSL.Error:
+            connection = None
+    if map is None or not timeout or sock.fileno() in map or (ended and connection is None):
         sock.close()
         return None
     return Closing(map, sock, connection, held, timeout)

@@ -13,6 +13,7 @@ has queued.
 from __future__ import annotations
 
 import socket as _socket
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from asynccore.asynchat import async_chat
@@ -80,15 +81,26 @@ class TLSMixin(Acquaintance, dispatcher):
             sock = self._ac_wrapped(sock)
         super().__init__(sock, map)
 
-    def _ac_wrapped(self, sock: Any, prelude: bytes = b"") -> OpenSSLSocket:
+    def _ac_wrapped(self, sock: Any) -> OpenSSLSocket:
         if isinstance(sock, OpenSSLSocket):
             return sock
+        expected = self._ac_named if self.server_hostname is None else self.server_hostname
+        return self._ac_wrapped_by(self.tls_context, sock, self.server_side, expected)
+
+    def _ac_wrapped_by(
+        self,
+        context: Any,
+        sock: Any,
+        server_side: bool,
+        server_hostname: str | None,
+        prelude: Iterable[bytes] = (),
+    ) -> OpenSSLSocket:
         datagrams = getattr(sock, "type", None) == _socket.SOCK_DGRAM
         return (DTLSSocket if datagrams else OpenSSLSocket)(
-            self.tls_context,
+            context,
             sock,
-            self.server_side,
-            self._ac_named if self.server_hostname is None else self.server_hostname,
+            server_side,
+            server_hostname,
             handshake_timeout=self.handshake_timeout,
             shutdown_timeout=self.shutdown_timeout,
             prelude=prelude,
@@ -158,7 +170,6 @@ class TLSMixin(Acquaintance, dispatcher):
         elif sock.phase is PLAIN and self._ac_unwraps:
             self._ac_unwraps = False
             self._ac_tls = None
-            self.tls_context = None
             sock.on_progress = sock.on_timeout = None
             self.socket = sock.unwrap()
             self._ac_touch()
@@ -256,22 +267,36 @@ class TLSMixin(Acquaintance, dispatcher):
         self._ac_engine.run_on_loop(self._ac_start_tls, context, server_hostname, server_side)
 
     def _ac_start_tls(self, context: Any, server_hostname: str | None, server_side: bool) -> None:
-        self.tls_context = context
-        self.server_hostname = server_hostname
-        self.server_side = server_side
-        try:
-            sock = self._ac_wrapped(self.socket, self._ac_take_output())
-        except BaseException:
-            self.tls_context = None
-            raise
+        # For this connection alone: what the class or the constructor said is for the next one.
+        if server_hostname is None and not server_side:
+            server_hostname = self._ac_named
+        output = self._ac_output_now()
+        first = self._ac_pieces(output)
+        sock = self._ac_wrapped_by(context, self.socket, server_side, server_hostname, first)
+        self._ac_forget_output(len(output))
         self._ac_forget_input()
         self._ac_follow(sock)
         self.socket = sock
         self._ac_touch()
 
-    def _ac_take_output(self) -> bytes:
-        """Return what is queued, and forget it: `dispatcher_with_send` and `async_chat`."""
-        return b""
+    def _ac_output_now(self) -> list[Any]:
+        """Return what is queued, bytes and producers: `dispatcher_with_send` and `async_chat`."""
+        return []
+
+    def _ac_forget_output(self, count: int) -> None:
+        """Forget so many of these, which somebody else sends."""
+
+    def _ac_pieces(self, output: list[Any]) -> Iterator[bytes]:
+        """Ask for the bytes of what was queued, each when it is needed: there may be no end."""
+        for item in output:
+            if hasattr(item, "more"):
+                while data := item.more():
+                    yield self._ac_as_bytes(data)
+            elif item:
+                yield self._ac_as_bytes(item)
+
+    def _ac_as_bytes(self, data: Any) -> bytes:
+        return bytes(data)
 
     def _ac_forget_input(self) -> None:
         """Throw away what was received and not delivered."""
@@ -292,7 +317,9 @@ class TLSMixin(Acquaintance, dispatcher):
         sock = self._ac_tls
         if sock is None or not self._ac_unwraps:
             return
-        sock.begin_unwrap(self._ac_take_output(), self.shutdown_timeout)
+        output = self._ac_output_now()
+        self._ac_forget_output(len(output))
+        sock.begin_unwrap(self._ac_pieces(output), self.shutdown_timeout)
         self._ac_touch()
 
 
@@ -303,9 +330,11 @@ class tls_dispatcher(TLSMixin, dispatcher):
 class tls_dispatcher_with_send(TLSMixin, dispatcher_with_send):
     """A `dispatcher_with_send` that speaks TLS; see `TLSMixin`."""
 
-    def _ac_take_output(self) -> bytes:
-        output, self.out_buffer = self.out_buffer, b""
-        return output
+    def _ac_output_now(self) -> list[Any]:
+        return [self.out_buffer]
+
+    def _ac_forget_output(self, count: int) -> None:
+        self.out_buffer = b""
 
 
 class tls_async_chat(TLSMixin, async_chat):
@@ -314,21 +343,18 @@ class tls_async_chat(TLSMixin, async_chat):
     max_line_length: int | None = 65536
     """Bytes that may come without a terminator: asyncio's limit for `StreamReader.readline`."""
 
-    def _ac_take_output(self) -> bytes:
+    def _ac_output_now(self) -> list[Any]:
         """Return everything queued. Raises `RuntimeError` if the channel is to close after it."""
         fifo = self.producer_fifo
         if None in fifo:
             raise RuntimeError("close_when_done() was called: there is no time after it")
-        pieces: list[bytes] = []
-        while fifo:
-            first = fifo.popleft()
-            if hasattr(first, "more"):
-                while data := first.more():
-                    pieces.append(self._ac_as_bytes(data))
-            else:
-                pieces.append(self._ac_as_bytes(first))
+        return list(fifo)
+
+    def _ac_forget_output(self, count: int) -> None:
+        fifo = self.producer_fifo
+        for _ in range(count):
+            fifo.popleft()
         self.producer_fifo = fifo  # all is counted anew
-        return b"".join(pieces)
 
     def _ac_as_bytes(self, data: Any) -> bytes:
         return data.encode(self.encoding) if isinstance(data, str) else bytes(data)

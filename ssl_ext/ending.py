@@ -11,6 +11,7 @@ the rest to a channel of its own (`closing`).
 from __future__ import annotations
 
 import socket as _socket
+from collections.abc import Iterator
 from typing import Any
 
 from OpenSSL import SSL
@@ -32,9 +33,8 @@ class Ending(Records):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._said_goodbye = False  # our close_notify is sent
-        self._goodbye: int | None = None  # how shutdown() was called, while there is no room for it
-        self._last = b""  # to be sent before going back to plaintext
+        self._last: Iterator[bytes] = iter(())  # to be sent before going back to plaintext
+        self._piece = memoryview(b"")  # the present one of these
 
     def shutdown(self, how: int = _socket.SHUT_RDWR) -> None:
         """Say close_notify, unless only reading is to end; then as shutdown(2).
@@ -44,8 +44,12 @@ class Ending(Records):
         if how == _socket.SHUT_RD and self.phase not in (PLAIN, LISTENING):
             return
         if self.phase in (CLEAR, SHAKING) and how == _socket.SHUT_WR:
+            self._output_ends = True
             self._goodbye = how  # as soon as there is TLS to say it in
+        elif self.phase is UNWRAPPING and how == _socket.SHUT_WR:
+            self._goodbye = how  # the output that ends is that in plaintext
         elif self.phase is OPEN and not self._said_goodbye:
+            self._output_ends = True
             self._goodbye = how
             self._say_goodbye()
         else:
@@ -54,9 +58,14 @@ class Ending(Records):
     def _say_goodbye(self) -> None:
         connection, how = self.connection, self._goodbye
         assert connection is not None and how is not None
+        if self._held:
+            self._flush()
+            if self._held or self.failure is not None:
+                return
         try:
             connection.shutdown()
         except SSL.WantWriteError:
+            self._write_wants = WRITE
             self._report()  # as soon as there is room
             return
         except SSL.Error:
@@ -85,7 +94,7 @@ class Ending(Records):
             raise blocked()
         return self._raw
 
-    def begin_unwrap(self, last: bytes, timeout: float | None) -> None:
+    def begin_unwrap(self, last: Iterator[bytes], timeout: float | None) -> None:
         """Go back to plaintext in the loop, after `last` is sent; `on_progress` tells the end.
 
         It fails if that takes longer than `timeout` seconds.
@@ -105,11 +114,13 @@ class Ending(Records):
         if self._held:
             self._flush()
         while not self._held and self.failure is None:
-            self._last = self._last[len(self._ahead) :]
+            self._piece = self._piece[len(self._ahead) :]
             self._ahead = b""
-            if not self._last:
-                return True
-            self._last = self._last[self._write(self._last) :]
+            if not self._piece:
+                self._piece = self._next_of(self._last)
+                if not self._piece:
+                    return self.failure is None
+            self._piece = self._piece[self._write(self._piece[:RECORD]) :]
         return False
 
     def _unwrap_on(self) -> None:
@@ -135,6 +146,9 @@ class Ending(Records):
             return
         if self._ended and not self.read_ahead:
             self.context.remember(connection)
+            if self._goodbye is not None:
+                self._raw.shutdown(self._goodbye)
+                self._goodbye = None
             self._enter(PLAIN)
 
     def close(self) -> None:
@@ -156,5 +170,11 @@ class Ending(Records):
             else:
                 self._raw.close()
         else:
-            timeout = None if self._ended and not held else self.shutdown_timeout
-            linger(self.map, self._raw, connection, held, timeout)
+            linger(
+                self.map,
+                self._raw,
+                None if self._said_goodbye else connection,
+                held,
+                self.shutdown_timeout,
+                ended=self._ended,
+            )

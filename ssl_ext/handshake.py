@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import socket as _socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from OpenSSL import SSL
 
 from asynccore.channels import Map
 from asynccore.errors import speaks_for_channel
+from asynccore.gather import SEND_SHARE
 from asynccore.loop import call_later
 from asynccore.pollers import READ, WRITE
 from asynccore.timers import Timer
@@ -44,7 +45,7 @@ class Handshake:
         server_side: bool,
         server_hostname: str | None,
         handshake_timeout: float | None,
-        prelude: bytes,
+        prelude: bytes | Iterable[bytes],
     ) -> None:
         self.context = context
         self.server_side = server_side
@@ -55,7 +56,8 @@ class Handshake:
         self.failure: OSError | None = None
         self.map: Map | None = None  # in which it may linger
         self._raw = sock
-        self._prelude = prelude
+        self._preludes = iter((prelude,) if isinstance(prelude, bytes) else prelude)
+        self._prelude = memoryview(b"")  # the present one
         self._told = False  # the failure was raised
         self._unsure = False  # the server may still refuse this client
         self._read_wants = READ
@@ -75,11 +77,11 @@ class Handshake:
 
     def _enter(self, phase: str) -> None:
         self.phase = phase
-        if phase is SHAKING or phase is CLEAR:
-            self._start_timer()
-        elif self._timer is not None:
+        if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if phase is SHAKING or phase is CLEAR:
+            self._start_timer()
         self._report()
         if self.on_progress is not None:
             self.on_progress()
@@ -96,22 +98,49 @@ class Handshake:
             except Exception as why:
                 self._fail(_as_handshake_error(why))
                 return
-            self._enter(CLEAR if self._prelude else SHAKING)
+            self._enter(CLEAR if self._has_prelude() else SHAKING)
         if self.phase is CLEAR:
+            self._send_prelude()
+        if self.phase is SHAKING:
+            self._shake()
+        elif self.phase is UNWRAPPING:
+            self._unwrap_on()
+
+    def _next_of(self, pieces: Iterator[bytes]) -> memoryview:
+        """Return the next piece of what a program wants sent; empty at the end, or if that fails.
+
+        It may be made by a producer of the program's.
+        """
+        try:
+            return memoryview(next(pieces, b""))
+        except Exception as why:
+            self._fail(_as_handshake_error(why))
+            return memoryview(b"")
+
+    def _has_prelude(self) -> bool:
+        self._prelude = self._prelude or self._next_of(self._preludes)
+        return bool(self._prelude)
+
+    def _send_prelude(self) -> None:
+        """Send what is to come before the handshake; the peer's time for that begins after it.
+
+        A peer that takes nothing for as long as a handshake may take is given up.
+        """
+        share = SEND_SHARE
+        while share > 0 and self._has_prelude():
             try:
-                self._prelude = self._prelude[self._raw.send(self._prelude) :]
+                count = self._raw.send(self._prelude)
             except BlockingIOError:
                 return
             except OSError as why:
                 self._fail(why)
                 return
-            if self._prelude:
-                return
+            self._prelude = self._prelude[count:]
+            share -= count
+            if self._timer is not None:
+                self._timer.reset()
+        if self.phase is CLEAR and not self._prelude and share > 0:
             self._enter(SHAKING)
-        if self.phase is SHAKING:
-            self._shake()
-        elif self.phase is UNWRAPPING:
-            self._unwrap_on()
 
     def _shake(self) -> None:
         connection = self.connection

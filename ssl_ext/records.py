@@ -11,8 +11,10 @@ Consequence. One record is read ahead. What OpenSSL insists on is kept here and 
 
 from __future__ import annotations
 
+import os
 import socket as _socket
 from collections.abc import Iterable
+from errno import EBADF, EPIPE
 from typing import Any
 
 from OpenSSL import SSL
@@ -22,7 +24,7 @@ from asynccore.pollers import READ, WRITE
 from ._openssl import read, write
 from .errors import TruncationError
 from .handshake import Handshake
-from .phases import OPEN, PLAIN, RECORD, UNWRAPPING
+from .phases import CLOSED, OPEN, PLAIN, RECORD, UNWRAPPING
 from .translation import blocked, translated
 
 # The most that one `send` takes, in bytes, so that other channels have their turn: encrypting that
@@ -42,6 +44,9 @@ class Records(Handshake):
         self._ended = False  # the peer said close_notify
         self._fresh = True  # nothing was received yet
         self._write_wants = WRITE
+        self._output_ends = False  # shutdown() was called
+        self._said_goodbye = False  # our close_notify is sent
+        self._goodbye: int | None = None  # how shutdown() was called, while there is no room for it
         self._held = b""  # begun to be sent, and not reported as sent
         self._ahead = b""  # sent, and not yet reported as sent
 
@@ -108,17 +113,25 @@ class Records(Handshake):
                 self._raise_failure()
                 if self._ended and self.phase is OPEN:
                     return b""
-                raise blocked()
+                raise self._nothing_now()
         if flags and flags & _socket.MSG_PEEK:
             self.read_ahead = data
+            self._report()
             return data[:bufsize]
         if len(data) > bufsize:
             self.read_ahead = data[bufsize:]
+            self._report()  # the caller may be no handler of its channel
             return data[:bufsize]
         self.read_ahead = b""
         if len(data) == RECORD and bufsize > RECORD:
             return self._recv_more(data, bufsize)
         return data
+
+    def _nothing_now(self) -> OSError:
+        """Return what a socket raises that can't do it now, or not any more."""
+        if self.phase is CLOSED:
+            return OSError(EBADF, os.strerror(EBADF))
+        return blocked()
 
     def _recv_more(self, data: bytes, bufsize: int) -> bytes:
         """Add what follows a full record: that is hardly ever the last one."""
@@ -163,9 +176,11 @@ class Records(Handshake):
             self._advance()
             self._raise_failure()
             if self.phase is not OPEN:
-                raise blocked()
+                raise self._nothing_now()
         if not len(data):
             return 0  # OpenSSL takes an empty write for an error
+        if self._output_ends:
+            raise BrokenPipeError(EPIPE, f"{os.strerror(EPIPE)}: shutdown() has ended the output")
         if self._unsure:
             self._look_first()
         if self._held:

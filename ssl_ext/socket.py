@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import os
 import socket as _socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from errno import EINPROGRESS, EISCONN
 from typing import Any
 
@@ -60,8 +60,9 @@ class OpenSSLSocket(Facade):
 
     `handshake_timeout` and `shutdown_timeout` are in seconds, `None` or 0 for none. With
     `suppress_ragged_eofs` an end without close_notify is an end like any other (the name is from
-    `ssl.SSLContext.wrap_socket`): whoever can cut the connection can then cut the data. `prelude`
-    is sent in clear before the handshake.
+    `ssl.SSLContext.wrap_socket`): whoever can cut the connection can then cut the data. `prelude`,
+    bytes or an iterable of such, is sent in clear before the handshake; each piece is asked for
+    when the one before it is sent, and an empty one ends it.
 
     Raises `TypeError` and `ValueError` for a context or socket that can't be used, and for a
     client that does not say whom it expects.
@@ -81,7 +82,7 @@ class OpenSSLSocket(Facade):
         handshake_timeout: float | None = HANDSHAKE_TIMEOUT,
         shutdown_timeout: float | None = SHUTDOWN_TIMEOUT,
         suppress_ragged_eofs: bool = False,
-        prelude: bytes = b"",
+        prelude: bytes | Iterable[bytes] = b"",
     ) -> None:
         if sock.type != self._kind:
             raise ValueError(f"{type(self).__name__} needs a {self._needed}, not {sock!r}")
@@ -104,7 +105,7 @@ class OpenSSLSocket(Facade):
             return CONNECTING
         self._begin()
         self._read_wants = READ if self.server_side else WRITE  # the client begins
-        return CLEAR if self._prelude else SHAKING
+        return CLEAR if self._has_prelude() else SHAKING
 
     def __repr__(self) -> str:
         role = "server" if self.server_side else "client"
@@ -126,7 +127,7 @@ class OpenSSLSocket(Facade):
             # Each of the two waits for one direction, perhaps for the opposite of its own.
             mask = self._write_wants if wanted & WRITE or self._held else 0
             if self._goodbye is not None:
-                mask |= WRITE
+                mask |= self._write_wants
             if wanted & READ and not self._ended:
                 mask |= self._read_wants
             return mask
@@ -173,7 +174,7 @@ class OpenSSLSocket(Facade):
                 self._flush()
             if wanted & WRITE and not self._held:
                 ready |= WRITE
-        if self._goodbye is not None and mask & (WRITE | _GONE) and not self._held:
+        if self._goodbye is not None and mask & (self._write_wants | _GONE) and not self._held:
             try:
                 self._say_goodbye()
             except OSError:

@@ -52,9 +52,11 @@ class TLSStreamChannel(TLSMixin, StreamChannel):
         """TLS has failed."""
         self.transport.fail(exc, "TLS failed")
 
-    def _ac_take_output(self) -> bytes:
-        output, self.out_buffer = self.out_buffer, b""
-        return output
+    def _ac_output_now(self) -> list[Any]:
+        return [self.out_buffer]
+
+    def _ac_forget_output(self, count: int) -> None:
+        self.out_buffer = b""
 
 
 def upgrade(
@@ -72,6 +74,7 @@ def upgrade(
         secured.out_buffer = output
     try:
         secured.start_tls(context, server_hostname, server_side)
+        secured.tls_context = context  # what the protocol is told
     except BaseException:
         transport.channel = secured
         transport.abort()
