@@ -66,20 +66,19 @@ def load_identity(
     """
     shown = checked_source("certificate", certificate)
     secret = shown if key is None else checked_source("key", key)
-    with quietly():
-        chain = tuple(_certificates(read(shown, "certificate"), shown))
-        for position, member in enumerate(chain):
-            _check_time(
-                f"{'an intermediate' if position else 'the'} certificate in {place(shown)}",
-                member.not_valid_before_utc,
-                member.not_valid_after_utc,
-            )
-        private = _private_key(read(secret, "key"), secret, password)
-        if _spki(private.public_key()) != _spki(chain[0].public_key()):
-            raise ValueError(
-                f"the key in {place(secret)} does not belong to the (first) certificate in "
-                f"{place(shown)}"
-            )
+    chain = tuple(_certificates(read(shown, "certificate"), shown))
+    for position, member in enumerate(chain):
+        _check_time(
+            f"{'an intermediate' if position else 'the'} certificate in {place(shown)}",
+            member.not_valid_before_utc,
+            member.not_valid_after_utc,
+        )
+    private = _private_key(read(secret, "key"), secret, password)
+    if _spki(private.public_key()) != _spki(chain[0].public_key()):
+        raise ValueError(
+            f"the key in {place(secret)} does not belong to the (first) certificate in "
+            f"{place(shown)}"
+        )
     return Identity(chain, private)
 
 
@@ -90,12 +89,8 @@ def load_certificates(source: Source | Iterable[Source]) -> list[x509.Certificat
     Raises `OSError` for what can't be read, `ValueError` where there is no certificate, and
     `TypeError` for what is no path or bytes.
     """
-    with quietly():
-        return [
-            certificate
-            for part in checked_sources("source", source)
-            for certificate in _from_one(part)
-        ]
+    parts = checked_sources("source", source)
+    return [certificate for part in parts for certificate in _from_one(part)]
 
 
 def load_crls(source: Source | Iterable[Source]) -> list[x509.CertificateRevocationList]:
@@ -104,8 +99,7 @@ def load_crls(source: Source | Iterable[Source]) -> list[x509.CertificateRevocat
     Raises `OSError` for what can't be read, `ValueError` for what is no such list or is not valid
     now, and `TypeError` for what is no path or bytes.
     """
-    with quietly():
-        return [crl for part in checked_sources("source", source) for crl in _crls(part)]
+    return [crl for part in checked_sources("source", source) for crl in _crls(part)]
 
 
 def spki(certificate: x509.Certificate) -> bytes:
@@ -135,7 +129,8 @@ def _certificates(pem: bytes, source: str | Content) -> Sequence[x509.Certificat
             f"there is no certificate in PEM form in {place(source)}{instead(pem, source)}"
         )
     try:
-        return x509.load_pem_x509_certificates(pem)
+        with quietly():
+            return x509.load_pem_x509_certificates(pem)
     except ValueError:
         raise ValueError(f"a certificate in {place(source)} is damaged") from None
 
@@ -157,14 +152,14 @@ def _from_one(source: str | Content) -> list[x509.Certificate]:
 
 def _crls(source: str | Content) -> list[x509.CertificateRevocationList]:
     data = read(source, "revocation list")
+    parts = data.split(_CRL_MARK)[1:]
     try:
-        if _CRL_MARK in data:
-            parts = data.split(_CRL_MARK)[1:]
+        with quietly():
             found = [x509.load_pem_x509_crl(_CRL_MARK + part) for part in parts]
-        else:
-            found = [x509.load_der_x509_crl(data)]
+            if not found:
+                found = [x509.load_der_x509_crl(data)]
     except ValueError:
-        what = ": it is damaged" if _CRL_MARK in data else instead(data, source)
+        what = ": it is damaged" if parts else instead(data, source)
         raise ValueError(f"there is no revocation list in {place(source)}{what}") from None
     for crl in found:
         _check_time(

@@ -58,8 +58,9 @@ def _digest(text: str) -> bytes:
     except ValueError:  # not base64, or not even ASCII
         digest = b""
     if not text.startswith(_PREFIX) or len(digest) != hashlib.sha256().digest_size:
+        shown = "PEM text" if "-----BEGIN" in text else repr(text)  # which may be a key
         raise ValueError(
-            f"pins: {text!r} is no pin: ssl_ext.pin(certificate) makes one ('sha256/' and base64)"
+            f"pins: {shown} is no pin: ssl_ext.pin(certificate) makes one ('sha256/' and base64)"
         )
     return digest
 

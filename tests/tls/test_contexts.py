@@ -329,6 +329,8 @@ def test_pins_of_either_form(first: str) -> None:
 def test_what_is_no_pin(text: str) -> None:
     with pytest.raises(ValueError, match="is no pin"):
         trusting(pins=text)
+    with pytest.raises(ValueError, match=r"^pins: PEM text is no pin"):
+        trusting(pins=issue().pem.decode())
 
 
 @pytest.mark.parametrize("pins", [b"sha256/AAAA", [None], 5, [b"sha256/AAAA"], Path("x")])
