@@ -310,6 +310,7 @@ def test_certificates_out_of_time() -> None:
     ("pem", "text"),
     [
         (b"", "no certificate"),
+        (b"0 is how DER begins", "no certificate"),
         (issue().key_pem(), "no certificate"),
         (ca_pem(authority()), "no private key"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "damaged"),
