@@ -7,10 +7,10 @@ certificate may be resumed where one is demanded.
 
 *Consequence.* Two functions with safe defaults, `client_context` and `server_context`. Each
 gives a `Context` of fixed settings, which builds OpenSSL's own when it is made and at every
-`reload()`. Callbacks note what they see on the connection and raise nothing. When the handshake
-has ended, `verify_peer` looks at everything that OpenSSL does not look at, and the application
-gets no byte before that. Where virtual hosts differ in their demand for client certificates,
-sessions are not resumed.
+`reload()`; what can be known to be wrong is an error then. Callbacks note what they see on the
+connection and raise nothing. When the handshake has ended, `verify_peer` looks at everything that
+OpenSSL does not look at, and the application gets no byte before that. Where virtual hosts differ
+in their demand for client certificates, sessions are not resumed.
 
 *Trade-off.* A reload builds new ticket keys: clients that come back do one full handshake.
 """
@@ -26,11 +26,14 @@ from OpenSSL import SSL
 
 from . import peer, stapling
 from ._openssl import verify_error_text
-from .building import Seen, build, seen_of, server_settings
-from .certificates import Source
+from .building import build
+from .certificates import Password
 from .errors import CertificateError, HandshakeError
+from .hosts import check_agreement, checked_table
+from .names import address, ascii_name, check_server_hostname
 from .pins import checked as checked_pins
 from .pins import matches, pin
+from .seen import Seen, seen_of
 from .settings import (
     AUTH_MODES,
     CIPHERS,
@@ -39,11 +42,10 @@ from .settings import (
     ClientAuth,
     Server,
     Stapling,
-    address,
-    ascii_name,
     choice,
     protocols,
 )
+from .sources import Source
 
 # Sessions that a client context keeps for coming back, one for each host name. nginx's upstream
 # cache and browsers keep a few hundred.
@@ -89,15 +91,17 @@ class Context:
     def reload(self) -> None:
         """Read certificates, keys, authorities and lists anew, for new connections.
 
-        Connections that exist keep what they have. If anything is wrong with the files, this
-        raises as the constructing function does, and the old ones stay in use. Contexts of an `sni`
-        table are reloaded, too.
+        Connections that exist keep what they have. Contexts of an `sni` table are reloaded, too. If
+        anything is wrong with the files of any, this raises as the constructing function does, and
+        the old ones stay in use.
         """
+        contexts: dict[Context, None] = {self: None}  # each once, under however many names
         if isinstance(self.settings, Server):
-            for context in self.settings.sni.values():
-                context.reload()
-        self._openssl = build(self.settings)
-        self._sessions.clear()  # they belong to the old one
+            contexts.update(dict.fromkeys(self.settings.sni.values()))
+        built = [(context, build(context.settings)) for context in contexts]
+        for context, openssl in built:
+            context._openssl = openssl
+            context._sessions.clear()  # they belong to the old one
 
     def connection(
         self, sock: Any = None, server_side: bool | None = None, server_hostname: str | None = None
@@ -105,7 +109,8 @@ class Context:
         """Return a connection over a socket, or over memory buffers without one.
 
         `server_hostname` is whom a client wants to reach: a host name or an IP address. Raises
-        `ValueError` for the wrong role, and for a client without a name that is to be checked.
+        `ValueError` for the wrong role, for a client without a name that is to be checked, and for
+        a name that no host can have.
         """
         settings = self.settings
         if server_side is not None and server_side != self.server_side:
@@ -116,6 +121,7 @@ class Context:
                     "whose certificate is expected? Give server_hostname=..., "
                     "or make the context with check_hostname=False"
                 )
+        check_server_hostname(server_hostname)
         connection = SSL.Connection(self._openssl, sock)
         connection.set_app_data(Seen(self, server_hostname))
         if isinstance(settings, Server):
@@ -148,7 +154,7 @@ class Context:
         seen = seen_of(connection)
         settings = seen.context.settings
         if seen.unknown_host is not None:
-            raise HandshakeError(f"no virtual host here is called {seen.unknown_host!r}")
+            raise _unknown(seen.unknown_host)
         if isinstance(settings, Server):
             if settings.client_auth == "required" and peer.peer_certificate(connection) is None:
                 raise CertificateError("the client showed no certificate")
@@ -181,14 +187,17 @@ class Context:
 
     def failure(
         self, connection: SSL.Connection, queue: Sequence[tuple[str, str, str]] = ()
-    ) -> CertificateError | None:
-        """Return what was wrong with the peer's certificate in a handshake that failed.
+    ) -> HandshakeError | None:
+        """Return what was wrong with the peer's certificate, or with the name that it asked for, in
+        a handshake that failed.
 
         `queue` is OpenSSL's error queue. `None` if it failed for another reason.
         """
-        found = seen_of(connection).failure
-        if found is not None:
-            code, depth = found
+        seen = seen_of(connection)
+        if seen.unknown_host is not None:
+            return _unknown(seen.unknown_host, queue)
+        if seen.failure is not None:
+            code, depth = seen.failure
             text = f"certificate verify failed: {verify_error_text(code)}"
             return CertificateError(text, queue, depth=depth, code=code)
         if any(entry[-1] == _NO_CERTIFICATE for entry in queue):
@@ -218,12 +227,16 @@ class Context:
                 self._sessions.popitem(last=False)
 
 
+def _unknown(host: str, queue: Sequence[tuple[str, str, str]] = ()) -> HandshakeError:
+    return HandshakeError(f"no virtual host here is called {host!r}", queue)
+
+
 def client_context(
     *,
     ca: Authorities | None = None,
     certificate: Source | None = None,
     key: Source | None = None,
-    password: str | bytes | None = None,
+    password: Password | None = None,
     check_hostname: bool = True,
     pins: str | Iterable[str] | None = None,
     crl: Source | Iterable[Source] | None = None,
@@ -239,7 +252,7 @@ def client_context(
     """Return the settings of a client, which verifies whom it talks to.
 
     - `ca`: whom to believe. certifi's authorities by default, "system" for OpenSSL's own places, or
-      PEM files, folders of such, or PEM bytes, one or several.
+      PEM files, folders of such, or PEM text as bytes, one or several.
     - `certificate`, `key`, `password`: what to show if the server asks (`load_identity`).
     - `check_hostname`: whether the certificate must be for the `server_hostname`.
     - `pins`: public keys of which one must be in the chain (`pin`).
@@ -251,7 +264,8 @@ def client_context(
     - `resume`: whether to resume sessions. `keylog`: a file for the secrets, for Wireshark.
     - `dtls`: for datagrams (DTLS 1.2, RFC 6347) instead of streams.
 
-    Raises `OSError` for a file that can't be read and `ValueError` for what can't be right.
+    Raises `OSError` for a file that can't be read, `ValueError` for what can't be right and
+    `TypeError` for what is of the wrong type.
     """
     choice("stapling", stapling, ("none", "request", "require"))
     return Context(
@@ -268,14 +282,14 @@ def client_context(
 def server_context(
     certificate: Source,
     key: Source | None = None,
-    password: str | bytes | None = None,
+    password: Password | None = None,
     *,
     client_auth: ClientAuth = "none",
     ca: Authorities | None = None,
     crl: Source | Iterable[Source] | None = None,
     sni: Mapping[str, Context] | None = None,
     sni_required: bool = False,
-    stapled: bytes | str | os.PathLike[str] | Callable[[], bytes] | None = None,
+    stapled: Source | Callable[[], bytes | None] | None = None,
     alpn: Iterable[str | bytes] = (),
     minimum_version: str = "TLSv1.2",
     maximum_version: str | None = None,
@@ -291,11 +305,16 @@ def server_context(
       one of the authorities in `ca`, whose names they are told. What they show is always verified.
     - `crl`: revocation lists; then client certificates must be covered by one of their issuer.
     - `sni`: other server contexts by host name, "*.example.org" for all names one level below.
-      Everything of theirs counts, their `client_auth` too. `sni_required` refuses other names.
-    - `stapled`: an OCSP response (DER) of the certificate, its file, or a function that returns it.
+      Everything of theirs counts, their `client_auth` too, but `minimum_version`,
+      `maximum_version` and `dtls` must be as here, and they have no table themselves. Sessions are
+      resumed by all hosts or none: not if any says `resume=False`, or asks for client
+      certificates. `sni_required` refuses other names.
+    - `stapled`: an OCSP response (DER) of the certificate, its file, or a function that returns it,
+      or `None` if there is none now.
     - the rest as for `client_context`.
 
-    Raises `OSError` for a file that can't be read and `ValueError` for what can't be right.
+    Raises `OSError` for a file that can't be read, `ValueError` for what can't be right and
+    `TypeError` for what is of the wrong type.
     """
     choice("client_auth", client_auth, AUTH_MODES)
     if client_auth != "none" and ca is None:
@@ -307,26 +326,23 @@ def server_context(
         raise ValueError(
             "ca and crl are for client certificates: say client_auth='optional' or 'required'"
         )
-    hosts = {ascii_name(name).lower(): context for name, context in (sni or {}).items()}
-    for context in hosts.values():
-        server_settings(context)
-    return Context(
-        Server(
-            certificate, key, password, ca, crl, minimum_version, maximum_version, ciphers,
-            protocols(alpn), resume, keylog, dtls,
-            client_auth=client_auth,
-            sni=hosts,
-            sni_required=sni_required,
-            stapled=stapled,
-        )
+    settings = Server(
+        certificate, key, password, ca, crl, minimum_version, maximum_version, ciphers,
+        protocols(alpn), resume, keylog, dtls,
+        client_auth=client_auth,
+        sni=checked_table(sni),
+        sni_required=sni_required,
+        stapled=stapled,
     )  # fmt: skip
+    check_agreement(settings)
+    return Context(settings)
 
 
 def insecure_context(
     *,
     certificate: Source | None = None,
     key: Source | None = None,
-    password: str | bytes | None = None,
+    password: Password | None = None,
     alpn: Iterable[str | bytes] = (),
     keylog: str | os.PathLike[str] | None = None,
 ) -> Context:

@@ -25,6 +25,7 @@ from asynccore.pollers import READ, WRITE
 from asynccore.timers import Timer
 
 from .errors import HandshakeError
+from .names import check_server_hostname
 from .phases import CLEAR, CONNECTING, FAILED, OPEN, SHAKING, UNWRAPPING
 from .translation import ConnectionContext, blocked, translated
 
@@ -47,6 +48,8 @@ class Handshake:
         handshake_timeout: float | None,
         prelude: bytes | Iterable[bytes],
     ) -> None:
+        if not server_side:
+            check_server_hostname(server_hostname)  # before anything is connected
         self.context = context
         self.server_side = server_side
         self.server_hostname = server_hostname

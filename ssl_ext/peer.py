@@ -19,8 +19,9 @@ from service_identity.cryptography import (
 )
 
 from ._openssl import session_reused as session_reused
+from ._quiet import quietly
 from .errors import CertificateError
-from .settings import address, ascii_name
+from .names import address, ascii_name
 
 # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH (x509_vfy.h).
 _HOSTNAME_MISMATCH = 62
@@ -39,7 +40,8 @@ class Cipher(NamedTuple):
 
 def peer_certificate(connection: SSL.Connection) -> x509.Certificate | None:
     """Return the peer's own certificate, or `None` if it showed none."""
-    return connection.get_peer_certificate(as_cryptography=True)
+    with quietly():
+        return connection.get_peer_certificate(as_cryptography=True)
 
 
 def peer_chain(connection: SSL.Connection) -> list[x509.Certificate]:
@@ -48,12 +50,13 @@ def peer_chain(connection: SSL.Connection) -> list[x509.Certificate]:
     Unverified (`insecure_context`), or in a resumed session, it is what the peer sent: perhaps its
     own certificate alone.
     """
-    chain = connection.get_verified_chain(as_cryptography=True)
-    if not chain:
-        chain = connection.get_peer_cert_chain(as_cryptography=True)
-    if not chain:
-        own = peer_certificate(connection)
-        chain = [] if own is None else [own]
+    with quietly():
+        chain = connection.get_verified_chain(as_cryptography=True)
+        if not chain:
+            chain = connection.get_peer_cert_chain(as_cryptography=True)
+        if not chain:
+            own = peer_certificate(connection)
+            chain = [] if own is None else [own]
     return list(chain)
 
 
@@ -71,18 +74,21 @@ def names_in(certificate: x509.Certificate) -> list[str]:
 
 
 def check_name(certificate: x509.Certificate, name: str) -> None:
-    """Raise `CertificateError` unless a certificate is for a host name or IP address (RFC 9525)."""
-    is_address = address(name) is not None
+    """Raise `CertificateError` unless a certificate is for a host name or IP address (RFC 9525).
+
+    Raises `TypeError` and `ValueError` for a name that no host can have.
+    """
+    found = address(name)
     try:
-        if is_address:
-            verify_certificate_ip_address(certificate, name)
+        if found is not None:
+            verify_certificate_ip_address(certificate, str(found))
         else:
             verify_certificate_hostname(certificate, ascii_name(name))
     except (service_identity.VerificationError, service_identity.CertificateError) as why:
         shown = ", ".join(names_in(certificate)) or "nobody"
         raise CertificateError(
             f"the certificate is not for {name!r} but for {shown}",
-            code=_IP_ADDRESS_MISMATCH if is_address else _HOSTNAME_MISMATCH,
+            code=_HOSTNAME_MISMATCH if found is None else _IP_ADDRESS_MISMATCH,
         ) from why
 
 
@@ -135,7 +141,8 @@ def user_name(certificate: x509.Certificate | None, mapping: UserMapping) -> str
     if callable(mapping):
         return mapping(certificate)
     if mapping == "common_name":
-        found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        with quietly():
+            found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         # Two of them are as good as none: which one would the user be?
         return str(found[0].value) if len(found) == 1 else None
     kind = x509.RFC822Name if mapping == "email" else x509.DNSName

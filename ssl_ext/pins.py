@@ -8,13 +8,13 @@ key.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Iterable
 
 from cryptography import x509
 
-from .certificates import Source, load_certificates, spki
+from .certificates import load_certificates, spki
+from .sources import Source
 
 _PREFIX = "sha256/"
 
@@ -23,34 +23,46 @@ _LENGTH = 44
 
 
 def pin(certificate: x509.Certificate | Source) -> str:
-    """Return the pin of a certificate, or of the first one in a PEM file or PEM bytes."""
+    """Return the pin of a certificate, or of the first one in a PEM file or PEM text as bytes."""
     if not isinstance(certificate, x509.Certificate):
         certificate = load_certificates(certificate)[0]
-    return _PREFIX + base64.b64encode(hashlib.sha256(spki(certificate)).digest()).decode()
+    return _pin_of(hashlib.sha256(spki(certificate)).digest())
+
+
+def _pin_of(digest: bytes) -> str:
+    return _PREFIX + base64.b64encode(digest).decode()
 
 
 def checked(pins: str | Iterable[str]) -> frozenset[str]:
-    """Return pins as a set, those of curl's form ("sha256//…") too.
+    """Return pins as `pin` writes them, those of curl's form ("sha256//…") too.
 
-    Raises `ValueError` for what is no pin.
+    Raises `TypeError` and `ValueError` for what is no pin.
     """
-    found = set()
-    for text in [pins] if isinstance(pins, str) else pins:
-        encoded = text.removeprefix(_PREFIX)
-        if len(encoded) > _LENGTH:  # base64 may begin with a slash of its own
-            encoded = encoded.removeprefix("/")
-        try:
-            digest = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
-            digest = b""
-        if not text.startswith(_PREFIX) or len(digest) != hashlib.sha256().digest_size:
-            raise ValueError(
-                f"{text!r} is no pin: ssl_ext.pin(certificate) makes one ('sha256/' and base64)"
-            )
-        found.add(_PREFIX + encoded)
+    if isinstance(pins, bytes) or not isinstance(pins, Iterable):
+        raise TypeError(f"pins is a pin as text, or several, not of the type {type(pins).__name__}")
+    parts = [pins] if isinstance(pins, str) else pins
+    found = frozenset(_pin_of(_digest(text)) for text in parts)
     if not found:
-        raise ValueError("an empty set of pins would accept nobody: give None for no pinning")
-    return frozenset(found)
+        raise ValueError("pins is empty, which would accept nobody: give None for no pinning")
+    return found
+
+
+def _digest(text: str) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError(f"pins: a pin is text, not of the type {type(text).__name__}")
+    encoded = text.removeprefix(_PREFIX)
+    if len(encoded) > _LENGTH:  # base64 may begin with a slash of its own
+        encoded = encoded.removeprefix("/")
+    try:
+        digest = base64.b64decode(encoded, validate=True)
+    except ValueError:  # not base64, or not even ASCII
+        digest = b""
+    if not text.startswith(_PREFIX) or len(digest) != hashlib.sha256().digest_size:
+        shown = "PEM text" if "-----BEGIN" in text else repr(text)  # which may be a key
+        raise ValueError(
+            f"pins: {shown} is no pin: ssl_ext.pin(certificate) makes one ('sha256/' and base64)"
+        )
+    return digest
 
 
 def matches(pins: frozenset[str], chain: Iterable[x509.Certificate]) -> bool:

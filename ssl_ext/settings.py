@@ -1,19 +1,26 @@
-"""What contexts are made of: the settings of each role, and what can be right in them."""
+"""What contexts are made of: the settings of each role, and what can be right in them.
+
+What is wrong whatever the files hold is found here, before any is opened. What can be iterated once
+alone is taken out here, for a reload needs it again.
+"""
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from OpenSSL import SSL
 
-from .certificates import Source
+from .certificates import Password, check_password
+from .sources import Source, checked_path, checked_source, checked_sources
 
 if TYPE_CHECKING:  # a table of virtual hosts holds them
     from .contexts import Context
+
+# Whose certificates need no file of one's own: certifi's, and those of OpenSSL's own places.
+PUBLIC = ("certifi", "system")
 
 Authorities = Literal["certifi", "system"] | Source | Iterable[Source]
 ClientAuth = Literal["none", "optional", "required"]
@@ -46,13 +53,21 @@ AUTH_MODES = {
 }
 
 
+# The extensions of a ClientHello have 65,535 bytes together (RFC 8446 section 4.1.2), and the
+# others need up to 2 KiB, most of it for X25519MLKEM768; twice that is left to them.
+_LONGEST_ALPN = 65535 - 4096
+
+
 @dataclass(frozen=True)
 class Common:
-    """The settings of both roles."""
+    """The settings of both roles.
+
+    Raises `TypeError` and `ValueError` for what can't be right.
+    """
 
     certificate: Source | None = None
     key: Source | None = None
-    password: str | bytes | None = field(default=None, repr=False)
+    password: Password | None = field(default=None, repr=False)
     ca: Authorities | None = None
     crl: Source | Iterable[Source] | None = None
     minimum_version: str = "TLSv1.2"
@@ -62,6 +77,44 @@ class Common:
     resume: bool = True
     keylog: str | os.PathLike[str] | None = None
     dtls: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_identity()
+        if self.ca is not None and not (isinstance(self.ca, str) and self.ca in PUBLIC):
+            self._set("ca", checked_sources("ca", self.ca))
+        if self.crl is not None:
+            self._set("crl", checked_sources("crl", self.crl))
+        if self.keylog is not None:
+            self._set("keylog", checked_path("keylog", self.keylog))
+        if not isinstance(self.ciphers, str):
+            raise TypeError(f"ciphers is text as ciphers(1) describes, not {self.ciphers!r}")
+        lowest, highest = self.versions
+        if lowest > highest:
+            raise ValueError(
+                f"minimum_version={self.minimum_version!r} is above "
+                f"maximum_version={self.maximum_version!r}"
+            )
+
+    def _check_identity(self) -> None:
+        if self.certificate is not None:
+            self._set("certificate", checked_source("certificate", self.certificate))
+        elif self.key is not None or self.password is not None:
+            raise ValueError("key and password are of a certificate: give certificate=..., too")
+        if self.key is not None:
+            self._set("key", checked_source("key", self.key))
+        if self.password is not None and not callable(self.password):
+            check_password(self.password)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # frozen is what it is from now on
+
+    @property
+    def versions(self) -> tuple[int, int]:
+        """The lowest and the highest version, as OpenSSL numbers them."""
+        lowest = version("minimum_version", self.minimum_version, self.dtls)
+        if self.maximum_version is None:
+            return lowest, DTLS_1_2 if self.dtls else max(VERSIONS.values())
+        return lowest, version("maximum_version", self.maximum_version, self.dtls)
 
 
 @dataclass(frozen=True)
@@ -77,47 +130,50 @@ class Server(Common):
     client_auth: ClientAuth = "none"
     sni: Mapping[str, Context] = field(default_factory=dict)
     sni_required: bool = False
-    stapled: bytes | str | os.PathLike[str] | Callable[[], bytes] | None = None
+    stapled: Source | Callable[[], bytes | None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.certificate is None:
+            raise TypeError("a server needs a certificate: the path of a file, or PEM text")
+        super().__post_init__()
+        if self.stapled is not None and not callable(self.stapled):
+            self._set("stapled", checked_source("stapled", self.stapled))
 
 
-def version(name: str, dtls: bool = False) -> int:
+def version(argument: str, name: str, dtls: bool = False) -> int:
     """Return OpenSSL's number of a protocol version."""
     if dtls:
         if name != "TLSv1.2":
-            raise ValueError(f"over datagrams there is TLSv1.2 (DTLS 1.2) alone, not {name!r}")
+            raise ValueError(
+                f"{argument}: over datagrams there is TLSv1.2 (DTLS 1.2) alone, not {name!r}"
+            )
         return DTLS_1_2
-    if name not in VERSIONS:
+    if not isinstance(name, str) or name not in VERSIONS:
         raise ValueError(
-            f"{name!r} is none of {', '.join(VERSIONS)}; what is older is broken (RFC 8996)"
+            f"{argument}: {name!r} is none of {', '.join(VERSIONS)}; what is older is broken "
+            "(RFC 8996)"
         )
     return VERSIONS[name]
-
-
-def address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the IP address that a name is, `None` for a host name."""
-    try:
-        return ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
-        return None
-
-
-def ascii_name(name: str) -> str:
-    """Return a host name as DNS and SNI have it: in ASCII, without the dot at the end."""
-    name = name.rstrip(".")
-    try:
-        return name.encode("ascii").decode()
-    except UnicodeEncodeError:
-        return name.encode("idna").decode()
 
 
 def protocols(alpn: Iterable[str | bytes]) -> tuple[bytes, ...]:
     """Return the names of application protocols as bytes."""
     if isinstance(alpn, (str, bytes)):
         raise TypeError(f"alpn is a list of protocols, not {alpn!r}: write [{alpn!r}]")
-    found = tuple(name.encode() if isinstance(name, str) else name for name in alpn)
-    for name in found:
-        if not 0 < len(name) < 256:  # RFC 7301 section 3.1
-            raise ValueError(f"the name of a protocol has 1 to 255 bytes, unlike {name!r}")
+    if not isinstance(alpn, Iterable):
+        raise TypeError(f"alpn is a list of protocols, not {alpn!r}")
+    found = tuple(_protocol(name) for name in alpn)
+    if sum(len(name) + 1 for name in found) > _LONGEST_ALPN:  # each has its length in front
+        raise ValueError(f"alpn: {len(found)} protocols are too many for a ClientHello")
+    return found
+
+
+def _protocol(name: Any) -> bytes:
+    if not isinstance(name, (str, bytes)):
+        raise TypeError(f"alpn: the name of a protocol is text or bytes, unlike {name!r}")
+    found = name.encode() if isinstance(name, str) else name
+    if not 0 < len(found) < 256:  # RFC 7301 section 3.1
+        raise ValueError(f"alpn: the name of a protocol has 1 to 255 bytes, unlike {name!r}")
     return found
 
 

@@ -32,6 +32,7 @@ from asynccore.channels import Map
 from asynccore.pollers import ERROR, HANGUP, READ, WRITE
 
 from .facade import Facade
+from .names import check_server_hostname
 from .phases import (
     CLEAR,
     CONNECTING,
@@ -199,12 +200,15 @@ class OpenSSLSocket(Facade):
     def connect_ex(self, address: Any) -> int:
         """Begin to connect; the end of the handshake is the end of that (connect(2)).
 
-        A client that was not told whom to expect expects the host in `address`.
+        A client that was not told whom to expect expects the host in `address`. Raises `ValueError`
+        for one that no certificate could be for.
         """
         if self.phase is OPEN:
             return EISCONN
         if self.server_hostname is None and not self.server_side and isinstance(address, tuple):
-            self.server_hostname = str(address[0])
+            expected = str(address[0])
+            check_server_hostname(expected)
+            self.server_hostname = expected
         number = self._raw.connect_ex(address)
         if number in (0, EISCONN):
             self._advance()

@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from ._quiet import quietly
 from .errors import CertificateError
+from .sources import Source, checked_source, place, read
 
 # A response without an end of its validity is believed for so long: the CA/Browser Forum's
 # Baseline Requirements (4.9.10) let responses be valid for ten days at the most.
@@ -25,6 +27,27 @@ _LONGEST_VALIDITY = datetime.timedelta(days=10)
 
 # Clocks differ; five minutes is what Go's and Java's checkers grant, roughly.
 _SKEW = datetime.timedelta(minutes=5)
+
+
+def load(source: Source) -> bytes:
+    """Read a response (DER) that is to be stapled.
+
+    Raises `OSError` for a file that can't be read, and `ValueError` for what is no response, or
+    one that says that there is none.
+    """
+    checked = checked_source("stapled", source)
+    response = read(checked, "OCSP response")
+    try:
+        with quietly():
+            status = ocsp.load_der_ocsp_response(response).response_status
+    except ValueError:
+        what = "no OCSP response in DER form" if response else "no OCSP response, but nothing,"
+        raise ValueError(f"there is {what} in {place(checked)}") from None
+    if status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+        raise ValueError(
+            f"the OCSP response in {place(checked)} says that the responder failed: {status.name}"
+        )
+    return response
 
 
 def check(
@@ -37,11 +60,19 @@ def check(
 
     `issuer` is the certificate that signed it. `moment` is an aware time, by default now.
     """
-    now = moment or datetime.datetime.now(datetime.timezone.utc)
+    with quietly():
+        _check(
+            response, certificate, issuer, moment or datetime.datetime.now(datetime.timezone.utc)
+        )
+
+
+def _check(
+    response: bytes, certificate: x509.Certificate, issuer: x509.Certificate, now: datetime.datetime
+) -> None:
     try:
         answer = ocsp.load_der_ocsp_response(response)
-    except ValueError as why:
-        raise CertificateError(f"the stapled OCSP response can't be read: {why}") from None
+    except ValueError:
+        raise CertificateError("the stapled OCSP response can't be read") from None
     if answer.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
         raise CertificateError(f"the OCSP responder failed: {answer.response_status.name}")
     _check_signature(answer, issuer, now)

@@ -25,7 +25,7 @@ from .errors import (
     TLSError,
     TruncationError,
 )
-from .settings import address, ascii_name
+from .names import address, ascii_name
 
 # How SysCallError says that there was no error, but an end.
 _UNEXPECTED_EOF = -1
@@ -51,8 +51,8 @@ class ConnectionContext(Protocol):
     def verify_peer(self, connection: SSL.Connection, server_hostname: str | None) -> None:
         """Raise `HandshakeError` unless the peer is the right one."""
 
-    def failure(self, connection: SSL.Connection, queue: Queue) -> CertificateError | None:
-        """Return what was wrong with the peer's certificate, if that was it."""
+    def failure(self, connection: SSL.Connection, queue: Queue) -> HandshakeError | None:
+        """Return what was wrong with the peer, if that was it."""
 
     def remember(self, connection: SSL.Connection) -> None:
         """Keep the session, if that is of use."""

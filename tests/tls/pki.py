@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import warnings
 from collections.abc import Iterable
 
 import trustme
@@ -104,12 +105,29 @@ def issue(
     return Leaf(builder.sign(key if self_signed else ca_key(ca), hashes.SHA256()), key)
 
 
-def revocation_list(*revoked: x509.Certificate, end: datetime.datetime = NOW + DAY) -> bytes:
+def with_serial_zero() -> Leaf:
+    """A certificate as RFC 5280 doesn't want it: no library makes one any more."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "old")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW - DAY, NOW + DAY).sign(
+        key, hashes.SHA256()
+    )
+    der = made.public_bytes(Encoding.DER).replace(b"\x02\x01\x01", b"\x02\x01\x00", 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Leaf(x509.load_der_x509_certificate(der), key)
+
+
+def revocation_list(
+    *revoked: x509.Certificate,
+    begin: datetime.datetime = NOW - 2 * DAY,
+    end: datetime.datetime = NOW + DAY,
+) -> bytes:
     """A list (PEM) of what `authority()` revoked."""
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(ca_certificate(authority()).subject)
-        .last_update(NOW - 2 * DAY)
+        .last_update(begin)
         .next_update(end)
     )
     for certificate in revoked:

@@ -5,6 +5,7 @@ Every check has its negative control. The two sides talk over memory buffers.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from OpenSSL import SSL
 import ssl_ext
 from ssl_ext import (
     CertificateError,
-    HandshakeError,
+    certificates,
     client_context,
     insecure_context,
     peer,
@@ -39,6 +40,7 @@ from tests.tls.pki import (
     issue,
     ocsp_response,
     revocation_list,
+    with_serial_zero,
 )
 from tests.tls.support import (
     ADDRESS,
@@ -71,13 +73,13 @@ def serving(certificate: bytes | None = None, **options: Any) -> ssl_ext.Context
 
 def unchecked(leaf: Leaf) -> ssl_ext.Context:
     """A server with a certificate that `server_context` would not take: past OpenSSL alone."""
-    from ssl_ext import building
+    from ssl_ext import hosts
 
     context = serving()
     own = SSL.Context(SSL.TLS_SERVER_METHOD)
     own.use_certificate(leaf.certificate)
     own.use_privatekey(leaf.key)
-    own.set_tlsext_servername_callback(building._host_chooser(context.settings))  # type: ignore[arg-type]
+    own.set_tlsext_servername_callback(hosts.chooser(context.settings))  # type: ignore[arg-type]
     context._openssl = own
     return context
 
@@ -158,6 +160,14 @@ def test_nobody_is_doubted_by_the_context_that_says_so() -> None:
     assert pair.say(pair.server, pair.client, b"hello") == b"hello"
 
 
+def test_no_warning_comes_out_of_what_a_peer_shows() -> None:
+    pair = Pair(insecure_context(), unchecked(with_serial_zero()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pair.handshake()
+        assert peer.peer_chain(pair.client) == [peer.peer_certificate(pair.client)]
+
+
 # Versions ------------------------------------------------------------------------------------
 
 
@@ -188,6 +198,15 @@ def test_two_sides_without_a_common_version() -> None:
 def test_older_versions_can_not_be_asked_for(version: str) -> None:
     with pytest.raises(ValueError, match=r"TLSv1\.2, TLSv1\.3"):
         trusting(minimum_version=version)
+
+
+def test_a_lowest_version_above_the_highest() -> None:
+    for make in (trusting, serving):
+        with pytest.raises(ValueError, match=r"='TLSv1\.3' is above maximum_version="):
+            make(minimum_version="TLSv1.3", maximum_version="TLSv1.2")
+    for wrong in (None, 3, ["TLSv1.2"]):
+        with pytest.raises(ValueError, match=r"^minimum_version"):
+            trusting(minimum_version=wrong)
 
 
 # Client certificates -------------------------------------------------------------------------
@@ -267,8 +286,11 @@ def test_a_revoked_client_and_one_that_is_not(tmp_path: Path) -> None:
     assert failure(Pair(trusting(certificate=bad.pem), server)).code == REVOKED
 
 
-def test_a_missing_or_old_revocation_list_fails_closed() -> None:
-    old = revocation_list(end=NOW - DAY)
+def test_a_missing_or_old_revocation_list_fails_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = revocation_list(end=NOW - DAY / 2)
+    with pytest.raises(ValueError, match="the revocation list in the bytes given as crl expired"):
+        trusting(crl=old)
+    monkeypatch.setattr(certificates, "_now", lambda: NOW - DAY)  # it has become old since
     assert failure(Pair(trusting(crl=old), serving())).code == 12  # CRL_HAS_EXPIRED
     other = issue(ca=other_authority())
     client = client_context(
@@ -301,10 +323,30 @@ def test_pins_of_either_form(first: str) -> None:
         assert settings.pins == {"sha256/" + digest}  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("text", ["", "sha256/", "sha1/AAAA", "sha256/AAAA", "sha256/!"])
+@pytest.mark.parametrize(
+    "text", ["", "sha256/", "sha1/AAAA", "sha256/AAAA", "sha256/!", "sha256/é"]
+)
 def test_what_is_no_pin(text: str) -> None:
     with pytest.raises(ValueError, match="is no pin"):
         trusting(pins=text)
+    with pytest.raises(ValueError, match=r"^pins: PEM text is no pin"):
+        trusting(pins=issue().pem.decode())
+
+
+@pytest.mark.parametrize("pins", [b"sha256/AAAA", [None], 5, [b"sha256/AAAA"], Path("x")])
+def test_pins_of_a_wrong_type(pins: Any) -> None:
+    with pytest.raises(TypeError, match=r"^pins"):
+        trusting(pins=pins)
+
+
+def test_a_pin_is_what_it_means_and_not_how_it_is_written() -> None:
+    leaf = issue()
+    own = ssl_ext.pin(leaf.certificate)
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    # Of the last letter two bits mean nothing (RFC 4648 section 3.5).
+    other = own[:-2] + letters[letters.index(own[-2]) | 1] + "="
+    assert other != own
+    Pair(trusting(pins=other), serving(leaf.pem)).handshake()
 
 
 def test_no_pins_at_all_accept_nobody() -> None:
@@ -331,9 +373,42 @@ def test_no_stapled_response(caplog: pytest.LogCaptureFixture) -> None:
         raise RuntimeError("the responder is away")
 
     Pair(trusting(stapling="request"), serving()).handshake()
-    for server in (serving(), serving(stapled=b""), serving(stapled=fails)):
+    for server in (serving(), serving(stapled=lambda: b""), serving(stapled=fails)):
         assert "no OCSP response" in failure(Pair(trusting(stapling="require"), server)).reason
     assert "the responder is away" in caplog.text
+
+
+@pytest.mark.parametrize("made", [None, b"", "text", 5])
+def test_a_function_that_has_no_response(made: Any, caplog: pytest.LogCaptureFixture) -> None:
+    server = serving(stapled=lambda: made)
+    Pair(trusting(stapling="request"), server).handshake()
+    assert "stapled no OCSP" in failure(Pair(trusting(stapling="require"), server)).reason
+    assert ("not bytes" in caplog.text) is bool(made)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "no OCSP response, but nothing"),
+        (b"nonsense", "no OCSP response in DER form"),
+        (
+            ocsp.OCSPResponseBuilder.build_unsuccessful(
+                ocsp.OCSPResponseStatus.TRY_LATER
+            ).public_bytes(Encoding.DER),
+            "TRY_LATER",
+        ),
+    ],
+    ids=["empty", "nonsense", "failed responder"],
+)
+def test_what_can_not_be_stapled(content: bytes, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "response.der"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{text}.* in the bytes|in the bytes.*{text}"):
+        serving(stapled=content)
+    with pytest.raises(ValueError, match=r"response\.der"):
+        serving(stapled=path)
+    with pytest.raises(FileNotFoundError, match="can't read the OCSP response"):
+        serving(stapled=tmp_path / "none")
 
 
 @pytest.mark.parametrize("stapling", ["request", "require"])
@@ -371,7 +446,7 @@ def test_a_response_that_says_nothing_about_the_certificate(response: bytes, tex
     with pytest.raises(CertificateError, match=text):
         stapling.check(response, issue().certificate, ca_certificate(authority()))
     client = trusting(stapling="require")
-    failure(Pair(client, serving(issue().pem, stapled=response)))
+    failure(Pair(client, serving(issue().pem, stapled=lambda: response)))
 
 
 @pytest.mark.parametrize(
@@ -442,93 +517,18 @@ def test_what_is_no_list_of_protocols() -> None:
         trusting(alpn="h2")
     with pytest.raises(ValueError, match="1 to 255 bytes"):
         serving(alpn=[""])
+    for wrong in (None, 5, [1], [None]):
+        with pytest.raises(TypeError, match=r"^alpn"):
+            trusting(alpn=wrong)
 
 
-# Virtual hosts -------------------------------------------------------------------------------
-
-
-def hosts(**options: Any) -> tuple[ssl_ext.Context, dict[str, Leaf]]:
-    leaves = {name: issue(names=(name,)) for name in ("a.example", "*.b.example")}
-    table = {name: serving(leaf.pem) for name, leaf in leaves.items()}
-    return serving(sni=table, **options), leaves
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", ["a.example", "A.Example", "x.b.example", HOST])
-def test_each_virtual_host_shows_its_own_certificate(version: str, name: str) -> None:
-    server, _ = hosts()
-    Pair(trusting(maximum_version=version), server, name).handshake()
-
-
-@pytest.mark.parametrize("name", ["x.y.b.example", "b.example", "c.example"])
-def test_other_names_get_the_certificate_of_the_first(name: str) -> None:
-    server, _ = hosts()
-    assert HOST in failure(Pair(trusting(), server, name)).reason
-
-
-def test_names_that_must_be_known() -> None:
-    server, _ = hosts(sni_required=True)
-    Pair(trusting(), server, "a.example").handshake()
-    with pytest.raises(HandshakeError, match=r"c\.example"):
-        Pair(trusting(check_hostname=False), server, "c.example").handshake()
-    with pytest.raises(HandshakeError, match="''"):
-        Pair(trusting(check_hostname=False), server, None).handshake()
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_virtual_host_keeps_its_demand_for_client_certificates(version: str) -> None:
-    inner = server_context(
-        issue(names=("a.example",)).pem, client_auth="required", ca=ca_pem(authority())
-    )
-    server = serving(sni={"a.example": inner})
-    client = trusting(maximum_version=version)
-    Pair(client, server, HOST).handshake()
-    assert "no certificate" in failure(Pair(client, server, "a.example")).reason
-    stranger = trusting(maximum_version=version, certificate=issue(ca=other_authority()).pem)
-    assert failure(Pair(stranger, server, "a.example")).code == NO_ISSUER
-    known = trusting(maximum_version=version, certificate=pem(client_certificate()))
-    Pair(known, server, "a.example").handshake()
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_session_begun_elsewhere_does_not_open_a_virtual_host(version: str) -> None:
-    inner = server_context(
-        issue(names=("a.example", HOST)).pem, client_auth="required", ca=ca_pem(authority())
-    )
-    server = serving(sni={"a.example": inner})
-    client = trusting(maximum_version=version)
-    resume(Pair(client, server, HOST))
-    client._sessions["a.example"] = client._sessions[HOST]  # an attacker's client has no scruples
-    assert "no certificate" in failure(Pair(client, server, "a.example")).reason
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_session_with_a_certificate_of_others_does_not_open_a_virtual_host(version: str) -> None:
-    # What CVE-2025-23419 was: the session was verified, but against other authorities.
-    inner = server_context(
-        issue(names=("a.example",)).pem, client_auth="required", ca=ca_pem(authority())
-    )
-    server = serving(client_auth="optional", ca=ca_pem(other_authority()), sni={"a.example": inner})
-    stranger = issue(ca=other_authority())
-    client = trusting(maximum_version=version, certificate=stranger.pem)
-    resume(Pair(client, server, HOST))
-    client._sessions["a.example"] = client._sessions[HOST]
-    assert failure(Pair(client, server, "a.example")).code == NO_ISSUER
-
-
-@pytest.mark.parametrize("demand", [False, True])
-def test_sessions_are_resumed_unless_hosts_differ_in_whom_they_admit(demand: bool) -> None:
-    inner = asking() if demand else serving()
-    client, server = trusting(), serving(sni={"a.example": inner})
-    resume(Pair(client, server))
-    second = Pair(client, server)
-    second.handshake()
-    assert peer.session_reused(second.client) is not demand
-
-
-def test_a_table_of_virtual_hosts_holds_servers() -> None:
-    with pytest.raises(TypeError, match="server contexts"):
-        serving(sni={"a.example": trusting()})
+def test_the_longest_list_of_protocols_that_a_client_can_send() -> None:
+    longest = ["x" * 255] * 239
+    pair = Pair(trusting(alpn=longest), serving(alpn=longest[:1]))
+    pair.handshake()
+    assert peer.alpn_protocol(pair.server) == longest[0]
+    with pytest.raises(ValueError, match="alpn: 240 protocols are too many"):
+        trusting(alpn=[*longest, longest[0]])
 
 
 # Sessions ------------------------------------------------------------------------------------
@@ -618,16 +618,19 @@ def test_a_failed_reload_changes_nothing(tmp_path: Path) -> None:
     Pair(trusting(), server).handshake()
 
 
-def test_a_reload_reaches_virtual_hosts_and_forgets_sessions(tmp_path: Path) -> None:
-    path = tmp_path / "a.pem"
-    path.write_bytes(issue(names=("a.example",)).pem)
-    server = serving(sni={"a.example": server_context(path)})
-    client = trusting()
-    resume(Pair(client, server, "a.example"))
-    path.write_bytes(issue(names=("b.example",)).pem)
-    server.reload()
+def test_what_can_be_iterated_once_is_there_for_a_reload_too() -> None:
+    leaf = issue()
+    authorities, lists, names = [ca_pem(authority())], [revocation_list()], ["h2"]
+    client = client_context(
+        ca=(part for part in authorities),
+        crl=(part for part in lists),
+        alpn=(name for name in names),
+        pins=(text for text in [ssl_ext.pin(leaf.certificate)]),
+    )
     client.reload()
-    assert failure(Pair(client, server, "a.example")).code == NAME_MISMATCH
+    pair = Pair(client, serving(leaf.pem, alpn=["h2"]))
+    pair.handshake()
+    assert peer.alpn_protocol(pair.client) == "h2"
 
 
 # Logging of keys -----------------------------------------------------------------------------
@@ -661,15 +664,25 @@ def test_what_it_says_of_itself(tmp_path: Path) -> None:
     assert repr(trusting()) == "<client context>"
 
 
-def test_a_password_is_not_shown() -> None:
+def test_passwords_and_keys_are_not_shown() -> None:
     leaf = issue()
-    context = server_context(leaf.pem, leaf.key_pem(b"sesame"), "sesame")
-    assert "sesame" not in repr(context.settings)
+    ca = ca_pem(authority())
+    shown = repr(server_context(leaf.pem, leaf.key_pem(b"sesame"), "sesame").settings)
+    shown += repr(serving(bytearray(leaf.pem), client_auth="required", ca=[ca]).settings)
+    assert "sesame" not in shown and "BEGIN" not in shown
+    assert f"<{len(leaf.pem):,} bytes>" in shown
 
 
-def test_unknown_ciphers() -> None:
-    with pytest.raises(ValueError, match="knows no cipher in 'NONSENSE'"):
-        trusting(ciphers="NONSENSE")
+@pytest.mark.parametrize("ciphers", ["NONSENSE", "", "é", "TLS_AES_128_GCM_SHA256"])
+def test_unknown_ciphers(ciphers: str) -> None:
+    with pytest.raises(ValueError, match=f"ciphers: OpenSSL knows no cipher in '{ciphers}'"):
+        trusting(ciphers=ciphers)
+
+
+@pytest.mark.parametrize("ciphers", [None, b"ALL", ["ALL"]])
+def test_ciphers_of_a_wrong_type(ciphers: Any) -> None:
+    with pytest.raises(TypeError, match=r"^ciphers"):
+        trusting(ciphers=ciphers)
 
 
 def test_the_cipher_in_use() -> None:
@@ -760,3 +773,7 @@ def test_a_key_log_that_can_not_be_written(
     path.mkdir()
     Pair(client, serving()).handshake()
     assert "a key could not be logged" in caplog.text
+    with pytest.raises(IsADirectoryError, match="can't write the key log"):
+        trusting(keylog=path)
+    with pytest.raises(FileNotFoundError, match="can't write the key log"):
+        trusting(keylog=path / "none" / "keys")

@@ -1,8 +1,10 @@
-"""The commands of docs/tls.md, typed in a copy of the folder `examples`; and its mail server."""
+"""The commands of docs/tls.md, typed in a copy of the folder `examples`; its mail server, and the
+programs of its section on contexts."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import shlex
 import shutil
@@ -13,11 +15,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from compat import demo
-from tests.tls.support import authority, server_certificate, write_pem
+from ssl_ext import CertificateError, client_context, peer, server_context
+from tests.tls.pki import Pair, ca_pem, issue, ocsp_response, revocation_list
+from tests.tls.support import authority, other_authority, server_certificate, write_pem
 
 PAGE = Path(__file__).parents[2] / "docs" / "tls.md"
 ROOT = PAGE.parent.parent
@@ -65,11 +71,14 @@ def test_the_commands_do_what_the_page_says(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     server: demo.Program | None = None
     compared = 0
+    shown: list[str] = []
     with ExitStack() as servers:
         for command, output in commands():
             words = shlex.split(command)
-            if words[0] == "openssl":
-                subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=60)
+            if "7007" not in words:  # it makes something, or shows it
+                said = shown_by(command, folder)
+                assert re.fullmatch(re.escape(output).replace("…", ".+"), said) or not output
+                shown += [said] if output else []
                 continue
             if words[0] == "asynccore":
                 words[:1] = [sys.executable, "-u", "-m", "asynccore"]
@@ -89,6 +98,81 @@ def test_the_commands_do_what_the_page_says(folder: Path, monkeypatch: pytest.Mo
             assert done.stdout.startswith(output), (command, done)
             compared += 1
     assert compared == 6
+    by_us, by_openssl = shown  # the pin of the server's key
+    assert by_us == f"sha256/{by_openssl}"
+
+
+def shown_by(command: str, folder: Path) -> str:
+    """Run a command, perhaps one with pipes, and return what it writes."""
+    if command.startswith("python "):
+        command = command.replace("python", shlex.quote(sys.executable), 1)
+    done = subprocess.run(
+        command, cwd=folder, shell=True, check=True, capture_output=True, text=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+def section(title: str) -> list[str]:
+    """The programs of a section of the page."""
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition(f"\n## {title}\n")
+    text, _, _ = rest.partition("\n## ")
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_contexts_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, ca = issue(names=("localhost",)), ca_pem(authority())
+    files = {
+        "ca.pem": ca,
+        "authorities/ca.pem": ca,
+        "ca.crl": revocation_list(),
+        "server.pem": server.certificate.public_bytes(Encoding.PEM),
+        "server.key": server.key_pem(),
+        "locked.key": server.key_pem(b"secret"),
+        "shop.pem": issue(names=("shop.example",)).pem,
+        "staff.pem": issue(names=("x.staff.example",)).pem,
+        "spare.pem": issue().pem,
+        "response.der": ocsp_response(server.certificate),
+    }
+    (tmp_path / "authorities").mkdir()
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEY_PASSWORD", "secret")
+    monkeypatch.setenv("SSLKEYLOGFILE", "keys")
+    names: dict[str, Any] = {}
+    served, clients = [], []
+    for program in section("Contexts"):
+        exec(program, names)
+        made = names.pop("context", None)
+        if made is not None:
+            (served if made.server_side else clients).append(made)
+    Pair(names["client"], names["server"], "localhost").handshake()
+    auth, hosts, web, _ = served
+    pinned, listed, logged = clients
+    for client in clients:
+        for context in served:
+            Pair(client, context, "localhost").handshake()
+    assert Path("keys").stat().st_size
+    with pytest.raises(CertificateError, match="no key in the server's chain is pinned"):
+        Pair(pinned, hosts, "shop.example").handshake()
+    Pair(listed, hosts, "shop.example").handshake()
+    with pytest.raises(CertificateError, match="showed no certificate"):
+        Pair(logged, hosts, "x.staff.example").handshake()
+    pair = Pair(client_context(ca="ca.pem", alpn=["http/1.1"]), web, "localhost")
+    pair.handshake()
+    assert peer.alpn_protocol(pair.client) == "http/1.1"
+    stranger = client_context(ca="ca.pem", certificate=issue(ca=other_authority()).pem)
+    with pytest.raises(CertificateError, match="certificate verify failed"):
+        Pair(stranger, auth, "localhost").handshake()
+
+
+def test_every_option_of_a_context_is_on_the_page() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for make in (client_context, server_context):
+        _, _, rest = text.partition(f"\n| `{make.__name__}(...)` |")
+        table, _, _ = rest.partition("\n\n")
+        named = {word for row in table.splitlines() for word in re.findall(r"`(\w+)`", row[:90])}
+        assert set(inspect.signature(make).parameters) <= named
 
 
 def test_the_mail_server_of_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
