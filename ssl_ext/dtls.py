@@ -47,7 +47,8 @@ MTU = 1280 - 40 - 8
 # The most that recv(2) can return of a datagram (RFC 768: the length field has 16 bits).
 _LARGEST = 65535
 
-# How many datagrams a listener looks at in one accept(), so that a flood leaves others their turn.
+# How many datagrams are looked at in one accept() or recv(), so that a flood leaves others their
+# turn.
 _SHARE = 64
 
 # How many recent clients a listener knows whose first datagrams may still come to it.
@@ -97,6 +98,7 @@ class DTLSSocket(OpenSSLSocket):
         self._given = connection  # of a client whose cookie was verified
         self._outgoing: deque[bytes] = deque()
         self._more = False  # OpenSSL was given what it has not said anything about
+        self._unheard = True  # the peer has sent no data: it may lack our end of the handshake
         self._repeat: Timer | None = None
         self._hearing: SSL.Connection | None = None  # what a listener makes of first datagrams
         self._recent: OrderedDict[Any, DTLSSocket] = OrderedDict()
@@ -121,8 +123,10 @@ class DTLSSocket(OpenSSLSocket):
 
     def poll_interest(self, wanted: int) -> int:
         """Return what to wait for at the descriptor (`asynccore.wrapped.Willful`)."""
+        if self.phase is SHAKING or self._listens_on():
+            wanted |= READ
         if self._outgoing:
-            return WRITE | (READ if self.phase is SHAKING else wanted & READ)
+            return WRITE | (wanted & READ)
         if self.phase is SHAKING:
             return READ
         return super().poll_interest(wanted)
@@ -131,12 +135,21 @@ class DTLSSocket(OpenSSLSocket):
         """Do what DTLS needs (`asynccore.wrapped.Willful`)."""
         if self._outgoing:
             self._transmit()
+        if mask & READ and not wanted & READ and self._listens_on():
+            self.read_ahead = self._fetch(_LARGEST)
         return super().handle_event(mask, wanted)
+
+    def _listens_on(self) -> bool:
+        """Whether to read even for a channel that doesn't: until the peer has sent data, it may
+        say its part of the handshake again, and needs ours once more (RFC 6347 section 4.2.4). The
+        first datagram of data ends that, and is kept."""
+        return self.phase is OPEN and self._unheard and not self._ended
 
     def ready_now(self, wanted: int) -> int:
         """Return what can be done without an event (`asynccore.wrapped.Willful`)."""
-        if self._more and not self.read_ahead and self.phase is OPEN and wanted & READ:
-            self.read_ahead = self._fetch(_LARGEST)
+        if self._more and not self.read_ahead and self.phase is OPEN:
+            if wanted & READ or self._listens_on():
+                self.read_ahead = self._fetch(_LARGEST)
         return super().ready_now(wanted)
 
     # -- datagrams ------------------------------------------------------------------------------
@@ -235,14 +248,17 @@ class DTLSSocket(OpenSSLSocket):
     # -- receiving and sending ------------------------------------------------------------------
 
     def _fetch(self, size: int) -> bytes:
-        while True:
+        data = b""
+        for _ in range(_SHARE):
             self._more = False
             data = super()._fetch(_LARGEST)
             self._transmit()  # an alert, or the end of a handshake that is said once more
             if data or self._ended or self.failure is not None or not self._take_in():
-                # One datagram may hold several records.
-                self._more = bool(data)
-                return data
+                break
+        if data:
+            self._more = True  # one datagram may hold several records
+            self._unheard = False
+        return data
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Return the next datagram, cut to `bufsize` bytes (`OpenSSLSocket.recv`)."""

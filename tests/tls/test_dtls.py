@@ -395,6 +395,81 @@ def test_what_is_lost_in_the_handshake_is_said_again(plain: World, lost: set[int
     plain.until(lambda: channel.got == [b"there"])
 
 
+class Deaf(Noting):
+    """Does not want to read until it is told to."""
+
+    reads = False
+
+    def readable(self) -> bool:
+        return self.reads
+
+
+def lose_end_of_handshake(channel: Noting) -> list[bytes]:
+    """Have a server's side lose what it says last in a handshake, once; returns what that was."""
+    raw = channel.socket._raw
+    lost: list[bytes] = []
+
+    class Losing:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(raw, name)
+
+        def send(self, data: bytes) -> int:
+            if not lost and CHANGE_CIPHER_SPEC in data:
+                lost.append(bytes(data))
+                return len(data)
+            return int(raw.send(data))
+
+    channel.socket._raw = Losing()
+    return lost
+
+
+CHANGE_CIPHER_SPEC = b"\x14\xfe\xfd"
+
+
+@pytest.mark.parametrize("paused", [False, True], ids=["not readable", "paused"])
+def test_the_end_of_a_handshake_is_said_again_for_who_does_not_read(
+    plain: World, paused: bool
+) -> None:
+    listener = plain.listen()
+    lost: list[list[bytes]] = []
+
+    def begin(channel: Any, addr: Any) -> None:
+        listener.channels.append(channel)
+        lost.append(lose_end_of_handshake(channel))
+        if paused:
+            channel.pause_reading()
+
+    listener.handle_channel = begin  # type: ignore[method-assign]
+    listener.channel_class = Noting if paused else Deaf
+    client = plain.client()
+    plain.until(lambda: client.shaken)
+    (channel,) = listener.channels
+    assert channel.shaken == 1 and [len(record) for record in lost] == [1]
+    # What comes meanwhile is kept: one datagram here, the others by the system.
+    for number in range(5):
+        client.send(b"%d" % number)
+    plain.passes(20)
+    assert not channel.got
+    assert channel.socket.read_ahead == b"0" and channel.socket.poll_interest(0) == 0
+    if paused:
+        channel.resume_reading()
+    else:
+        channel.reads = True
+    plain.until(lambda: len(channel.got) == 5)
+    assert channel.got == [b"%d" % number for number in range(5)]
+
+
+def test_the_end_is_heard_by_who_does_not_read(plain: World) -> None:
+    listener = plain.listen()
+    listener.channel_class = Deaf
+    client, channel = plain.pair()
+    client.close()
+    plain.passes(20)
+    assert not channel.ends and channel.socket.poll_interest(0) == 0  # and it doesn't spin
+    channel.reads = True
+    plain.until(lambda: channel.ends)
+
+
 def test_what_is_doubled_arrives_once(plain: World) -> None:
     plain.listen()
     sock = Bad(socket.AF_INET, socket.SOCK_DGRAM)
