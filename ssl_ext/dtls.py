@@ -37,7 +37,7 @@ from asynccore.timers import Timer
 from .building import seen_of
 from .contexts import Context
 from .errors import HandshakeError
-from .phases import CLOSED, FAILED, LISTENING, OPEN, SHAKING
+from .phases import CLOSED, FAILED, LISTENING, OPEN, RECORD, SHAKING
 from .socket import OpenSSLSocket
 from .translation import blocked, translated
 
@@ -53,6 +53,10 @@ _SHARE = 64
 
 # How many recent clients a listener knows whose first datagrams may still come to it.
 _RECENT = 1024
+
+# What of a datagram is not the program's: the record's header, and the nonce and tag of AES-GCM
+# (RFC 6347 section 4.3.1, RFC 5288 section 3). CHACHA20-POLY1305 has no nonce there.
+_OVERHEAD = 13 + 8 + 16
 
 _HEADER = struct.Struct("!BHHIHH")  # type, version, epoch, sequence number (6 bytes), length
 
@@ -82,7 +86,8 @@ class DTLSSocket(OpenSSLSocket):
     """
 
     _kind, _needed = _socket.SOCK_DGRAM, "datagram socket"
-    takes_pieces = False  # each piece is a datagram of its own
+    takes_pieces = False  # each piece is a datagram of its own,
+    keeps_bounds = True  # and each send() is one
     mtu = MTU
 
     def __init__(
@@ -267,13 +272,21 @@ class DTLSSocket(OpenSSLSocket):
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Send one datagram (`OpenSSLSocket.send`). Raises `OSError` (EMSGSIZE) for a large one."""
+        self.check_message(data)
+        if self.phase is OPEN and self._outgoing:
+            raise blocked()
+        return super().send(data, flags)
+
+    def check_message(self, data: Any) -> None:
+        """Raise `OSError` (EMSGSIZE) for what is too large for a datagram
+        (`asynccore.gather.keeps_bounds`)."""
         if self.phase is OPEN and self.connection is not None:
             largest = self.connection.get_cleartext_mtu()
-            if len(data) > largest:
-                raise OSError(EMSGSIZE, f"a datagram holds {largest} bytes here, not {len(data)}")
-            if self._outgoing:
-                raise blocked()
-        return super().send(data, flags)
+        else:
+            largest = self.mtu - _OVERHEAD  # as it will be, with the usual cipher suites
+        largest = min(largest, RECORD)
+        if len(data) > largest:
+            raise OSError(EMSGSIZE, f"a datagram holds {largest} bytes here, not {len(data)}")
 
     write = send
 
