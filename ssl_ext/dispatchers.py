@@ -375,7 +375,7 @@ class tls_listener(dispatcher):
             else:
                 self.create_socket(family)
             try:
-                self.set_reuse_addr()
+                self.set_reuse_addr()  # of which a `DTLSSocket` makes nothing
                 self.bind(address)
                 self.listen(backlog)
             except BaseException:

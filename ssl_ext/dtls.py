@@ -21,10 +21,9 @@ answer the number of the datagram with the cookie, and the client takes it for a
 from __future__ import annotations
 
 import socket as _socket
-import struct
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from errno import EADDRNOTAVAIL, ECONNREFUSED, EMSGSIZE
+from collections.abc import Callable
+from errno import EADDRNOTAVAIL, ECONNREFUSED, EINVAL, EMSGSIZE
 from typing import Any
 
 from OpenSSL import SSL
@@ -34,6 +33,7 @@ from asynccore.loop import call_later
 from asynccore.pollers import READ, WRITE
 from asynccore.timers import Timer
 
+from ._datagrams import LARGEST, Post, datagrams, drain, keep_address, share_address
 from .building import seen_of
 from .contexts import Context
 from .errors import HandshakeError
@@ -43,9 +43,6 @@ from .translation import blocked, translated
 
 # Bytes in a datagram: what IPv6 carries everywhere, less its header and UDP's (RFC 8200 section 5).
 MTU = 1280 - 40 - 8
-
-# The most that recv(2) can return of a datagram (RFC 768: the length field has 16 bits).
-_LARGEST = 65535
 
 # How many datagrams are looked at in one accept() or recv(), so that a flood leaves others their
 # turn.
@@ -57,22 +54,6 @@ _RECENT = 1024
 # What of a datagram is not the program's: the record's header, and the nonce and tag of AES-GCM
 # (RFC 6347 section 4.3.1, RFC 5288 section 3). CHACHA20-POLY1305 has no nonce there.
 _OVERHEAD = 13 + 8 + 16
-
-_HEADER = struct.Struct("!BHHIHH")  # type, version, epoch, sequence number (6 bytes), length
-
-
-def datagrams(records: bytes, mtu: int = MTU) -> Iterator[bytes]:
-    """Cut a run of DTLS records into datagrams of at most `mtu` bytes, each of whole records."""
-    begin = end = 0
-    while end < len(records):
-        _, _, _, _, _, length = _HEADER.unpack_from(records, end)
-        following = end + _HEADER.size + length
-        if following - begin > mtu and end > begin:
-            yield records[begin:end]
-            begin = end
-        end = following
-    if end > begin:
-        yield records[begin:end]
 
 
 class DTLSSocket(OpenSSLSocket):
@@ -106,6 +87,7 @@ class DTLSSocket(OpenSSLSocket):
         self._unheard = True  # the peer has sent no data: it may lack our end of the handshake
         self._repeat: Timer | None = None
         self._hearing: SSL.Connection | None = None  # what a listener makes of first datagrams
+        self._post: Post | None = None
         self._recent: OrderedDict[Any, DTLSSocket] = OrderedDict()
         super().__init__(context, sock, *args, **options)
 
@@ -141,7 +123,7 @@ class DTLSSocket(OpenSSLSocket):
         if self._outgoing:
             self._transmit()
         if mask & READ and not wanted & READ and self._listens_on():
-            self.read_ahead = self._fetch(_LARGEST)
+            self.read_ahead = self._fetch(LARGEST)
         return super().handle_event(mask, wanted)
 
     def _listens_on(self) -> bool:
@@ -154,7 +136,7 @@ class DTLSSocket(OpenSSLSocket):
         """Return what can be done without an event (`asynccore.wrapped.Willful`)."""
         if self._more and not self.read_ahead and self.phase is OPEN:
             if wanted & READ or self._listens_on():
-                self.read_ahead = self._fetch(_LARGEST)
+                self.read_ahead = self._fetch(LARGEST)
         return super().ready_now(wanted)
 
     # -- datagrams ------------------------------------------------------------------------------
@@ -171,7 +153,7 @@ class DTLSSocket(OpenSSLSocket):
         """Send what OpenSSL has to say."""
         connection = self.connection
         if connection is not None:
-            self._outgoing.extend(datagrams(_drain(connection), self.mtu))
+            self._outgoing.extend(datagrams(drain(connection), self.mtu))
         while self._outgoing:
             try:
                 self._raw.send(self._outgoing[0])
@@ -192,7 +174,7 @@ class DTLSSocket(OpenSSLSocket):
         """Give OpenSSL the next datagram; tell whether there was one."""
         while True:
             try:
-                data, sender = self._raw.recvfrom(_LARGEST)
+                data, sender = self._raw.recvfrom(LARGEST)
             except BlockingIOError:
                 return False
             except OSError as why:
@@ -256,7 +238,7 @@ class DTLSSocket(OpenSSLSocket):
         data = b""
         for _ in range(_SHARE):
             self._more = False
-            data = super()._fetch(_LARGEST)
+            data = super()._fetch(LARGEST)
             self._transmit()  # an alert, or the end of a handshake that is said once more
             if data or self._ended or self.failure is not None or not self._take_in():
                 break
@@ -267,7 +249,7 @@ class DTLSSocket(OpenSSLSocket):
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Return the next datagram, cut to `bufsize` bytes (`OpenSSLSocket.recv`)."""
-        data = super().recv(max(bufsize, _LARGEST), flags)
+        data = super().recv(max(bufsize, LARGEST), flags)
         return data[:bufsize]
 
     def send(self, data: Any, flags: int = 0) -> int:
@@ -340,41 +322,46 @@ class DTLSSocket(OpenSSLSocket):
         return super().connect_ex(address)
 
     def bind(self, address: Any) -> None:
-        """Bind to an address (bind(2)), which the sockets of clients may share."""
+        """Bind to an address (bind(2)). A server's is shared with no other, unless `set_reuse_port`
+        was called."""
         if self.server_side:
-            _share_address(self._raw)
+            keep_address(self._raw)
         super().bind(address)
 
     def listen(self, backlog: int = 128) -> None:
         """Become a listener. Raises `ValueError` for a client's socket."""
         if not self.server_side:
             raise ValueError("a client's socket can't listen: say server_side=True")
-        _share_address(self._raw)
+        share_address(self._raw, True)
+        self._post = Post(self._raw)
         self.phase = LISTENING
 
     def accept(self) -> tuple[DTLSSocket, Any]:
         """Return the socket of a new client that has returned its cookie, and its address.
 
-        Raises `BlockingIOError` if there is none, and `OSError`s as socket(2) does; then the
-        client tries again by itself.
+        Raises `BlockingIOError` if there is none, `OSError` (EINVAL) before `listen`, and others
+        as socket(2) does; then the client tries again by itself.
         """
+        post = self._post
+        if post is None:
+            raise OSError(EINVAL, "this socket doesn't listen: call bind() and listen() first")
         for _ in range(_SHARE):
             try:
-                data, sender = self._raw.recvfrom(_LARGEST)
+                data, sender, here = post.receive(self._raw)
             except ConnectionError:
                 continue  # one of our answers came back
             if not data:
                 continue
-            known = self._recent.get(sender)
+            known = self._recent.get((sender, here))
             if known is not None and known.phase is not CLOSED:
                 known.feed(data)
                 continue
-            verified = self._hear(data, sender)
+            verified = self._hear(data, post, sender, here)
             if verified is not None:
-                return self._client(verified, sender), sender
+                return self._client(verified, sender, here), sender
         raise blocked()
 
-    def _hear(self, data: bytes, sender: Any) -> SSL.Connection | None:
+    def _hear(self, data: bytes, post: Post, sender: Any, here: Any) -> SSL.Connection | None:
         """Answer a stranger's datagram; return the connection of one that returned its cookie."""
         connection, self._hearing = self._hearing or self._new_connection(), None
         seen_of(connection).address = repr(sender).encode()
@@ -382,11 +369,11 @@ class DTLSSocket(OpenSSLSocket):
             connection.bio_write(data)
             connection.DTLSv1_listen()
         except SSL.WantReadError:
-            answer = _drain(connection)
+            answer = drain(connection)
             if answer:
                 self._hearing = connection
                 try:
-                    self._raw.sendto(answer, sender)
+                    post.answer(self._raw, answer, sender, here)
                 except OSError:
                     pass  # no room, or no way there: a loss
             return None
@@ -394,11 +381,11 @@ class DTLSSocket(OpenSSLSocket):
             return None  # nonsense
         return connection
 
-    def _client(self, connection: SSL.Connection, address: Any) -> DTLSSocket:
+    def _client(self, connection: SSL.Connection, address: Any, here: Any) -> DTLSSocket:
         raw = _socket.socket(self._raw.family, self._kind)
         try:
-            _share_address(raw)
-            raw.bind(self._raw.getsockname())
+            share_address(raw, False)
+            raw.bind(here or self._raw.getsockname())
             raw.connect(address)
             client = type(self)(
                 self.context,
@@ -411,7 +398,7 @@ class DTLSSocket(OpenSSLSocket):
         except BaseException:
             raw.close()
             raise
-        self._recent[address] = client
+        self._recent[address, here] = client
         if len(self._recent) > _RECENT:
             self._recent.popitem(last=False)
         return client
@@ -422,18 +409,3 @@ class DTLSSocket(OpenSSLSocket):
         if (level, option) == (_socket.SOL_SOCKET, _socket.SO_TYPE):
             return int(_socket.SOCK_STREAM)
         return super().getsockopt(level, option, *buflen)
-
-
-def _drain(connection: SSL.Connection) -> bytes:
-    pieces = []
-    try:
-        while True:
-            pieces.append(connection.bio_read(_LARGEST))
-    except SSL.WantReadError:
-        return b"".join(pieces)
-
-
-def _share_address(sock: _socket.socket) -> None:
-    # SO_REUSEPORT lets only the same user's sockets share; Windows has neither it nor the need.
-    option = getattr(_socket, "SO_REUSEPORT", _socket.SO_REUSEADDR)
-    sock.setsockopt(_socket.SOL_SOCKET, option, 1)

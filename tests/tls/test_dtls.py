@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import re
 import shutil
 import socket
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +24,7 @@ from asynccore import pollers
 from asynccore.testing import FakeClock
 from ssl_ext import CertificateError, DTLSSocket, PeerRefused, client_context, server_context
 from ssl_ext._cookies import LIFETIME, Cookies
-from ssl_ext.dtls import datagrams
+from ssl_ext._datagrams import datagrams
 from tests.tls.pki import Leaf, ca_pem, issue
 from tests.tls.support import authority, other_authority
 from tests.tls.unreliable import (
@@ -457,6 +460,106 @@ def test_a_peer_that_says_nothing_is_given_up(plain: World) -> None:
         plain.passes()
         assert client.said == ["handshake"]
     assert plain.map == {} and len(plain.engine.timers) == 0
+
+
+# Addresses -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells where a datagram came to")
+def test_a_listener_on_all_addresses_answers_from_the_one_that_was_called(
+    plain: World, address: str
+) -> None:
+    plain.host = ""
+    listener = plain.listen()
+    port = listener.socket.getsockname()[1]
+    client, channel = plain.pair(address=(address, port))
+    assert channel.socket.getsockname() == (address, port)
+    client.send(b"there")
+    channel.send(b"back")
+    plain.until(lambda: channel.got == [b"there"] and client.got == [b"back"])
+
+
+def test_one_port_of_a_client_may_call_two_addresses(plain: World) -> None:
+    plain.host = ""
+    listener = plain.listen()
+    port = listener.socket.getsockname()[1]
+    first = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    second = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for sock in (first, second):
+        if hasattr(socket, "SO_REUSEPORT"):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    first.bind(("127.0.0.1", 0))
+    second.bind(first.getsockname())
+    plain.client(first, address=("127.0.0.1", port))
+    plain.until(lambda: listener.channels)
+    plain.client(second, address=("127.0.0.2", port))
+    plain.until(lambda: len(listener.channels) == 2)
+    plain.until(lambda: all(channel.shaken for channel in listener.channels))
+    here = [channel.socket.getsockname()[0] for channel in listener.channels]
+    assert here == ["127.0.0.1", "127.0.0.2"]
+    assert listener.channels[0].addr == listener.channels[1].addr
+
+
+@pytest.mark.parametrize("address", ["::1", "127.0.0.2"])
+def test_a_listener_of_both_families(plain: World, address: str) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("no socket here serves both families")
+    plain.host = "::"
+    raw = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    plain.listener = listener = Listener(None, serving(), Noting, plain.map)
+    listener.set_socket(DTLSSocket(listener.context, raw, True))
+    listener.bind(("::", 0))
+    listener.listen(5)
+    port = raw.getsockname()[1]
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    client, channel = plain.pair(sock=sock, address=(address, port))
+    assert channel.socket.getsockname()[0] in (address, f"::ffff:{address}")
+    client.send(b"there")
+    plain.until(lambda: channel.got == [b"there"])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_two_listeners_do_not_share_an_address(plain: World, host: str) -> None:
+    plain.host = host
+    plain.listen()
+    plain.pair(address=("127.0.0.1", plain.address[1]))  # whose sockets do share it
+    address = (host, plain.address[1])
+    with pytest.raises(OSError, match=errno_text(errno.EADDRINUSE)) as caught:
+        Listener(address, serving(), Noting, plain.map)
+    assert caught.value.errno == errno.EADDRINUSE
+    other = asynccore.dispatcher(None, {})
+    other.set_socket(DTLSSocket(serving(), socket.socket(type=socket.SOCK_DGRAM), True))
+    other.set_reuse_addr()  # as nearly all listeners do
+    with pytest.raises(OSError) as caught:
+        other.bind(address)
+    assert caught.value.errno == errno.EADDRINUSE
+    other.close()
+
+
+def errno_text(number: int) -> str:
+    return re.escape(os.strerror(number))
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="Windows has no SO_REUSEPORT")
+def test_listeners_that_ask_for_it_share_an_address(plain: World) -> None:
+    address: Any = ("127.0.0.1", 0)
+    for _ in range(2):
+        listener = Listener(None, serving(), Noting, plain.map)
+        raw = socket.socket(type=socket.SOCK_DGRAM)
+        listener.set_socket(DTLSSocket(listener.context, raw, True))
+        listener.set_reuse_port()
+        listener.bind(address)
+        listener.listen(5)
+        address = raw.getsockname()
+
+
+def test_who_does_not_listen_accepts_nobody() -> None:
+    sock = DTLSSocket(serving(), socket.socket(type=socket.SOCK_DGRAM), True)
+    with pytest.raises(OSError, match="listen"):
+        sock.accept()
+    sock.close()
 
 
 # Limits --------------------------------------------------------------------------------------

@@ -105,14 +105,16 @@ class World:
     def address(self) -> Any:
         return self.listener.socket.getsockname()[:2]
 
-    def client(self, sock: Any = None, name: str = "localhost", **options: Any) -> Noting:
+    def client(
+        self, sock: Any = None, name: str = "localhost", address: Any = None, **options: Any
+    ) -> Noting:
         client = Noting(None, self.map, context=trusting(**options), server_hostname=name)
         if sock is None:
             family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
             client.create_socket(family, socket.SOCK_DGRAM)
         else:
             client.set_socket(sock)
-        client.connect(self.address)
+        client.connect(address or self.address)
         return client
 
     def until(self, done: Callable[[], object]) -> None:
