@@ -57,6 +57,13 @@ def drain(connection: SSL.Connection) -> bytes:
 # Addresses ---------------------------------------------------------------------------------------
 
 
+def is_peer(sock: _socket.socket, address: Any) -> bool:
+    """Whether an address, perhaps without an IPv6 address's last two numbers, is who a socket is
+    connected to. Raises `OSError` (ENOTCONN) if it is not connected."""
+    peer = sock.getpeername()
+    return isinstance(address, (tuple, list)) and tuple(address) == peer[: max(len(address), 2)]
+
+
 def keep_address(sock: _socket.socket) -> None:
     """Have a socket that is not bound yet share its address with nobody: for datagrams,
     SO_REUSEADDR means what SO_REUSEPORT does."""
@@ -90,7 +97,7 @@ def _kind_of(sock: _socket.socket) -> _Kind | None:
         # struct in_pktinfo: interface, our address for an answer, the one in the header
         layout = struct.Struct("@i4s4s")
         return _Kind("0.0.0.0", _socket.IPPROTO_IP, _IP_PKTINFO, _IP_PKTINFO, layout)
-    if sock.family == _socket.AF_INET6 and sys.platform != "win32":  # where no recvmsg is
+    if sock.family == _socket.AF_INET6 and sys.platform != "win32":  # which has no recvmsg
         # struct in6_pktinfo: address, interface
         layout = struct.Struct("@16sI")
         option, kind = _socket.IPV6_RECVPKTINFO, _socket.IPV6_PKTINFO

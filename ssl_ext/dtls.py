@@ -23,7 +23,7 @@ from __future__ import annotations
 import socket as _socket
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from errno import EADDRNOTAVAIL, ECONNREFUSED, EINVAL, EMSGSIZE
+from errno import EADDRNOTAVAIL, ECONNREFUSED, EINPROGRESS, EINVAL, EISCONN, EMSGSIZE
 from typing import Any
 
 from OpenSSL import SSL
@@ -33,7 +33,7 @@ from asynccore.loop import call_later
 from asynccore.pollers import READ, WRITE
 from asynccore.timers import Timer
 
-from ._datagrams import LARGEST, Post, datagrams, drain, keep_address, share_address
+from ._datagrams import LARGEST, Post, datagrams, drain, is_peer, keep_address, share_address
 from .building import seen_of
 from .contexts import Context
 from .errors import HandshakeError
@@ -81,6 +81,7 @@ class DTLSSocket(OpenSSLSocket):
     ) -> None:
         if not isinstance(context, Context) or not context.dtls:
             raise TypeError(f"{context!r} is not for datagrams: make a context with dtls=True")
+        self._called: Any = None  # what `connect` was given, perhaps by name
         self._given = connection  # of a client whose cookie was verified
         self._outgoing: deque[bytes] = deque()
         self._more = False  # OpenSSL was given what it has not said anything about
@@ -252,6 +253,28 @@ class DTLSSocket(OpenSSLSocket):
         data = super().recv(max(bufsize, LARGEST), flags)
         return data[:bufsize]
 
+    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
+        """Return what `recv` does, and the peer's address."""
+        return self.recv(bufsize, flags), self._raw.getpeername()
+
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        """Do what `recv_into` does; return the count, and the peer's address."""
+        return self.recv_into(buffer, nbytes, flags), self._raw.getpeername()
+
+    def sendto(self, data: Any, *flags_and_address: Any) -> int:
+        """Send one datagram to the peer, as `send`: `sendto(data, address)`, or
+        `sendto(data, flags, address)`.
+
+        Raises `OSError`: EISCONN for the address of anybody else, ENOTCONN without a peer.
+        """
+        if not 1 <= len(flags_and_address) <= 2:
+            raise TypeError("sendto() takes data, perhaps flags, and an address")
+        address = flags_and_address[-1]
+        if address != self._called and not is_peer(self._raw, address):
+            peer = self._raw.getpeername()
+            raise OSError(EISCONN, f"this socket is connected to {peer}, not to {address!r}")
+        return self.send(data)
+
     def send(self, data: Any, flags: int = 0) -> int:
         """Send one datagram (`OpenSSLSocket.send`). Raises `OSError` (EMSGSIZE) for a large one."""
         self.check_message(data)
@@ -319,7 +342,10 @@ class DTLSSocket(OpenSSLSocket):
         """Begin the handshake with an address (`OpenSSLSocket.connect_ex`)."""
         if self.server_side:
             return EADDRNOTAVAIL  # who serves is called, and doesn't call
-        return super().connect_ex(address)
+        number = super().connect_ex(address)
+        if number == EINPROGRESS:
+            self._called = address
+        return number
 
     def bind(self, address: Any) -> None:
         """Bind to an address (bind(2)). A server's is shared with no other, unless `set_reuse_port`

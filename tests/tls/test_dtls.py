@@ -624,6 +624,66 @@ def test_a_legacy_listener_gets_sockets_of_clients(plain: World) -> None:
     sock.close()
 
 
+class Datagrams(Noting):
+    """Talks by `recvfrom` and `sendto`, as programs for UDP do."""
+
+    peer: Any = None
+
+    def handle_read(self) -> None:
+        buffer = bytearray(100)
+        size, address = self.socket.recvfrom_into(buffer)
+        assert address == self.socket.getpeername()
+        self.got.append(bytes(buffer[:size]))
+        try:
+            while True:
+                data, address = self.socket.recvfrom(100)
+                assert address == self.socket.getpeername()
+                self.got.append(data)
+        except BlockingIOError:
+            pass
+        for data in self.got:
+            self.socket.sendto(data.upper(), address)
+
+
+def test_what_programs_for_udp_call(plain: World) -> None:
+    plain.listen().channel_class = Datagrams
+    client, channel = plain.pair()
+    sock, address = client.socket, plain.address
+    assert sock.sendto(b"one", address) == sock.sendto(b"two", 0, address) == 3
+    plain.until(lambda: len(client.got) >= 2)
+    assert (channel.got, client.got) == ([b"one", b"two"], [b"ONE", b"TWO"])
+
+
+def test_a_datagram_goes_to_nobody_but_the_peer(plain: World) -> None:
+    plain.listen()
+    client, channel = plain.pair()
+    sock = client.socket
+    host, port = plain.address
+    with pytest.raises(OSError, match=f"connected to .*{port}.*, not to .*9") as caught:
+        sock.sendto(b"x", ("127.0.0.1", 9))
+    assert caught.value.errno == errno.EISCONN
+    for wrong in (host, (host,), None):
+        with pytest.raises(OSError, match="connected to"):
+            sock.sendto(b"x", wrong)
+    with pytest.raises(TypeError, match="an address"):
+        sock.sendto(b"x")
+    plain.passes()
+    assert not channel.got
+    alone = DTLSSocket(trusting(), socket.socket(type=socket.SOCK_DGRAM), server_hostname="x")
+    with pytest.raises(OSError) as caught:
+        alone.sendto(b"x", (host, port))
+    assert caught.value.errno == errno.ENOTCONN
+    alone.close()
+
+
+def test_a_peer_that_was_called_by_name(plain: World) -> None:
+    plain.listen()
+    name = ("localhost", plain.address[1])
+    client, channel = plain.pair(address=name)
+    client.socket.sendto(b"x", name)
+    plain.until(lambda: channel.got == [b"x"])
+
+
 def test_what_can_not_be() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw, socket.socket() as stream:
         with pytest.raises(TypeError, match="dtls=True"):
