@@ -44,9 +44,15 @@ from .translation import blocked, translated
 # Bytes in a datagram: what IPv6 carries everywhere, less its header and UDP's (RFC 8200 section 5).
 MTU = 1280 - 40 - 8
 
+# What may be set for that: OpenSSL sends nothing with less (dtls1_link_min_mtu), and IPv4 carries
+# no more (RFC 791 and 768).
+_MTUS = 256, 65535 - 20 - 8
+
 # How many datagrams are looked at in one accept() or recv(), so that a flood leaves others their
 # turn.
 _SHARE = 64
+
+_FAMILIES = (_socket.AF_INET, _socket.AF_INET6)
 
 # How many recent clients a listener knows whose first datagrams may still come to it.
 _RECENT = 1024
@@ -63,24 +69,34 @@ class DTLSSocket(OpenSSLSocket):
     A server's is to be bound, and listens: `listen()`, then `accept()`. Each `send` is one datagram
     and each `recv` returns one, of which what does not fit is lost, as recv(2) has it.
 
-    Raises `OSError` (EMSGSIZE) for what does not fit into `mtu`.
+    `mtu` is how many bytes a datagram may have, without the headers of IP and UDP: 256 to 65,507,
+    by default 1,232. A `send` may have 37 less, and 16,384 at most.
+
+    Raises `TypeError` and `ValueError` as `OpenSSLSocket` does.
     """
 
     _kind, _needed = _socket.SOCK_DGRAM, "datagram socket"
     takes_pieces = False  # each piece is a datagram of its own,
     keeps_bounds = True  # and each send() is one
-    mtu = MTU
 
     def __init__(
         self,
         context: Any,
         sock: _socket.socket,
         *args: Any,
+        mtu: int = MTU,
         connection: SSL.Connection | None = None,
         **options: Any,
     ) -> None:
         if not isinstance(context, Context) or not context.dtls:
             raise TypeError(f"{context!r} is not for datagrams: make a context with dtls=True")
+        if sock.type == self._kind and sock.family not in _FAMILIES:
+            raise ValueError(f"datagrams are for IPv4 and IPv6, which {sock!r} is not")
+        if isinstance(mtu, bool) or not isinstance(mtu, int):
+            raise TypeError(f"mtu is a number of bytes, not {mtu!r}")
+        if not _MTUS[0] <= mtu <= _MTUS[1]:
+            raise ValueError(f"mtu is {_MTUS[0]} to {_MTUS[1]} bytes, not {mtu}")
+        self.mtu = mtu
         self._called: Any = None  # what `connect` was given, perhaps by name
         self._given = connection  # of a client whose cookie was verified
         self._outgoing: deque[bytes] = deque()
@@ -418,6 +434,7 @@ class DTLSSocket(OpenSSLSocket):
                 raw,
                 True,
                 connection=connection,
+                mtu=self.mtu,
                 handshake_timeout=self.handshake_timeout,
                 shutdown_timeout=self.shutdown_timeout,
             )

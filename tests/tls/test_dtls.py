@@ -119,6 +119,55 @@ def test_what_does_not_fit_into_a_datagram(plain: World) -> None:
     plain.until(lambda: channel.got == [b"x" * 1100])
 
 
+@pytest.mark.parametrize(
+    ("mtu", "largest"),
+    [(256, 256 - 37), (1232, 1195), (1400, 1400 - 37), (65507, 16384)],
+    ids=["least", "default", "Ethernet", "most"],
+)
+def test_a_channel_says_how_large_its_datagrams_are(plain: World, mtu: int, largest: int) -> None:
+    class Sized(Noting):
+        def handle_read(self) -> None:
+            self.got.append(self.recv(65535))
+
+    Sized.mtu = mtu
+    plain.kind = Sized
+    demanding = serving(client_auth="required", ca=ca_pem(authority()))
+    plain.listener = Listener(("127.0.0.1", 0), demanding, Sized, plain.map)
+    client, channel = plain.pair(certificate=CLIENT.pem)
+    for ours, theirs in ((client, channel), (channel, client)):
+        with pytest.raises(OSError, match=f"holds {largest} bytes here, not {largest + 1}"):
+            ours.socket.send(b"x" * (largest + 1))
+        assert ours.send(b"x" * largest) == largest
+        plain.until(lambda channel=theirs: channel.got)
+        assert theirs.got == [b"x" * largest]
+
+
+@pytest.mark.parametrize(
+    ("mtu", "kind", "text"),
+    [
+        (0, ValueError, "mtu is 256 to 65507 bytes, not 0"),
+        (255, ValueError, "not 255"),
+        (65508, ValueError, "not 65508"),
+        (True, TypeError, "a number of bytes, not True"),
+        (1200.0, TypeError, r"not 1200\.0"),
+        (None, TypeError, "not None"),
+    ],
+)
+def test_sizes_of_datagrams_that_can_not_be(
+    plain: World, mtu: Any, kind: type[Exception], text: str
+) -> None:
+    class Sized(Noting):
+        pass
+
+    Sized.mtu = mtu
+    with pytest.raises(kind, match=text):
+        Listener(("127.0.0.1", 0), serving(), Sized, plain.map)
+    client = Sized(None, plain.map, context=trusting(), server_hostname="localhost")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw, pytest.raises(kind, match=text):
+        client.set_socket(raw)
+    assert plain.map == {}
+
+
 def test_what_is_not_asked_for_of_a_datagram_is_lost(plain: World) -> None:
     plain.listen()
     client, channel = plain.pair()
@@ -589,6 +638,23 @@ def test_unfinished_handshakes_are_limited(plain: World) -> None:
     listener.channels[0].close()
     plain.until(lambda: other.shaken)
     assert listener.accept_counts.accepted == 2
+
+
+def test_the_handshake_timeout_of_a_class_is_its_channels(plain: World) -> None:
+    class Hurried(Noting):
+        handshake_timeout = 5.0
+
+    listener = Listener((plain.host, 0), serving(), Hurried, plain.map)
+    plain.listener = listener
+    halted = Bad(socket.AF_INET, socket.SOCK_DGRAM)
+    halted.lost = frozenset(range(2, 100))  # it returns its cookie, and no more
+    clock = plain.fake_clock()
+    plain.client(halted)
+    plain.until(lambda: listener.channels)
+    plain.passes()
+    clock.advance(6)
+    plain.passes()
+    assert listener.channels[0].said == ["handshake"]
 
 
 def test_an_idle_client_is_given_up(plain: World) -> None:

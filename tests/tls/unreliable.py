@@ -96,6 +96,7 @@ class World:
         self.engine = engine_for(self.map)
         self.engine.use(poller)
         self.listener: Any = None
+        self.kind: type[Noting] = Noting  # of the clients
 
     def listen(self, **options: Any) -> Listener:
         self.listener = Listener((self.host, 0), serving(**options), Noting, self.map)
@@ -108,7 +109,7 @@ class World:
     def client(
         self, sock: Any = None, name: str = "localhost", address: Any = None, **options: Any
     ) -> Noting:
-        client = Noting(None, self.map, context=trusting(**options), server_hostname=name)
+        client = self.kind(None, self.map, context=trusting(**options), server_hostname=name)
         if sock is None:
             family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
             client.create_socket(family, socket.SOCK_DGRAM)
