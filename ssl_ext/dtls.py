@@ -107,6 +107,9 @@ class DTLSSocket(OpenSSLSocket):
         self._post: Post | None = None
         self._recent: OrderedDict[Any, DTLSSocket] = OrderedDict()
         super().__init__(context, sock, *args, **options)
+        if context.server_side != self.server_side:
+            side = "a server's" if self.server_side else "a client's"
+            raise ValueError(f"{context!r} is not for {side} socket")
 
     def _first_phase(self) -> str:
         try:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import SSL
 
 import asynccore
 import ssl_ext
@@ -30,6 +31,7 @@ from tests.tls.support import authority, other_authority
 from tests.tls.unreliable import (
     CLIENT,
     PATIENCE,
+    SERVER,
     Bad,
     Full,
     Listener,
@@ -752,8 +754,13 @@ def test_a_peer_that_was_called_by_name(plain: World) -> None:
 
 def test_what_can_not_be() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw, socket.socket() as stream:
-        with pytest.raises(TypeError, match="dtls=True"):
-            DTLSSocket(client_context(), raw)
+        for wrong in (client_context(), server_context(SERVER.pem), SSL.Context(SSL.DTLS_METHOD)):
+            with pytest.raises(TypeError, match="dtls=True"):
+                DTLSSocket(wrong, raw)
+        with pytest.raises(ValueError, match="not for a server's"):
+            DTLSSocket(trusting(), raw, True)
+        with pytest.raises(ValueError, match="not for a client's"):
+            DTLSSocket(serving(), raw, server_hostname="localhost")
         with pytest.raises(ValueError, match="datagram socket"):
             DTLSSocket(trusting(), stream)
         with pytest.raises(ValueError, match="server_side=True"):
@@ -767,6 +774,24 @@ def test_what_can_not_be() -> None:
     with pytest.raises(ValueError, match=r"DTLS 1\.2"):
         trusting(minimum_version="TLSv1.3")
     assert trusting().dtls and not client_context().dtls
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no Unix sockets")
+def test_unix_datagrams_can_not_be() -> None:
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with one, other, pytest.raises(ValueError, match="for IPv4 and IPv6"):
+        DTLSSocket(trusting(), one, server_hostname="localhost")
+
+
+def test_what_a_listener_and_channels_can_not_be(plain: World) -> None:
+    with pytest.raises(ValueError, match="not for a server's"):
+        Listener(("127.0.0.1", 0), trusting(), Noting, plain.map)
+    with pytest.raises(ValueError, match="for IPv4 and IPv6"):
+        Listener("a.path", serving(), Noting, plain.map)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw:
+        with pytest.raises(TypeError, match="dtls=True"):
+            Noting(raw, plain.map, context=client_context(), server_hostname="localhost")
+    assert plain.map == {}
 
 
 @given(st.lists(st.integers(0, 3000), max_size=20), st.integers(13, 4000))
