@@ -29,10 +29,12 @@ from ssl_ext._datagrams import datagrams
 from tests.tls.pki import Leaf, ca_pem, issue
 from tests.tls.support import authority, other_authority
 from tests.tls.unreliable import (
+    CHANGE_CIPHER_SPEC,
     CLIENT,
     PATIENCE,
     SERVER,
     Bad,
+    Deaf,
     Full,
     Listener,
     Noting,
@@ -320,15 +322,6 @@ def test_what_is_lost_in_the_handshake_is_said_again(plain: World, lost: set[int
     plain.until(lambda: channel.got == [b"there"])
 
 
-class Deaf(Noting):
-    """Does not want to read until it is told to."""
-
-    reads = False
-
-    def readable(self) -> bool:
-        return self.reads
-
-
 def lose_end_of_handshake(channel: Noting) -> list[bytes]:
     """Have a server's side lose what it says last in a handshake, once; returns what that was."""
     raw = channel.socket._raw
@@ -346,9 +339,6 @@ def lose_end_of_handshake(channel: Noting) -> list[bytes]:
 
     channel.socket._raw = Losing()
     return lost
-
-
-CHANGE_CIPHER_SPEC = b"\x14\xfe\xfd"
 
 
 @pytest.mark.parametrize("paused", [False, True], ids=["not readable", "paused"])

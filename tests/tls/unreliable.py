@@ -22,9 +22,12 @@ PATIENCE = 20.0  # a bound for what takes milliseconds
 SERVER = issue(names=("localhost",))
 CLIENT = issue(names=(), email="ann@example.org")
 
+# How the record begins that has it.
+CHANGE_CIPHER_SPEC = b"\x14\xfe\xfd"
+
 
 def serving(**options: Any) -> ssl_ext.Context:
-    return server_context(SERVER.pem, dtls=True, **options)
+    return server_context(options.pop("certificate", SERVER.pem), dtls=True, **options)
 
 
 def trusting(**options: Any) -> ssl_ext.Context:
@@ -72,6 +75,15 @@ class Noting(ssl_ext.tls_dispatcher):
     def handle_timeout(self, which: str) -> None:
         self.said.append(which)
         self.close()
+
+
+class Deaf(Noting):
+    """Does not want to read until it is told to."""
+
+    reads = False
+
+    def readable(self) -> bool:
+        return self.reads
 
 
 class Listener(ssl_ext.tls_listener):
