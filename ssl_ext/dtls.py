@@ -142,7 +142,7 @@ class DTLSSocket(OpenSSLSocket):
         """Do what DTLS needs (`asynccore.wrapped.Willful`)."""
         if self._outgoing:
             self._transmit()
-        if mask & READ and not wanted & READ and self._listens_on():
+        if mask != WRITE and not wanted & READ and self._listens_on():
             self.read_ahead = self._fetch(LARGEST)
         return super().handle_event(mask, wanted)
 
@@ -269,7 +269,7 @@ class DTLSSocket(OpenSSLSocket):
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Return the next datagram, cut to `bufsize` bytes (`OpenSSLSocket.recv`)."""
-        data = super().recv(max(bufsize, LARGEST), flags)
+        data = super().recv(RECORD, flags)  # not more: a full one would be joined with another
         return data[:bufsize]
 
     def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import select
 import shutil
 import socket
 import struct
@@ -141,9 +142,10 @@ def test_a_channel_says_how_large_its_datagrams_are(plain: World, mtu: int, larg
     for ours, theirs in ((client, channel), (channel, client)):
         with pytest.raises(OSError, match=f"holds {largest} bytes here, not {largest + 1}"):
             ours.socket.send(b"x" * (largest + 1))
-        assert ours.send(b"x" * largest) == largest
-        plain.until(lambda channel=theirs: channel.got)
-        assert theirs.got == [b"x" * largest]
+        for data in (b"x" * largest, b"and", b"another"):
+            assert ours.send(data) == len(data)
+        plain.until(lambda channel=theirs: len(channel.got) == 3)
+        assert theirs.got == [b"x" * largest, b"and", b"another"]
 
 
 @pytest.mark.parametrize(
@@ -372,6 +374,22 @@ def test_the_end_of_a_handshake_is_said_again_for_who_does_not_read(
         channel.reads = True
     plain.until(lambda: len(channel.got) == 5)
     assert channel.got == [b"%d" % number for number in range(5)]
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="Windows has no poll")
+def test_a_word_of_the_network_is_heard_by_who_does_not_read(plain: World) -> None:
+    """Else the descriptor would stay ready, and the loop spin."""
+    listener = plain.listen()
+    listener.channel_class = Deaf
+    client, channel = plain.pair()
+    client.socket._raw.close()
+    del plain.map[client._fileno]
+    poll = select.poll()
+    poll.register(channel.socket.fileno(), select.POLLIN)
+    channel.send(b"anybody?")
+    assert poll.poll(0) == [(channel.socket.fileno(), select.POLLERR)]
+    plain.passes()
+    assert poll.poll(0) == [] and not channel.errors
 
 
 def test_the_end_is_heard_by_who_does_not_read(plain: World) -> None:
