@@ -15,7 +15,8 @@ Trade-off. A descriptor for each client. Datagrams that arrive between bind(2) a
 that may be dropped, which clients make up for. A client that begins anew from the same port while
 its old channel lives is not heard; give channels an `idle_timeout`. If a client's very first
 datagram is lost, the handshake takes a second longer than it need: OpenSSL 4.0 then gives its
-answer the number of the datagram with the cookie, and the client takes it for a copy.
+answer the number of the datagram with the cookie, and the client takes it for a copy. What finds
+no room when a socket is closed is lost, and what was lost of a handshake before is not said again.
 """
 
 from __future__ import annotations

@@ -583,11 +583,14 @@ def test_a_listener_of_both_families(plain: World, address: str) -> None:
 def test_two_listeners_do_not_share_an_address(plain: World, host: str) -> None:
     plain.host = host
     plain.listen()
-    plain.pair(address=("127.0.0.1", plain.address[1]))  # whose sockets do share it
+    # Its clients' sockets do share it.
+    client, channel = plain.pair(address=("127.0.0.1", plain.address[1]))
     address = (host, plain.address[1])
-    with pytest.raises(OSError, match=errno_text(errno.EADDRINUSE)) as caught:
-        Listener(address, serving(), Noting, plain.map)
-    assert caught.value.errno == errno.EADDRINUSE
+    for close in (lambda: None, plain.listener.close):
+        close()
+        with pytest.raises(OSError, match=errno_text(errno.EADDRINUSE)) as caught:
+            Listener(address, serving(), Noting, plain.map)
+        assert caught.value.errno == errno.EADDRINUSE
     other = asynccore.dispatcher(None, {})
     other.set_socket(DTLSSocket(serving(), socket.socket(type=socket.SOCK_DGRAM), True))
     other.set_reuse_addr()  # as nearly all listeners do
@@ -595,6 +598,9 @@ def test_two_listeners_do_not_share_an_address(plain: World, host: str) -> None:
         other.bind(address)
     assert caught.value.errno == errno.EADDRINUSE
     other.close()
+    client.close()
+    channel.close()
+    Listener(address, serving(), Noting, plain.map)
 
 
 def errno_text(number: int) -> str:
