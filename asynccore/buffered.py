@@ -18,7 +18,7 @@ from typing import Any
 
 from .channels import Map, reports_changes
 from .dispatcher import dispatcher
-from .gather import IOV_MAX, SEND_SHARE, SEND_SIZE, send_pieces, takes_pieces
+from .gather import IOV_MAX, SEND_SHARE, SEND_SIZE, keeps_bounds, send_pieces, takes_pieces
 from .watermarks import Watermarked
 
 
@@ -97,6 +97,31 @@ class WriteBuffer:
         return self._pieces[0]
 
 
+class MessageBuffer(WriteBuffer):
+    """A queue of messages for a socket that keeps their bounds (`gather.keeps_bounds`)."""
+
+    __slots__ = ("_sock",)
+
+    def __init__(self, sock: Any, data: bytes = b"", offset: int = 0) -> None:
+        sock.check_message(data)  # else it would stand in the way of others
+        super().__init__(data, offset)
+        self._sock = sock
+
+    def append(self, data: bytes) -> None:
+        """Add a message at the end. Raises `OSError` (EMSGSIZE) for one that is too large."""
+        self._sock.check_message(data)
+        super().append(data)
+
+    def peek(self, limit: int) -> bytes:
+        """Return the first message, of whatever size, and leave it in."""
+        return self._pieces[0][self._offset :]
+
+    @property
+    def joined(self) -> bytes:
+        """All of it, which stays as it is."""
+        return b"".join(self._pieces)[self._offset :]
+
+
 class _Nothing:
     """What a channel without output has for a buffer."""
 
@@ -145,7 +170,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
 
     @out_buffer.setter
     def out_buffer(self, data: bytes) -> None:
-        self._ac_output = WriteBuffer(bytes(data)) if data else self._ac_no_output()
+        self._ac_output = self._ac_new_output(bytes(data)) if data else self._ac_no_output()
         self._ac_touch()
         if self._ac_marks is not None:
             self._ac_output_changed()
@@ -160,12 +185,17 @@ class dispatcher_with_send(dispatcher, Watermarked):
 
     def _ac_no_output(self) -> WriteBuffer | _Nothing:
         # Classes that don't send directly never have what `send` takes for the usual case.
-        return _NOTHING if self._ac_sends_directly else WriteBuffer()
+        return _NOTHING if self._ac_sends_directly else self._ac_new_output()
+
+    def _ac_new_output(self, data: bytes = b"", offset: int = 0) -> WriteBuffer:
+        if keeps_bounds(self.socket):
+            return MessageBuffer(self.socket, data, offset)
+        return WriteBuffer(data, offset)
 
     def _ac_buffered(self) -> WriteBuffer | _Nothing:
         """Return the output; what a class body gave becomes the channel's own first."""
         if self._ac_output.size and not isinstance(self._ac_output, WriteBuffer):
-            self._ac_output = WriteBuffer(self._ac_output.joined)
+            self._ac_output = self._ac_new_output(self._ac_output.joined)
         return self._ac_output
 
     def initiate_send(self) -> None:
@@ -244,7 +274,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
                     self._ac_look_at_marks()
                 return
         elif data:
-            self._ac_output = WriteBuffer(data, sent)
+            self._ac_output = self._ac_new_output(data, sent)
         self.initiate_send()
         if self._ac_output.size:
             self._ac_touch()
@@ -273,7 +303,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
         output = self._ac_buffered()
         idle = not output.size
         if not isinstance(output, WriteBuffer):
-            output = WriteBuffer()
+            output = self._ac_new_output()
         for piece in pieces:
             if piece:
                 output.append(piece)

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from errno import EMSGSIZE
 from threading import get_ident
 from typing import Any
 
 from .channels import Map, reports_changes
 from .dispatcher import dispatcher
-from .gather import IOV_MAX, SEND_SHARE, send_pieces, takes_pieces
+from .gather import IOV_MAX, SEND_SHARE, keeps_bounds, send_pieces, takes_pieces
 from .producers import file_producer
 from .programs_own import Shown
 from .watermarks import Watermarked
@@ -261,7 +262,10 @@ class ChatOutput(dispatcher, Watermarked):
                 data, size = self._ac_head(share)
             try:
                 count = send_pieces(self, data, size) if type(data) is list else send(data)
-            except OSError:
+            except OSError as why:
+                if why.errno == EMSGSIZE and self._ac_fifo and self._ac_fifo[0] is data:
+                    self._ac_fifo.popleft()  # a datagram that never fits, and others wait behind it
+                    self._ac_queued = None
                 self.handle_error()
                 break
             if not count:
@@ -349,7 +353,8 @@ class ChatOutput(dispatcher, Watermarked):
                 pieces = [first[at : at + size] for at in range(0, len(first), size)]
                 fifo.extendleft(reversed(pieces))
             elif len(fifo) > 1 and type(first) is bytes and type(fifo[1]) is bytes:
-                self._ac_join_small(size)
+                if not keeps_bounds(self.socket):
+                    self._ac_join_small(size)
             return fifo[0]
         if hasattr(first, "more"):
             data = first.more()

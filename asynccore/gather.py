@@ -52,6 +52,15 @@ def takes_pieces(sock: Any) -> bool:
     return type(sock) is socket or getattr(type(sock), "takes_pieces", False)
 
 
+def keeps_bounds(sock: Any) -> bool:
+    """Whether each `send` of a socket is a message, not to be joined with another.
+
+    The class of such a socket says so by a true `keeps_bounds`, as that of DTLS does, and has
+    `check_message(data)`, which raises `OSError` (EMSGSIZE) for what can't be one.
+    """
+    return getattr(type(sock), "keeps_bounds", False)
+
+
 def send_pieces(channel: Any, pieces: list[bytes | memoryview], size: int) -> int:
     """Send what fits of some pieces, `size` bytes in all, by one call; return how much that was.
 

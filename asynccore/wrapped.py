@@ -49,7 +49,8 @@ class Willful(Protocol):
     All masks are made of `READ` and `WRITE` (1 and 4, as poll(2) has them). A socket may also have
     `entered(map, report)`, which is called once it serves a channel of a map: `report()` has it
     looked at again before the next wait, after something changed outside of an event. With a true
-    `takes_pieces` it is offered output as a plain socket is (`asynccore.gather`).
+    `takes_pieces` it is offered output as a plain socket is, and with a true `keeps_bounds` one
+    message at a time (`asynccore.gather`).
     """
 
     @property

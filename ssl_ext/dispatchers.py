@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import socket as _socket
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from asynccore.asynchat import async_chat
@@ -25,7 +26,7 @@ from asynccore.programs_own import hook
 from asynccore.timeouts import check
 
 from .acquaintance import Acquaintance
-from .dtls import DTLSSocket
+from .dtls import MTU, DTLSSocket
 from .errors import TLSError
 from .phases import CLEAR, FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, SHAKING, SHUTDOWN_TIMEOUT
 from .socket import OpenSSLSocket
@@ -49,6 +50,8 @@ class TLSMixin(Acquaintance, dispatcher):
     """Seconds that a handshake may take, whatever comes in the meantime; `None` for any number."""
     shutdown_timeout: float | None = SHUTDOWN_TIMEOUT
     """Seconds that a closed connection is given to end properly; `None` for not at all."""
+    mtu: int = MTU
+    """Bytes in a datagram, with DTLS (`DTLSSocket`)."""
 
     tls_context: Any = None
     server_side = False
@@ -96,7 +99,8 @@ class TLSMixin(Acquaintance, dispatcher):
         prelude: Iterable[bytes] = (),
     ) -> OpenSSLSocket:
         datagrams = getattr(sock, "type", None) == _socket.SOCK_DGRAM
-        return (DTLSSocket if datagrams else OpenSSLSocket)(
+        make: Any = partial(DTLSSocket, mtu=self.mtu) if datagrams else OpenSSLSocket
+        wrapped: OpenSSLSocket = make(
             context,
             sock,
             server_side,
@@ -105,6 +109,7 @@ class TLSMixin(Acquaintance, dispatcher):
             shutdown_timeout=self.shutdown_timeout,
             prelude=prelude,
         )
+        return wrapped
 
     def set_socket(self, sock: Any, map: Map | None = None) -> None:
         """Take over a socket, for TLS if there is a context (`dispatcher.set_socket`)."""
@@ -396,17 +401,34 @@ class tls_listener(dispatcher):
         if address is not None:
             family = _family(address) if family is None else family
             if getattr(context, "dtls", False):
-                self.create_socket(family, _socket.SOCK_DGRAM)
-                self.set_socket(DTLSSocket(context, self.socket, True))
+                self.set_socket(self._ac_datagrams(family))
             else:
                 self.create_socket(family)
             try:
-                self.set_reuse_addr()
+                self.set_reuse_addr()  # of which a `DTLSSocket` makes nothing
                 self.bind(address)
                 self.listen(backlog)
             except BaseException:
                 self.close()
                 raise
+
+    def _ac_datagrams(self, family: int) -> DTLSSocket:
+        """Return a socket whose clients' sockets are as their channels would make them."""
+        kind = self.channel_class
+        check("handshake_timeout", kind.handshake_timeout)
+        sock = _socket.socket(family, _socket.SOCK_DGRAM)
+        try:
+            return DTLSSocket(
+                self.context,
+                sock,
+                True,
+                mtu=kind.mtu,
+                handshake_timeout=kind.handshake_timeout,
+                shutdown_timeout=kind.shutdown_timeout,
+            )
+        except BaseException:
+            sock.close()
+            raise
 
     def handle_accepted(self, sock: Any, addr: Any) -> None:
         """Make a channel of a connection, and hand it to `handle_channel`."""

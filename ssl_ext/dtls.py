@@ -15,16 +15,16 @@ Trade-off. A descriptor for each client. Datagrams that arrive between bind(2) a
 that may be dropped, which clients make up for. A client that begins anew from the same port while
 its old channel lives is not heard; give channels an `idle_timeout`. If a client's very first
 datagram is lost, the handshake takes a second longer than it need: OpenSSL 4.0 then gives its
-answer the number of the datagram with the cookie, and the client takes it for a copy.
+answer the number of the datagram with the cookie, and the client takes it for a copy. What finds
+no room when a socket is closed is lost, and what was lost of a handshake before is not said again.
 """
 
 from __future__ import annotations
 
 import socket as _socket
-import struct
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from errno import EADDRNOTAVAIL, ECONNREFUSED, EMSGSIZE
+from collections.abc import Callable
+from errno import EADDRNOTAVAIL, ECONNREFUSED, EINPROGRESS, EINVAL, EISCONN, EMSGSIZE
 from typing import Any
 
 from OpenSSL import SSL
@@ -34,40 +34,33 @@ from asynccore.loop import call_later
 from asynccore.pollers import READ, WRITE
 from asynccore.timers import Timer
 
-from .building import seen_of
+from ._datagrams import LARGEST, Post, datagrams, drain, is_peer, keep_address, share_address
 from .contexts import Context
 from .errors import HandshakeError
-from .phases import CLOSED, FAILED, LISTENING, OPEN, SHAKING
+from .phases import CLOSED, FAILED, LISTENING, OPEN, RECORD, SHAKING
+from .seen import seen_of
 from .socket import OpenSSLSocket
 from .translation import blocked, translated
 
 # Bytes in a datagram: what IPv6 carries everywhere, less its header and UDP's (RFC 8200 section 5).
 MTU = 1280 - 40 - 8
 
-# The most that recv(2) can return of a datagram (RFC 768: the length field has 16 bits).
-_LARGEST = 65535
+# What may be set for that: OpenSSL sends nothing with less (dtls1_link_min_mtu), and IPv4 carries
+# no more (RFC 791 and 768).
+_MTUS = 256, 65535 - 20 - 8
 
-# How many datagrams a listener looks at in one accept(), so that a flood leaves others their turn.
+# How many datagrams are looked at in one accept() or recv(), so that a flood leaves others their
+# turn.
 _SHARE = 64
+
+_FAMILIES = (_socket.AF_INET, _socket.AF_INET6)
 
 # How many recent clients a listener knows whose first datagrams may still come to it.
 _RECENT = 1024
 
-_HEADER = struct.Struct("!BHHIHH")  # type, version, epoch, sequence number (6 bytes), length
-
-
-def datagrams(records: bytes, mtu: int = MTU) -> Iterator[bytes]:
-    """Cut a run of DTLS records into datagrams of at most `mtu` bytes, each of whole records."""
-    begin = end = 0
-    while end < len(records):
-        _, _, _, _, _, length = _HEADER.unpack_from(records, end)
-        following = end + _HEADER.size + length
-        if following - begin > mtu and end > begin:
-            yield records[begin:end]
-            begin = end
-        end = following
-    if end > begin:
-        yield records[begin:end]
+# What of a datagram is not the program's: the record's header, and the nonce and tag of AES-GCM
+# (RFC 6347 section 4.3.1, RFC 5288 section 3). CHACHA20-POLY1305 has no nonce there.
+_OVERHEAD = 13 + 8 + 16
 
 
 class DTLSSocket(OpenSSLSocket):
@@ -77,30 +70,47 @@ class DTLSSocket(OpenSSLSocket):
     A server's is to be bound, and listens: `listen()`, then `accept()`. Each `send` is one datagram
     and each `recv` returns one, of which what does not fit is lost, as recv(2) has it.
 
-    Raises `OSError` (EMSGSIZE) for what does not fit into `mtu`.
+    `mtu` is how many bytes a datagram may have, without the headers of IP and UDP: 256 to 65,507,
+    by default 1,232. A `send` may have 37 less, and 16,384 at most.
+
+    Raises `TypeError` and `ValueError` as `OpenSSLSocket` does.
     """
 
     _kind, _needed = _socket.SOCK_DGRAM, "datagram socket"
-    takes_pieces = False  # each piece is a datagram of its own
-    mtu = MTU
+    takes_pieces = False  # each piece is a datagram of its own,
+    keeps_bounds = True  # and each send() is one
 
     def __init__(
         self,
         context: Any,
         sock: _socket.socket,
         *args: Any,
+        mtu: int = MTU,
         connection: SSL.Connection | None = None,
         **options: Any,
     ) -> None:
         if not isinstance(context, Context) or not context.dtls:
             raise TypeError(f"{context!r} is not for datagrams: make a context with dtls=True")
+        if sock.type == self._kind and sock.family not in _FAMILIES:
+            raise ValueError(f"datagrams are for IPv4 and IPv6, which {sock!r} is not")
+        if isinstance(mtu, bool) or not isinstance(mtu, int):
+            raise TypeError(f"mtu is a number of bytes, not {mtu!r}")
+        if not _MTUS[0] <= mtu <= _MTUS[1]:
+            raise ValueError(f"mtu is {_MTUS[0]} to {_MTUS[1]} bytes, not {mtu}")
+        self.mtu = mtu
+        self._called: Any = None  # what `connect` was given, perhaps by name
         self._given = connection  # of a client whose cookie was verified
         self._outgoing: deque[bytes] = deque()
         self._more = False  # OpenSSL was given what it has not said anything about
+        self._unheard = True  # the peer has sent no data: it may lack our end of the handshake
         self._repeat: Timer | None = None
         self._hearing: SSL.Connection | None = None  # what a listener makes of first datagrams
+        self._post: Post | None = None
         self._recent: OrderedDict[Any, DTLSSocket] = OrderedDict()
         super().__init__(context, sock, *args, **options)
+        if context.server_side != self.server_side:
+            side = "a server's" if self.server_side else "a client's"
+            raise ValueError(f"{context!r} is not for {side} socket")
 
     def _first_phase(self) -> str:
         try:
@@ -121,8 +131,10 @@ class DTLSSocket(OpenSSLSocket):
 
     def poll_interest(self, wanted: int) -> int:
         """Return what to wait for at the descriptor (`asynccore.wrapped.Willful`)."""
+        if self.phase is SHAKING or self._listens_on():
+            wanted |= READ
         if self._outgoing:
-            return WRITE | (READ if self.phase is SHAKING else wanted & READ)
+            return WRITE | (wanted & READ)
         if self.phase is SHAKING:
             return READ
         return super().poll_interest(wanted)
@@ -131,12 +143,21 @@ class DTLSSocket(OpenSSLSocket):
         """Do what DTLS needs (`asynccore.wrapped.Willful`)."""
         if self._outgoing:
             self._transmit()
+        if mask != WRITE and not wanted & READ and self._listens_on():
+            self.read_ahead = self._fetch(LARGEST)
         return super().handle_event(mask, wanted)
+
+    def _listens_on(self) -> bool:
+        """Whether to read even for a channel that doesn't: until the peer has sent data, it may
+        say its part of the handshake again, and needs ours once more (RFC 6347 section 4.2.4). The
+        first datagram of data ends that, and is kept."""
+        return self.phase is OPEN and self._unheard and not self._ended
 
     def ready_now(self, wanted: int) -> int:
         """Return what can be done without an event (`asynccore.wrapped.Willful`)."""
-        if self._more and not self.read_ahead and self.phase is OPEN and wanted & READ:
-            self.read_ahead = self._fetch(_LARGEST)
+        if self._more and not self.read_ahead and self.phase is OPEN:
+            if wanted & READ or self._listens_on():
+                self.read_ahead = self._fetch(LARGEST)
         return super().ready_now(wanted)
 
     # -- datagrams ------------------------------------------------------------------------------
@@ -153,7 +174,7 @@ class DTLSSocket(OpenSSLSocket):
         """Send what OpenSSL has to say."""
         connection = self.connection
         if connection is not None:
-            self._outgoing.extend(datagrams(_drain(connection), self.mtu))
+            self._outgoing.extend(datagrams(drain(connection), self.mtu))
         while self._outgoing:
             try:
                 self._raw.send(self._outgoing[0])
@@ -174,7 +195,7 @@ class DTLSSocket(OpenSSLSocket):
         """Give OpenSSL the next datagram; tell whether there was one."""
         while True:
             try:
-                data, sender = self._raw.recvfrom(_LARGEST)
+                data, sender = self._raw.recvfrom(LARGEST)
             except BlockingIOError:
                 return False
             except OSError as why:
@@ -235,29 +256,62 @@ class DTLSSocket(OpenSSLSocket):
     # -- receiving and sending ------------------------------------------------------------------
 
     def _fetch(self, size: int) -> bytes:
-        while True:
+        data = b""
+        for _ in range(_SHARE):
             self._more = False
-            data = super()._fetch(_LARGEST)
+            data = super()._fetch(LARGEST)
             self._transmit()  # an alert, or the end of a handshake that is said once more
             if data or self._ended or self.failure is not None or not self._take_in():
-                # One datagram may hold several records.
-                self._more = bool(data)
-                return data
+                break
+        if data:
+            self._more = True  # one datagram may hold several records
+            self._unheard = False
+        return data
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Return the next datagram, cut to `bufsize` bytes (`OpenSSLSocket.recv`)."""
-        data = super().recv(max(bufsize, _LARGEST), flags)
+        data = super().recv(RECORD, flags)  # not more: a full one would be joined with another
         return data[:bufsize]
+
+    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
+        """Return what `recv` does, and the peer's address."""
+        return self.recv(bufsize, flags), self._raw.getpeername()
+
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        """Do what `recv_into` does; return the count, and the peer's address."""
+        return self.recv_into(buffer, nbytes, flags), self._raw.getpeername()
+
+    def sendto(self, data: Any, *flags_and_address: Any) -> int:
+        """Send one datagram to the peer, as `send`: `sendto(data, address)`, or
+        `sendto(data, flags, address)`.
+
+        Raises `OSError`: EISCONN for the address of anybody else, ENOTCONN without a peer.
+        """
+        if not 1 <= len(flags_and_address) <= 2:
+            raise TypeError("sendto() takes data, perhaps flags, and an address")
+        address = flags_and_address[-1]
+        if address != self._called and not is_peer(self._raw, address):
+            peer = self._raw.getpeername()
+            raise OSError(EISCONN, f"this socket is connected to {peer}, not to {address!r}")
+        return self.send(data)
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Send one datagram (`OpenSSLSocket.send`). Raises `OSError` (EMSGSIZE) for a large one."""
+        self.check_message(data)
+        if self.phase is OPEN and self._outgoing:
+            raise blocked()
+        return super().send(data, flags)
+
+    def check_message(self, data: Any) -> None:
+        """Raise `OSError` (EMSGSIZE) for what is too large for a datagram
+        (`asynccore.gather.keeps_bounds`)."""
         if self.phase is OPEN and self.connection is not None:
             largest = self.connection.get_cleartext_mtu()
-            if len(data) > largest:
-                raise OSError(EMSGSIZE, f"a datagram holds {largest} bytes here, not {len(data)}")
-            if self._outgoing:
-                raise blocked()
-        return super().send(data, flags)
+        else:
+            largest = self.mtu - _OVERHEAD  # as it will be, with the usual cipher suites
+        largest = min(largest, RECORD)
+        if len(data) > largest:
+            raise OSError(EMSGSIZE, f"a datagram holds {largest} bytes here, not {len(data)}")
 
     write = send
 
@@ -308,44 +362,52 @@ class DTLSSocket(OpenSSLSocket):
         """Begin the handshake with an address (`OpenSSLSocket.connect_ex`)."""
         if self.server_side:
             return EADDRNOTAVAIL  # who serves is called, and doesn't call
-        return super().connect_ex(address)
+        number = super().connect_ex(address)
+        if number == EINPROGRESS:
+            self._called = address
+        return number
 
     def bind(self, address: Any) -> None:
-        """Bind to an address (bind(2)), which the sockets of clients may share."""
+        """Bind to an address (bind(2)). A server's is shared with no other, unless `set_reuse_port`
+        was called."""
         if self.server_side:
-            _share_address(self._raw)
+            keep_address(self._raw)
         super().bind(address)
 
     def listen(self, backlog: int = 128) -> None:
         """Become a listener. Raises `ValueError` for a client's socket."""
         if not self.server_side:
             raise ValueError("a client's socket can't listen: say server_side=True")
-        _share_address(self._raw)
+        share_address(self._raw, True)
+        self._post = Post(self._raw)
         self.phase = LISTENING
 
     def accept(self) -> tuple[DTLSSocket, Any]:
         """Return the socket of a new client that has returned its cookie, and its address.
 
-        Raises `BlockingIOError` if there is none, and `OSError`s as socket(2) does; then the
-        client tries again by itself.
+        Raises `BlockingIOError` if there is none, `OSError` (EINVAL) before `listen`, and others
+        as socket(2) does; then the client tries again by itself.
         """
+        post = self._post
+        if post is None:
+            raise OSError(EINVAL, "this socket doesn't listen: call bind() and listen() first")
         for _ in range(_SHARE):
             try:
-                data, sender = self._raw.recvfrom(_LARGEST)
+                data, sender, here = post.receive(self._raw)
             except ConnectionError:
                 continue  # one of our answers came back
             if not data:
                 continue
-            known = self._recent.get(sender)
+            known = self._recent.get((sender, here))
             if known is not None and known.phase is not CLOSED:
                 known.feed(data)
                 continue
-            verified = self._hear(data, sender)
+            verified = self._hear(data, post, sender, here)
             if verified is not None:
-                return self._client(verified, sender), sender
+                return self._client(verified, sender, here), sender
         raise blocked()
 
-    def _hear(self, data: bytes, sender: Any) -> SSL.Connection | None:
+    def _hear(self, data: bytes, post: Post, sender: Any, here: Any) -> SSL.Connection | None:
         """Answer a stranger's datagram; return the connection of one that returned its cookie."""
         connection, self._hearing = self._hearing or self._new_connection(), None
         seen_of(connection).address = repr(sender).encode()
@@ -353,11 +415,11 @@ class DTLSSocket(OpenSSLSocket):
             connection.bio_write(data)
             connection.DTLSv1_listen()
         except SSL.WantReadError:
-            answer = _drain(connection)
+            answer = drain(connection)
             if answer:
                 self._hearing = connection
                 try:
-                    self._raw.sendto(answer, sender)
+                    post.answer(self._raw, answer, sender, here)
                 except OSError:
                     pass  # no room, or no way there: a loss
             return None
@@ -365,24 +427,25 @@ class DTLSSocket(OpenSSLSocket):
             return None  # nonsense
         return connection
 
-    def _client(self, connection: SSL.Connection, address: Any) -> DTLSSocket:
+    def _client(self, connection: SSL.Connection, address: Any, here: Any) -> DTLSSocket:
         raw = _socket.socket(self._raw.family, self._kind)
         try:
-            _share_address(raw)
-            raw.bind(self._raw.getsockname())
+            share_address(raw, False)
+            raw.bind(here or self._raw.getsockname())
             raw.connect(address)
             client = type(self)(
                 self.context,
                 raw,
                 True,
                 connection=connection,
+                mtu=self.mtu,
                 handshake_timeout=self.handshake_timeout,
                 shutdown_timeout=self.shutdown_timeout,
             )
         except BaseException:
             raw.close()
             raise
-        self._recent[address] = client
+        self._recent[address, here] = client
         if len(self._recent) > _RECENT:
             self._recent.popitem(last=False)
         return client
@@ -393,18 +456,3 @@ class DTLSSocket(OpenSSLSocket):
         if (level, option) == (_socket.SOL_SOCKET, _socket.SO_TYPE):
             return int(_socket.SOCK_STREAM)
         return super().getsockopt(level, option, *buflen)
-
-
-def _drain(connection: SSL.Connection) -> bytes:
-    pieces = []
-    try:
-        while True:
-            pieces.append(connection.bio_read(_LARGEST))
-    except SSL.WantReadError:
-        return b"".join(pieces)
-
-
-def _share_address(sock: _socket.socket) -> None:
-    # SO_REUSEPORT lets only the same user's sockets share; Windows has neither it nor the need.
-    option = getattr(_socket, "SO_REUSEPORT", _socket.SO_REUSEADDR)
-    sock.setsockopt(_socket.SOL_SOCKET, option, 1)

@@ -9,6 +9,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EAGAIN, EMSGSIZE
 from itertools import cycle
 from typing import IO, Any
 
@@ -312,3 +313,54 @@ def test_dispatcher_with_send(plain: bool, ops: list[tuple[str, int]], marked: b
                 data = b""
             expected += data
         check_end(channel, end, expected, marked)
+
+
+# Messages -----------------------------------------------------------------------------------
+
+
+class Messages(FakeSocket):
+    """Sends whole messages of up to 9 bytes, when it has room."""
+
+    keeps_bounds = True
+
+    def check_message(self, data: bytes) -> None:
+        if len(data) > 9:
+            raise OSError(EMSGSIZE, "too large")
+
+    def send(self, data: Any) -> int:
+        self.check_message(data)
+        return super().send(data)
+
+
+MESSAGES = st.lists(st.tuples(st.binary(min_size=1, max_size=9), st.booleans(), st.booleans()))
+
+
+@settings(PATIENT)
+@given(MESSAGES, st.booleans())
+def test_messages_keep_their_bounds(ops: list[tuple[bytes, bool, bool]], chats: bool) -> None:
+    """Whenever there is room, and whether or not the program looks at its output meanwhile."""
+    sock = Messages()
+    channel: Any = (Chat if chats else Sender)(sock, {})
+    for data, room, looks in ops:
+        sock.takes.extend([] if room else [BlockingIOError(EAGAIN, "no room")])
+        (channel.push if chats else channel.send)(data)
+        if looks:
+            assert channel.producer_fifo is not None if chats else channel.out_buffer is not None
+    sock.takes.clear()
+    while channel.writable():
+        channel.handle_write()
+    assert sock.sent == [data for data, _, _ in ops]
+
+
+def test_a_message_that_never_fits_is_refused_before_it_is_in_the_way() -> None:
+    sock = Messages(takes=[BlockingIOError(EAGAIN, "no room")])
+    channel = Sender(sock, {})
+    channel.send(b"one")
+    for _ in range(2):
+        with pytest.raises(OSError, match="too large"):
+            channel.send(b"0123456789")
+        with pytest.raises(OSError, match="too large"):
+            channel.out_buffer = b"0123456789"
+        channel.handle_write()  # and once more when nothing waits
+    channel.send(b"two")
+    assert sock.sent == [b"one", b"two"] and not channel.out_buffer

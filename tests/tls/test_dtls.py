@@ -4,145 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import re
+import select
 import shutil
 import socket
 import struct
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import SSL
 
 import asynccore
 import ssl_ext
 from asynccore import pollers
-from asynccore.engine import engine_for
 from asynccore.testing import FakeClock
 from ssl_ext import CertificateError, DTLSSocket, PeerRefused, client_context, server_context
 from ssl_ext._cookies import LIFETIME, Cookies
-from ssl_ext.dtls import MTU, datagrams
+from ssl_ext._datagrams import datagrams
 from tests.tls.pki import Leaf, ca_pem, issue
 from tests.tls.support import authority, other_authority
-
-PATIENCE = 20.0  # a bound for what takes milliseconds
-SERVER = issue(names=("localhost",))
-CLIENT = issue(names=(), email="ann@example.org")
-
-
-def serving(**options: Any) -> ssl_ext.Context:
-    return server_context(SERVER.pem, dtls=True, **options)
-
-
-def trusting(**options: Any) -> ssl_ext.Context:
-    return client_context(ca=ca_pem(authority()), dtls=True, **options)
-
-
-class Noting(ssl_ext.tls_dispatcher):
-    """Notes what happens to it."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.got: list[bytes] = []
-        self.errors: list[BaseException] = []
-        self.said: list[str] = []
-        self.shaken = self.ends = 0
-        super().__init__(*arguments, **options)
-
-    def writable(self) -> bool:
-        return self.connecting
-
-    def handle_connect(self) -> None:
-        pass
-
-    def handle_handshake(self) -> None:
-        self.shaken += 1
-
-    def handle_read(self) -> None:
-        data = self.recv(MTU)
-        if data:
-            self.got.append(data)
-
-    def handle_close(self) -> None:
-        self.ends += 1
-        self.close()
-
-    def handle_tls_error(self, exc: ssl_ext.TLSError) -> None:
-        self.errors.append(exc)
-        self.close()
-
-    def handle_error(self) -> None:
-        import sys
-
-        why = sys.exc_info()[1]
-        assert why is not None
-        self.errors.append(why)
-        self.close()
-
-    def handle_timeout(self, which: str) -> None:
-        self.said.append(which)
-        self.close()
-
-
-class Listener(ssl_ext.tls_listener):
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.channels: list[Noting] = []
-        self.said: list[str] = []
-        super().__init__(*arguments, **options)
-
-    def handle_channel(self, channel: Any, addr: Any) -> None:
-        self.channels.append(channel)
-
-    def log_info(self, message: Any, type: str = "info") -> None:
-        self.said.append(str(message))
-
-
-class World:
-    """A listener and clients in one map."""
-
-    def __init__(self, host: str = "127.0.0.1", poller: str | None = None) -> None:
-        self.map: Any = asynccore.ChannelMap()
-        self.host = host
-        self.engine = engine_for(self.map)
-        self.engine.use(poller)
-        self.listener: Any = None
-
-    def listen(self, **options: Any) -> Listener:
-        self.listener = Listener((self.host, 0), serving(**options), Noting, self.map)
-        return self.listener  # type: ignore[no-any-return]
-
-    @property
-    def address(self) -> Any:
-        return self.listener.socket.getsockname()[:2]
-
-    def client(self, sock: Any = None, name: str = "localhost", **options: Any) -> Noting:
-        client = Noting(None, self.map, context=trusting(**options), server_hostname=name)
-        if sock is None:
-            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-            client.create_socket(family, socket.SOCK_DGRAM)
-        else:
-            client.set_socket(sock)
-        client.connect(self.address)
-        return client
-
-    def until(self, done: Callable[[], object]) -> None:
-        end = time.monotonic() + PATIENCE
-        while not done():
-            assert time.monotonic() < end, [vars(channel) for channel in self.map.values()]
-            asynccore.loop(0.01, map=self.map, count=1)
-
-    def passes(self, count: int = 5) -> None:
-        asynccore.loop(0, map=self.map, count=count)
-
-    def fake_clock(self) -> FakeClock:
-        clock = self.engine.clock = self.engine.timers.clock = FakeClock(time.monotonic())
-        return clock
-
-    def pair(self, **options: Any) -> tuple[Noting, Noting]:
-        client = self.client(**options)
-        self.until(lambda: client.shaken and self.listener.channels[-1].shaken)
-        return client, self.listener.channels[-1]
+from tests.tls.unreliable import (
+    CHANGE_CIPHER_SPEC,
+    CLIENT,
+    PATIENCE,
+    SERVER,
+    Bad,
+    Deaf,
+    Full,
+    Listener,
+    Noting,
+    World,
+    serving,
+    trusting,
+)
 
 
 @pytest.fixture(params=pollers.available())
@@ -222,6 +122,56 @@ def test_what_does_not_fit_into_a_datagram(plain: World) -> None:
     assert caught.value.errno == errno.EMSGSIZE
     client.send(b"x" * 1100)
     plain.until(lambda: channel.got == [b"x" * 1100])
+
+
+@pytest.mark.parametrize(
+    ("mtu", "largest"),
+    [(256, 256 - 37), (1232, 1195), (1400, 1400 - 37), (65507, 16384)],
+    ids=["least", "default", "Ethernet", "most"],
+)
+def test_a_channel_says_how_large_its_datagrams_are(plain: World, mtu: int, largest: int) -> None:
+    class Sized(Noting):
+        def handle_read(self) -> None:
+            self.got.append(self.recv(65535))
+
+    Sized.mtu = mtu
+    plain.kind = Sized
+    demanding = serving(client_auth="required", ca=ca_pem(authority()))
+    plain.listener = Listener(("127.0.0.1", 0), demanding, Sized, plain.map)
+    client, channel = plain.pair(certificate=CLIENT.pem)
+    for ours, theirs in ((client, channel), (channel, client)):
+        with pytest.raises(OSError, match=f"holds {largest} bytes here, not {largest + 1}"):
+            ours.socket.send(b"x" * (largest + 1))
+        for data in (b"x" * largest, b"and", b"another"):
+            assert ours.send(data) == len(data)
+        plain.until(lambda channel=theirs: len(channel.got) == 3)
+        assert theirs.got == [b"x" * largest, b"and", b"another"]
+
+
+@pytest.mark.parametrize(
+    ("mtu", "kind", "text"),
+    [
+        (0, ValueError, "mtu is 256 to 65507 bytes, not 0"),
+        (255, ValueError, "not 255"),
+        (65508, ValueError, "not 65508"),
+        (True, TypeError, "a number of bytes, not True"),
+        (1200.0, TypeError, r"not 1200\.0"),
+        (None, TypeError, "not None"),
+    ],
+)
+def test_sizes_of_datagrams_that_can_not_be(
+    plain: World, mtu: Any, kind: type[Exception], text: str
+) -> None:
+    class Sized(Noting):
+        pass
+
+    Sized.mtu = mtu
+    with pytest.raises(kind, match=text):
+        Listener(("127.0.0.1", 0), serving(), Sized, plain.map)
+    client = Sized(None, plain.map, context=trusting(), server_hostname="localhost")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw, pytest.raises(kind, match=text):
+        client.set_socket(raw)
+    assert plain.map == {}
 
 
 def test_what_is_not_asked_for_of_a_datagram_is_lost(plain: World) -> None:
@@ -364,27 +314,6 @@ def test_nonsense_before_and_in_a_conversation(plain: World, data: bytes) -> Non
 # Loss ----------------------------------------------------------------------------------------
 
 
-class Bad(socket.socket):
-    """A socket whose nth datagrams are lost, doubled, or held back until after the next one."""
-
-    lost: frozenset[int] = frozenset()
-    doubled = held = False
-    count = 0
-    before: bytes | None = None
-
-    def send(self, data: Any, *flags: int) -> int:
-        self.count += 1
-        if self.count - 1 in self.lost:
-            return len(data)
-        if self.held:
-            self.before, data = bytes(data), self.before
-            if data is None:
-                return 0
-        for _ in range(2 if self.doubled else 1):
-            super().send(data, *flags)
-        return len(data)
-
-
 @pytest.mark.parametrize("lost", [{0}, {1}, {2}], ids=["hello", "cookie", "last flight"])
 def test_what_is_lost_in_the_handshake_is_said_again(plain: World, lost: set[int]) -> None:
     plain.listen()
@@ -393,6 +322,85 @@ def test_what_is_lost_in_the_handshake_is_said_again(plain: World, lost: set[int
     client, channel = plain.pair(sock=sock)
     client.send(b"there")
     plain.until(lambda: channel.got == [b"there"])
+
+
+def lose_end_of_handshake(channel: Noting) -> list[bytes]:
+    """Have a server's side lose what it says last in a handshake, once; returns what that was."""
+    raw = channel.socket._raw
+    lost: list[bytes] = []
+
+    class Losing:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(raw, name)
+
+        def send(self, data: bytes) -> int:
+            if not lost and CHANGE_CIPHER_SPEC in data:
+                lost.append(bytes(data))
+                return len(data)
+            return int(raw.send(data))
+
+    channel.socket._raw = Losing()
+    return lost
+
+
+@pytest.mark.parametrize("paused", [False, True], ids=["not readable", "paused"])
+def test_the_end_of_a_handshake_is_said_again_for_who_does_not_read(
+    plain: World, paused: bool
+) -> None:
+    listener = plain.listen()
+    lost: list[list[bytes]] = []
+
+    def begin(channel: Any, addr: Any) -> None:
+        listener.channels.append(channel)
+        lost.append(lose_end_of_handshake(channel))
+        if paused:
+            channel.pause_reading()
+
+    listener.handle_channel = begin  # type: ignore[method-assign]
+    listener.channel_class = Noting if paused else Deaf
+    client = plain.client()
+    plain.until(lambda: client.shaken)
+    (channel,) = listener.channels
+    assert channel.shaken == 1 and [len(record) for record in lost] == [1]
+    # What comes meanwhile is kept: one datagram here, the others by the system.
+    for number in range(5):
+        client.send(b"%d" % number)
+    plain.passes(20)
+    assert not channel.got
+    assert channel.socket.read_ahead == b"0" and channel.socket.poll_interest(0) == 0
+    if paused:
+        channel.resume_reading()
+    else:
+        channel.reads = True
+    plain.until(lambda: len(channel.got) == 5)
+    assert channel.got == [b"%d" % number for number in range(5)]
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="Windows has no poll")
+def test_a_word_of_the_network_is_heard_by_who_does_not_read(plain: World) -> None:
+    """Else the descriptor would stay ready, and the loop spin."""
+    listener = plain.listen()
+    listener.channel_class = Deaf
+    client, channel = plain.pair()
+    client.socket._raw.close()
+    del plain.map[client._fileno]
+    poll = select.poll()
+    poll.register(channel.socket.fileno(), select.POLLIN)
+    channel.send(b"anybody?")
+    assert poll.poll(0) == [(channel.socket.fileno(), select.POLLERR)]
+    plain.passes()
+    assert poll.poll(0) == [] and not channel.errors
+
+
+def test_the_end_is_heard_by_who_does_not_read(plain: World) -> None:
+    listener = plain.listen()
+    listener.channel_class = Deaf
+    client, channel = plain.pair()
+    client.close()
+    plain.passes(20)
+    assert not channel.ends and channel.socket.poll_interest(0) == 0  # and it doesn't spin
+    channel.reads = True
+    plain.until(lambda: channel.ends)
 
 
 def test_what_is_doubled_arrives_once(plain: World) -> None:
@@ -416,18 +424,6 @@ def test_what_is_reordered_arrives(plain: World) -> None:
         client.send(b"%d" % number)
     plain.until(lambda: len(channel.got) == 4)
     assert not channel.errors
-
-
-class Full(socket.socket):
-    """A socket that has no room every second time."""
-
-    count = 0
-
-    def send(self, data: Any, *flags: int) -> int:
-        self.count += 1
-        if self.count % 2:
-            raise BlockingIOError(errno.EAGAIN, "no room")
-        return super().send(data, *flags)
 
 
 def test_what_finds_no_room_waits_for_it(plain: World) -> None:
@@ -525,6 +521,112 @@ def test_a_peer_that_says_nothing_is_given_up(plain: World) -> None:
     assert plain.map == {} and len(plain.engine.timers) == 0
 
 
+# Addresses -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells where a datagram came to")
+def test_a_listener_on_all_addresses_answers_from_the_one_that_was_called(
+    plain: World, address: str
+) -> None:
+    plain.host = ""
+    listener = plain.listen()
+    port = listener.socket.getsockname()[1]
+    client, channel = plain.pair(address=(address, port))
+    assert channel.socket.getsockname() == (address, port)
+    client.send(b"there")
+    channel.send(b"back")
+    plain.until(lambda: channel.got == [b"there"] and client.got == [b"back"])
+
+
+def test_one_port_of_a_client_may_call_two_addresses(plain: World) -> None:
+    plain.host = ""
+    listener = plain.listen()
+    port = listener.socket.getsockname()[1]
+    first = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    second = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for sock in (first, second):
+        if hasattr(socket, "SO_REUSEPORT"):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    first.bind(("127.0.0.1", 0))
+    second.bind(first.getsockname())
+    plain.client(first, address=("127.0.0.1", port))
+    plain.until(lambda: listener.channels)
+    plain.client(second, address=("127.0.0.2", port))
+    plain.until(lambda: len(listener.channels) == 2)
+    plain.until(lambda: all(channel.shaken for channel in listener.channels))
+    here = [channel.socket.getsockname()[0] for channel in listener.channels]
+    assert here == ["127.0.0.1", "127.0.0.2"]
+    assert listener.channels[0].addr == listener.channels[1].addr
+
+
+@pytest.mark.parametrize("address", ["::1", "127.0.0.2"])
+def test_a_listener_of_both_families(plain: World, address: str) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("no socket here serves both families")
+    plain.host = "::"
+    raw = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    plain.listener = listener = Listener(None, serving(), Noting, plain.map)
+    listener.set_socket(DTLSSocket(listener.context, raw, True))
+    listener.bind(("::", 0))
+    listener.listen(5)
+    port = raw.getsockname()[1]
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    client, channel = plain.pair(sock=sock, address=(address, port))
+    assert channel.socket.getsockname()[0] in (address, f"::ffff:{address}")
+    client.send(b"there")
+    plain.until(lambda: channel.got == [b"there"])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_two_listeners_do_not_share_an_address(plain: World, host: str) -> None:
+    plain.host = host
+    plain.listen()
+    # Its clients' sockets do share it.
+    client, channel = plain.pair(address=("127.0.0.1", plain.address[1]))
+    address = (host, plain.address[1])
+    for close in (lambda: None, plain.listener.close):
+        close()
+        with pytest.raises(OSError, match=errno_text(errno.EADDRINUSE)) as caught:
+            Listener(address, serving(), Noting, plain.map)
+        assert caught.value.errno == errno.EADDRINUSE
+    other = asynccore.dispatcher(None, {})
+    other.set_socket(DTLSSocket(serving(), socket.socket(type=socket.SOCK_DGRAM), True))
+    other.set_reuse_addr()  # as nearly all listeners do
+    with pytest.raises(OSError) as caught:
+        other.bind(address)
+    assert caught.value.errno == errno.EADDRINUSE
+    other.close()
+    client.close()
+    channel.close()
+    Listener(address, serving(), Noting, plain.map)
+
+
+def errno_text(number: int) -> str:
+    return re.escape(os.strerror(number))
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="Windows has no SO_REUSEPORT")
+def test_listeners_that_ask_for_it_share_an_address(plain: World) -> None:
+    address: Any = ("127.0.0.1", 0)
+    for _ in range(2):
+        listener = Listener(None, serving(), Noting, plain.map)
+        raw = socket.socket(type=socket.SOCK_DGRAM)
+        listener.set_socket(DTLSSocket(listener.context, raw, True))
+        listener.set_reuse_port()
+        listener.bind(address)
+        listener.listen(5)
+        address = raw.getsockname()
+
+
+def test_who_does_not_listen_accepts_nobody() -> None:
+    sock = DTLSSocket(serving(), socket.socket(type=socket.SOCK_DGRAM), True)
+    with pytest.raises(OSError, match="listen"):
+        sock.accept()
+    sock.close()
+
+
 # Limits --------------------------------------------------------------------------------------
 
 
@@ -552,6 +654,23 @@ def test_unfinished_handshakes_are_limited(plain: World) -> None:
     listener.channels[0].close()
     plain.until(lambda: other.shaken)
     assert listener.accept_counts.accepted == 2
+
+
+def test_the_handshake_timeout_of_a_class_is_its_channels(plain: World) -> None:
+    class Hurried(Noting):
+        handshake_timeout = 5.0
+
+    listener = Listener((plain.host, 0), serving(), Hurried, plain.map)
+    plain.listener = listener
+    halted = Bad(socket.AF_INET, socket.SOCK_DGRAM)
+    halted.lost = frozenset(range(2, 100))  # it returns its cookie, and no more
+    clock = plain.fake_clock()
+    plain.client(halted)
+    plain.until(lambda: listener.channels)
+    plain.passes()
+    clock.advance(6)
+    plain.passes()
+    assert listener.channels[0].said == ["handshake"]
 
 
 def test_an_idle_client_is_given_up(plain: World) -> None:
@@ -587,10 +706,75 @@ def test_a_legacy_listener_gets_sockets_of_clients(plain: World) -> None:
     sock.close()
 
 
+class Datagrams(Noting):
+    """Talks by `recvfrom` and `sendto`, as programs for UDP do."""
+
+    peer: Any = None
+
+    def handle_read(self) -> None:
+        buffer = bytearray(100)
+        size, address = self.socket.recvfrom_into(buffer)
+        assert address == self.socket.getpeername()
+        self.got.append(bytes(buffer[:size]))
+        try:
+            while True:
+                data, address = self.socket.recvfrom(100)
+                assert address == self.socket.getpeername()
+                self.got.append(data)
+        except BlockingIOError:
+            pass
+        for data in self.got:
+            self.socket.sendto(data.upper(), address)
+
+
+def test_what_programs_for_udp_call(plain: World) -> None:
+    plain.listen().channel_class = Datagrams
+    client, channel = plain.pair()
+    sock, address = client.socket, plain.address
+    assert sock.sendto(b"one", address) == sock.sendto(b"two", 0, address) == 3
+    plain.until(lambda: len(client.got) >= 2)
+    assert (channel.got, client.got) == ([b"one", b"two"], [b"ONE", b"TWO"])
+
+
+def test_a_datagram_goes_to_nobody_but_the_peer(plain: World) -> None:
+    plain.listen()
+    client, channel = plain.pair()
+    sock = client.socket
+    host, port = plain.address
+    with pytest.raises(OSError, match=f"connected to .*{port}.*, not to .*9") as caught:
+        sock.sendto(b"x", ("127.0.0.1", 9))
+    assert caught.value.errno == errno.EISCONN
+    for wrong in (host, (host,), None):
+        with pytest.raises(OSError, match="connected to"):
+            sock.sendto(b"x", wrong)
+    with pytest.raises(TypeError, match="an address"):
+        sock.sendto(b"x")
+    plain.passes()
+    assert not channel.got
+    alone = DTLSSocket(trusting(), socket.socket(type=socket.SOCK_DGRAM), server_hostname="x")
+    with pytest.raises(OSError) as caught:
+        alone.sendto(b"x", (host, port))
+    assert caught.value.errno == errno.ENOTCONN
+    alone.close()
+
+
+def test_a_peer_that_was_called_by_name(plain: World) -> None:
+    plain.listen()
+    name = ("localhost", plain.address[1])
+    client, channel = plain.pair(address=name)
+    client.socket.sendto(b"x", name)
+    plain.until(lambda: channel.got == [b"x"])
+
+
 def test_what_can_not_be() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw, socket.socket() as stream:
-        with pytest.raises(TypeError, match="dtls=True"):
-            DTLSSocket(client_context(), raw)
+        for wrong in (client_context(), server_context(SERVER.pem), SSL.Context(SSL.DTLS_METHOD)):
+            with pytest.raises(TypeError, match="dtls=True"):
+                DTLSSocket(wrong, raw)
+        with pytest.raises(ValueError, match="not for a server's"):
+            DTLSSocket(trusting(), raw, True)
+        with pytest.raises(ValueError, match="not for a client's"):
+            DTLSSocket(serving(), raw, server_hostname="localhost")
         with pytest.raises(ValueError, match="datagram socket"):
             DTLSSocket(trusting(), stream)
         with pytest.raises(ValueError, match="server_side=True"):
@@ -604,6 +788,24 @@ def test_what_can_not_be() -> None:
     with pytest.raises(ValueError, match=r"DTLS 1\.2"):
         trusting(minimum_version="TLSv1.3")
     assert trusting().dtls and not client_context().dtls
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no Unix sockets")
+def test_unix_datagrams_can_not_be() -> None:
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with one, other, pytest.raises(ValueError, match="for IPv4 and IPv6"):
+        DTLSSocket(trusting(), one, server_hostname="localhost")
+
+
+def test_what_a_listener_and_channels_can_not_be(plain: World) -> None:
+    with pytest.raises(ValueError, match="not for a server's"):
+        Listener(("127.0.0.1", 0), trusting(), Noting, plain.map)
+    with pytest.raises(ValueError, match="for IPv4 and IPv6"):
+        Listener("a.path", serving(), Noting, plain.map)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw:
+        with pytest.raises(TypeError, match="dtls=True"):
+            Noting(raw, plain.map, context=client_context(), server_hostname="localhost")
+    assert plain.map == {}
 
 
 @given(st.lists(st.integers(0, 3000), max_size=20), st.integers(13, 4000))

@@ -1,5 +1,4 @@
-"""The commands of docs/tls.md, typed in a copy of the folder `examples`; its mail server, and the
-programs of its section on contexts."""
+"""The commands of docs/tls.md, typed in a copy of the folder `examples`; and its programs."""
 
 from __future__ import annotations
 
@@ -9,6 +8,7 @@ import re
 import shlex
 import shutil
 import smtplib
+import socket
 import ssl
 import subprocess
 import sys
@@ -175,12 +175,43 @@ def test_every_option_of_a_context_is_on_the_page() -> None:
         assert set(inspect.signature(make).parameters) <= named
 
 
+def programs() -> list[str]:
+    """The Python of the page."""
+    return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def write_identity(folder: Path) -> None:
+    write_pem(folder, "server.pem", *server_certificate().cert_chain_pems)
+    write_pem(folder, "server.key", server_certificate().private_key_pem)
+
+
+def test_the_datagrams_of_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    write_identity(folder)
+    write_pem(folder, "ca.pem", authority().cert_pem)
+    (program,) = [block for block in programs() if "SOCK_DGRAM" in block]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for said, meant in (("4433", str(port)), ('"localhost"', '"127.0.0.1"')):
+        assert said in program
+        program = program.replace(said, meant)
+    (folder / "datagrams.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "datagrams.py"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("b'hello'\n", "")
+
+
 def test_the_mail_server_of_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    leaf = server_certificate()
-    write_pem(folder, "server.pem", *leaf.cert_chain_pems)
-    write_pem(folder, "server.key", leaf.private_key_pem)
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    write_identity(folder)
+    blocks = programs()
     for block in blocks:
         ast.parse(block)
     (program,) = [block for block in blocks if "Submission((" in block]
