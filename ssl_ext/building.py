@@ -16,8 +16,7 @@ from ._cookies import Cookies
 from ._openssl import use_groups
 from .certificates import Identity, load_certificates, load_crls, load_identity
 from .hosts import chooser, resumes
-from .seen import note_stapled, note_verification
-from .seen import seen_of
+from .seen import note_stapled, note_verification, seen_of
 from .settings import AUTH_MODES, GROUPS, OLDER_GROUPS, Client, Common, Server
 from .sources import Source
 
