@@ -1,4 +1,4 @@
-"""The commands of docs/tls.md, typed in a copy of the folder `examples`; and its mail server."""
+"""The commands of docs/tls.md, typed in a copy of the folder `examples`; and its programs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import smtplib
+import socket
 import ssl
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
 from compat import demo
-from tests.tls.support import authority, server_certificate, write_pem
+from tests.tls.support import ADDRESS, authority, write_pem
 
 PAGE = Path(__file__).parents[2] / "docs" / "tls.md"
 ROOT = PAGE.parent.parent
@@ -76,46 +78,118 @@ def test_the_commands_do_what_the_page_says(folder: Path, monkeypatch: pytest.Mo
             else:
                 words[:1] = [sys.executable, "-u"]
             at = words.index("7007")
-            if not output:  # a server, which replaces the one before
+            if output.startswith("listening on"):  # it replaces the server before
+                assert output == "listening on 127.0.0.1:7007"
                 words[at] = "0"
                 servers.close()
                 server = servers.enter_context(started(words, folder))
+                assert server.address[0] == "127.0.0.1"
                 continue
             assert server is not None
             words[at] = str(server.address[1])
             done = subprocess.run(
                 words, cwd=folder, capture_output=True, text=True, timeout=60, check=False
             )
-            assert done.stdout.startswith(output), (command, done)
+            said = (done.stdout + done.stderr).splitlines()
+            assert said == output.splitlines(), (command, done)
             compared += 1
     assert compared == 6
 
 
-def test_the_mail_server_of_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+HEADING = "## "
+
+
+def programs(section: str) -> list[str]:
+    """The programs of one section of the page."""
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition(f"\n{HEADING}{section}\n")
+    assert rest, section
+    text = rest.partition(f"\n{HEADING}")[0]
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def test_all_of_the_page_is_python() -> None:
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        ast.parse(block)
+
+
+@pytest.fixture
+def server_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files that the page's servers and clients read."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    leaf = server_certificate()
+    leaf = authority().issue_cert("localhost", ADDRESS, key_type=trustme.KeyType.ECDSA)
     write_pem(folder, "server.pem", *leaf.cert_chain_pems)
     write_pem(folder, "server.key", leaf.private_key_pem)
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    for block in blocks:
-        ast.parse(block)
-    (program,) = [block for block in blocks if "Submission((" in block]
-    program = program.replace("8587", "0").replace(
+    write_pem(folder, "ca.pem", authority().cert_pem)
+    return folder
+
+
+def on_any_port(program: str, port: str) -> str:
+    """A server of the page, on a free port, which it tells."""
+    assert f'(("127.0.0.1", {port})' in program
+    return program.replace(port, "0").replace(
         "asynccore.loop()",
         "server, = asynccore.socket_map.values()\n"
         "print('listening on %s:%d' % server.socket.getsockname())\n"
         "asynccore.loop()",
     )
-    (folder / "submission.py").write_text(program)
+
+
+def test_the_mail_server_of_the_page(server_files: Path) -> None:
+    server_program, client_program = programs("Mail")
+    (server_files / "submission.py").write_text(on_any_port(server_program, "8587"))
     context = ssl.create_default_context()
     authority().configure_trust(context)
-    with started([sys.executable, "-u", "submission.py"], folder) as server:
+    with started([sys.executable, "-u", "submission.py"], server_files) as server:
         host, port = server.address
         with smtplib.SMTP(host, port, local_hostname="c", timeout=demo.PATIENCE) as session:
             session.starttls(context=context)
             session.ehlo()
             with pytest.raises(smtplib.SMTPAuthenticationError):
                 session.login("bob", "")
-            session.login("ann", "secret")
-            session.sendmail("a@b", ["c@d"], "Subject: x\r\n\r\ny")
-        assert server.line() == "ann TLSv1.3 ESMTPSA 13"
+        (server_files / "client.py").write_text(client_program.replace("8587", str(port)))
+        subprocess.run([sys.executable, "client.py"], cwd=server_files, check=True, timeout=60)
+        said = server.line()
+    assert f"`{said}`" in PAGE.read_text(encoding="utf-8")
+    assert said.startswith("ann TLSv1.3 ESMTPSA ")
+
+
+def test_the_channel_of_the_page(server_files: Path) -> None:
+    program = next(block for block in programs("Channels") if "asynccore.loop()" in block)
+    (server_files / "channel.py").write_text(on_any_port(program, "4433"))
+    context = ssl.create_default_context(cafile=str(server_files / "ca.pem"))
+    with started([sys.executable, "-u", "channel.py"], server_files) as server:
+        with socket.create_connection(server.address, demo.PATIENCE) as plain:
+            with context.wrap_socket(plain, server_hostname="localhost") as secure:
+                secure.sendall(b"hello")
+                assert secure.recv(100) == b"hello"
+
+
+EXAMPLES = ("tls_hello.py", "tls_echo_server.py", "tls_greeter.py")
+
+
+@pytest.mark.parametrize("arguments", [[], ["7007"], ["7007", "server.pem", "server.key"]])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_says_how_it_is_used(
+    name: str, arguments: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    done = subprocess.run(
+        [sys.executable, name, *arguments], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith(f"usage: {name} port ")
+
+
+def test_the_client_says_that_nobody_answers(server_files: Path) -> None:
+    with socket.create_server((ADDRESS, 0)) as listener:
+        port = listener.getsockname()[1]
+    done = subprocess.run(
+        [sys.executable, "tls_hello.py", str(port), "ca.pem"],
+        cwd=server_files,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1 and done.stderr == ""
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("nobody answers: ") and str(port) in line
