@@ -84,8 +84,8 @@ def test_a_client_that_refuses_us(channels: ChannelMap, version: str) -> None:
         during(channels, lambda: asyncio.run(knock(listener.port, tls)))
     (channel,) = listener.handed
     run(channels, lambda: channel.error or len(channels) == 1)
-    assert channel.log[-1] in ("PeerRefused", "TruncationError", "close")
-    assert "handshake" not in channel.log
+    # It drops the connection before its alert is sent, with a reset if something lies unread.
+    assert channel.log in (["TruncationError"], ["close"])
 
 
 async def starttls(port: int, tls: ssl.SSLContext) -> None:
