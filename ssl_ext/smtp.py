@@ -3,13 +3,15 @@
 Facts. What a client sent in clear before the handshake may be an attacker's: commands sent right
 behind STARTTLS would be carried out as if they had come encrypted (CVE-2011-0411), and so would the
 sender given before it. A server may not know who talks to it until AUTH, or the client's
-certificate, says so. Passwords must not be asked for in clear.
+certificate, says so. Passwords must not be asked for in clear. One that was sent ahead, behind an
+AUTH that is refused, comes in a line like any other.
 
 Consequence. STARTTLS throws away what has arrived and all that the session knows (RFC 3207 section
 4.2). With `tls="required"` nothing but EHLO, NOOP, QUIT and STARTTLS is carried out before (RFC
 3207 section 4). AUTH is neither offered nor taken in clear, unless somebody says `auth_in_clear`.
-All limits of `asynccore.hardened_smtpd` are on; an unfinished handshake counts for
-`max_handshakes`, and has a deadline of its own.
+A line that is no known command is neither shown nor repeated. What the program can't tell now, the
+client may ask later: 454, or 421. All limits of `asynccore.hardened_smtpd` are on; an unfinished
+handshake counts for `max_handshakes`, has a deadline of its own, and is not waited for at the end.
 """
 
 from __future__ import annotations
