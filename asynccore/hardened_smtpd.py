@@ -9,7 +9,9 @@ import contextlib
 from typing import Any
 
 from . import smtpd
-from ._smtp_answers import REPLY, NoAnswer, ask
+from ._smtp_answers import REPLY as _REPLY
+from ._smtp_answers import NoAnswer as _NoAnswer
+from ._smtp_answers import ask as _ask
 from ._smtp_limits import OF_LISTENERS as _OF_LISTENERS
 from ._smtp_limits import check_keyword as _check_keyword
 from .channels import Map
@@ -17,7 +19,7 @@ from .smtpd import _host_name
 
 __all__ = ["HardenedSMTPChannel", "HardenedSMTPServer"]
 
-LOCAL_ERROR = "451 Requested action aborted: local error in processing"  # RFC 5321 section 4.2.3
+_LOCAL_ERROR = "451 Requested action aborted: local error in processing"  # RFC 5321 section 4.2.3
 
 
 class HardenedSMTPChannel(smtpd.SMTPChannel):
@@ -41,9 +43,9 @@ class HardenedSMTPChannel(smtpd.SMTPChannel):
 
     def _ac_process_message(self, *args: Any, **options: Any) -> Any:
         try:
-            return ask(REPLY, self.smtp_server.process_message, *args, **options)
-        except NoAnswer:
-            return LOCAL_ERROR
+            return _ask(_REPLY, self.smtp_server.process_message, *args, **options)
+        except _NoAnswer:
+            return _LOCAL_ERROR
 
 
 class HardenedSMTPServer(smtpd.SMTPServer):
