@@ -37,7 +37,6 @@ SYNTAX = {
     "VRFY": "VRFY <address>",
 }
 TAKES_OPTIONS = ("MAIL", "RCPT")
-SUPPORTED = "Supported commands: " + " ".join(SYNTAX)
 
 GREET_FIRST = "503 Error: send HELO first"
 OK = "250 OK"
@@ -59,6 +58,7 @@ class SMTPCommands:
     mail_options: list[str]
     rcpt_options: list[str]
     _decode_data: bool
+    _ac_greets_again = False  # HELO and EHLO may come again
     _ac_over = False  # QUIT was answered, or 421 said
     _ac_data_begins = False  # DATA was answered, and nothing of the message has come yet
 
@@ -101,7 +101,11 @@ class SMTPCommands:
 
     def _ac_syntax(self, verb: str) -> str:
         options = " [SP <mail-parameters>]" if self._ac_has_options(verb) else ""
-        return f"Syntax: {SYNTAX[verb]}{options}"
+        return f"Syntax: {self._ac_supported()[verb]}{options}"
+
+    def _ac_supported(self) -> dict[str, str]:
+        """Return the syntax of each command that HELP names."""
+        return SYNTAX
 
     def _ac_has_options(self, verb: str) -> bool:
         return self.extended_smtp and verb in TAKES_OPTIONS
@@ -149,11 +153,21 @@ class SMTPCommands:
             self.push(f"501 {self._ac_syntax(verb)}")
             return False
         if self.seen_greeting:
-            self.push("503 Duplicate HELO/EHLO")
-            return False
+            if not self._ac_greets_again:
+                self.push("503 Duplicate HELO/EHLO")
+                return False
+            self._ac_forget_greeting()  # RFC 5321 section 4.1.4
         self._set_rset_state()
         self.seen_greeting = arg
         return True
+
+    def _ac_forget_greeting(self) -> None:
+        """Be as before HELO and EHLO, without the limits that extensions have raised."""
+        self.seen_greeting = ""
+        self.extended_smtp = False
+        self.command_size_limits = type(self).command_size_limits.copy()
+        self.mail_options = []
+        self.rcpt_options = []
 
     def smtp_NOOP(self, arg: str | None) -> None:
         """RFC 5321 section 4.1.1.9."""
@@ -167,12 +181,11 @@ class SMTPCommands:
 
     def smtp_HELP(self, arg: str | None) -> None:
         """RFC 5321 section 4.1.1.8."""
-        if not arg:
-            self.push(f"250 {SUPPORTED}")
-        elif arg.upper() in SYNTAX:
+        names = self._ac_supported()
+        if arg and arg.upper() in names:
             self.push(f"250 {self._ac_syntax(arg.upper())}")
         else:
-            self.push(f"501 {SUPPORTED}")
+            self.push(f"{'501' if arg else '250'} Supported commands: {' '.join(names)}")
 
     def smtp_VRFY(self, arg: str | None) -> None:
         """RFC 5321 section 4.1.1.6: tells nobody whether a mailbox exists (section 7.3)."""

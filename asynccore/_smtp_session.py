@@ -183,7 +183,7 @@ class SMTPSession(Limited, SMTPCommands):
         self.received_lines = []
         self._ac_data_begins = False
         size, self.num_bytes = self.num_bytes, 0
-        self._ac_debug("Data: %r", received)
+        self._ac_debug("Data: %r", self._ac_to_print(received))
         self._ac_busy = True
         try:
             if self.smtp_state == self.COMMAND:
@@ -195,6 +195,10 @@ class SMTPSession(Limited, SMTPCommands):
         finally:
             self._ac_busy = False
         self._ac_may_go_on()
+
+    def _ac_to_print(self, received: Any) -> Any:
+        """Return what debugging output shows of a command or message."""
+        return received
 
     def _ac_command_received(self, line: Any, size: int, undecodable: bool) -> None:
         if self._ac_count_command():
@@ -229,7 +233,11 @@ class SMTPSession(Limited, SMTPCommands):
             else:
                 command(argument)
         else:
-            self.push(f'500 Error: command "{verb}" not recognized')
+            self.push(self._ac_unknown(verb))
+
+    def _ac_unknown(self, verb: str) -> str:
+        """Return the reply to a command that is none."""
+        return f'500 Error: command "{verb}" not recognized'
 
     def _ac_message_received(self, raw: Any, size: int, undecodable: bool) -> None:
         if self.data_size_limit and size > self.data_size_limit:
@@ -248,7 +256,7 @@ class SMTPSession(Limited, SMTPCommands):
         options: dict[str, Any] = {}
         if not self._decode_data:
             options = {"mail_options": self.mail_options, "rcpt_options": self.rcpt_options}
-        status = self.smtp_server.process_message(
+        status = self._ac_process_message(
             self.peer, self.mailfrom, self.rcpttos, self.received_data, **options
         )
         if self._ac_is_over():
@@ -258,3 +266,6 @@ class SMTPSession(Limited, SMTPCommands):
         if reply[:1] == "2":
             self._ac_errors = 0
         self.push(reply)
+
+    def _ac_process_message(self, *args: Any, **options: Any) -> Any:
+        return self.smtp_server.process_message(*args, **options)

@@ -9,6 +9,9 @@ import contextlib
 from typing import Any
 
 from . import smtpd
+from ._smtp_answers import REPLY as _REPLY
+from ._smtp_answers import NoAnswer as _NoAnswer
+from ._smtp_answers import ask as _ask
 from ._smtp_limits import OF_LISTENERS as _OF_LISTENERS
 from ._smtp_limits import check_keyword as _check_keyword
 from .channels import Map
@@ -16,10 +19,17 @@ from .smtpd import _host_name
 
 __all__ = ["HardenedSMTPChannel", "HardenedSMTPServer"]
 
+_LOCAL_ERROR = "451 Requested action aborted: local error in processing"  # RFC 5321 section 4.2.3
+
 
 class HardenedSMTPChannel(smtpd.SMTPChannel):
-    """An `SMTPChannel` for clients that nobody knows: every limit is on, CRLF alone ends a line."""
+    """An `SMTPChannel` for clients that nobody knows: every limit is on, CRLF alone ends a line.
 
+    The client gets 451 if `process_message` raises, which is logged; and may send HELO or EHLO
+    again, which acts as RSET (RFC 5321 section 4.1.4).
+    """
+
+    _ac_greets_again = True
     strict_line_ends = True
     # Each has its reasons where it is defined; the numbers are what they are said to be.
     idle_timeout: float | None = 300  # RFC 5321 section 4.5.3.2.7 asks for 5 minutes at least
@@ -30,6 +40,12 @@ class HardenedSMTPChannel(smtpd.SMTPChannel):
     max_commands: int | None = 10_000
     max_errors: int | None = 20  # Postfix's smtpd_hard_error_limit
     max_recipients: int | None = 1000  # Postfix's smtpd_recipient_limit
+
+    def _ac_process_message(self, *args: Any, **options: Any) -> Any:
+        try:
+            return _ask(_REPLY, self.smtp_server.process_message, *args, **options)
+        except _NoAnswer:
+            return _LOCAL_ERROR
 
 
 class HardenedSMTPServer(smtpd.SMTPServer):

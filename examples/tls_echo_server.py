@@ -15,6 +15,8 @@ import echo_server
 import ssl_ext
 
 if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(__doc__.strip())
     port, certificate, key, ca = sys.argv[1:]
     context = ssl_ext.server_context(certificate, key, client_auth="required", ca=ca)
     SecureListener = ssl_ext.secure(echo_server.Listener, context)

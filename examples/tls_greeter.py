@@ -35,6 +35,8 @@ class Greeter(ssl_ext.tls_async_chat):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(__doc__.strip())
     port, certificate, key, ca = sys.argv[1:]
     context = ssl_ext.server_context(certificate, key, client_auth="required", ca=ca)
     server = ssl_ext.tls_listener(("127.0.0.1", int(port)), context, Greeter)

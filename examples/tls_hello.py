@@ -27,12 +27,21 @@ class Hello(ssl_ext.tls_async_chat):
         self.status = 0
         self.close()
 
+    def handle_error(self):
+        exc = sys.exc_info()[1]
+        if not isinstance(exc, OSError):
+            raise
+        print("nobody answers: %s" % exc)
+        self.close()
+
     def handle_tls_error(self, exc):
         print("%s: %s" % (type(exc).__name__, exc.reason))
         self.close()
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (3, 5):
+        sys.exit(__doc__.strip())
     port, ca, *own = sys.argv[1:]
     certificate, key = own or (None, None)
     client = Hello(int(port), ssl_ext.client_context(ca=ca, certificate=certificate, key=key))

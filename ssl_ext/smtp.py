@@ -3,13 +3,15 @@
 Facts. What a client sent in clear before the handshake may be an attacker's: commands sent right
 behind STARTTLS would be carried out as if they had come encrypted (CVE-2011-0411), and so would the
 sender given before it. A server may not know who talks to it until AUTH, or the client's
-certificate, says so. Passwords must not be asked for in clear.
+certificate, says so. Passwords must not be asked for in clear. One that was sent ahead, behind an
+AUTH that is refused, comes in a line like any other.
 
 Consequence. STARTTLS throws away what has arrived and all that the session knows (RFC 3207 section
 4.2). With `tls="required"` nothing but EHLO, NOOP, QUIT and STARTTLS is carried out before (RFC
 3207 section 4). AUTH is neither offered nor taken in clear, unless somebody says `auth_in_clear`.
-All limits of `asynccore.hardened_smtpd` are on; an unfinished handshake counts for
-`max_handshakes`, and has a deadline of its own.
+A line that is no known command is neither shown nor repeated. What the program can't tell now, the
+client may ask later: 454, or 421. All limits of `asynccore.hardened_smtpd` are on; an unfinished
+handshake counts for `max_handshakes`, has a deadline of its own, and is not waited for at the end.
 """
 
 from __future__ import annotations
@@ -17,17 +19,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
+from asynccore._smtp_answers import ABOUT_CERTIFICATE, USER, YES_OR_NO, NoAnswer, ask
+from asynccore._smtp_syntax import split_command
 from asynccore.channels import Map
 from asynccore.hardened_smtpd import HardenedSMTPChannel, HardenedSMTPServer
 from asynccore.limits import check as _check_limit
+from asynccore.programs_own import takes
 from asynccore.smtpd import DATA_SIZE_DEFAULT
 
 from .contexts import Context
 from .dispatchers import tls_async_chat
 from .errors import TLSError
+from .hosts import server_settings
 from .peer import UserMapping
 from .peer import user_name as _user_of
-from .smtp_auth import LINE_SIZE, MECHANISMS, Claim, Exchange, Refused
+from .phases import OPEN
+from .smtp_auth import LINE_SIZE, MECHANISMS, Claim, Exchange, Refused, is_mail_option
 from .translation import adapted
 
 __all__ = ["TLSSMTPChannel", "TLSSMTPServer"]
@@ -51,10 +58,12 @@ READY = "220 Ready to start TLS"  # RFC 3207 section 4
 AUTH_FIRST = "530 Authentication required"  # RFC 4954 section 6
 AUTH_ALREADY = "503 Error: already authenticated"
 AUTH_TOO_LATE = "503 Error: AUTH is not possible during a mail transaction"  # RFC 4954 section 4
-AUTH_SYNTAX = "501 Syntax: AUTH mechanism [SP initial-response]"
+AUTH_SYNTAX = "AUTH mechanism [SP initial-response]"
 AUTH_NEEDS_TLS = "538 Encryption required for requested authentication mechanism"  # RFC 4954
 ACCEPTED = "235 Authentication successful"  # RFC 4954 section 6
 NOT_ACCEPTED = "535 Authentication credentials invalid"  # RFC 4954 section 6
+LATER = "4.7.0 Temporary authentication failure"  # RFC 4954 section 6
+NOT_SHOWN = "(not shown)"
 
 
 class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
@@ -103,27 +112,34 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
         else:
             self.push(READY)
             self.start_tls(self.smtp_server.context, server_side=True)
-            self._ac_begin_anew()
+            # RFC 3207 section 4.2: what the client has told is forgotten.
+            self._ac_forget_greeting()
+            self._set_rset_state()
+            self.user = None
             self.smtp_server.handshake_begun(self)
 
-    def _ac_begin_anew(self) -> None:
-        """Forget what the client has told: RFC 3207 section 4.2."""
-        self.seen_greeting = ""
-        self.extended_smtp = False
-        self.command_size_limits = type(self).command_size_limits.copy()
-        self.mail_options = []
-        self.rcpt_options = []
-        self.user = None
-        self._ac_exchange = None
-        self._set_rset_state()
-
     def handle_handshake(self) -> None:
-        """TLS is established: who may log in by a certificate alone is logged in."""
+        """TLS is established: who may log in by a certificate alone is logged in.
+
+        If that can't be told now, the client is told 421 (RFC 5321 section 3.8).
+        """
         self.smtp_server.handshake_ended(self)
-        if self.smtp_server.login_by_certificate:
-            user = self.certificate_user
+        if not self.smtp_server.login_by_certificate:
+            return
+        try:
+            user = self._ac_ask_user()
             if user is not None and self._ac_may_log_in(Claim("EXTERNAL", user, None)):
                 self.user = user
+        except NoAnswer:
+            if not self._ac_is_over():
+                self._ac_say_goodbye(LATER)
+
+    def handle_shutdown(self) -> bool:
+        """Say 421 and close (`SMTPChannel.handle_shutdown`); in a handshake, close."""
+        if self.tls is not None and self.tls.phase is not OPEN:
+            self.handle_close()
+            return False
+        return super().handle_shutdown()
 
     def handle_tls_error(self, exc: TLSError) -> None:
         """TLS has failed: log a line, as a warning, for strangers can cause any number, and close.
@@ -143,9 +159,20 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
 
     @property
     def certificate_user(self) -> str | None:
-        """The user that the client's certificate stands for, by the server's `certificate_user`."""
-        mapping = self.smtp_server.certificate_user
+        """The user that the client's certificate stands for, by the server's `certificate_user`.
+
+        Raises what a function there raises.
+        """
+        mapping = self.smtp_server._ac_user_mapping()
         return None if mapping is None else _user_of(self.peer_certificate, mapping)
+
+    def _ac_ask_user(self) -> str | None:
+        """Return `certificate_user`. Raises `NoAnswer` where a function of the program does."""
+        mapping = self.smtp_server._ac_user_mapping()
+        if not callable(mapping):
+            return self.certificate_user
+        found: str | None = ask(USER, _user_of, self.peer_certificate, mapping)
+        return found
 
     @property
     def transmission_type(self) -> str:
@@ -171,6 +198,14 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
             self.command_size_limits["MAIL"] += AUTH_OPTION
         return found
 
+    def _ac_supported(self) -> dict[str, str]:
+        names = super()._ac_supported()
+        if self.tls is None:
+            names = {**names, "STARTTLS": "STARTTLS"}
+        if self._ac_mechanisms() and not self._ac_needs_tls_first("AUTH"):
+            names = {**names, "AUTH": AUTH_SYNTAX}
+        return names
+
     def _ac_refusal(self, verb: str) -> str:
         if self._ac_needs_tls_first(verb):
             return TLS_FIRST
@@ -185,7 +220,8 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
         options = super()._getparams(params)
         if options and params is self.mail_options and self._ac_mechanisms():
             # RFC 4954 section 5: who offers AUTH takes this, and need not believe it.
-            options.pop("AUTH", None)
+            if not is_mail_option(options.pop("AUTH", "<>")):
+                return None
         return options
 
     def _ac_command_received(self, line: Any, size: int, undecodable: bool) -> None:
@@ -208,10 +244,18 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
         finally:
             server.channel = before
 
-    def _ac_debug(self, text: str, *values: Any) -> None:
-        if values and (self._ac_exchange is not None or _is_auth(values[0])):
-            values = ("(not shown)", *values[1:])
-        super()._ac_debug(text, *values)
+    # What is no known command may be a name or password, sent behind an AUTH that was refused.
+
+    def _ac_to_print(self, received: Any) -> Any:
+        if self.smtp_state != self.COMMAND:
+            return received
+        line = received if isinstance(received, str) else received.decode("latin-1")
+        verb = split_command(line)[0]
+        known = verb != "AUTH" and callable(getattr(self, "smtp_" + verb, None))
+        return received if known and self._ac_exchange is None else NOT_SHOWN
+
+    def _ac_unknown(self, verb: str) -> str:
+        return "500 Error: command not recognized"
 
     # -- AUTH -----------------------------------------------------------------------------------
 
@@ -221,8 +265,11 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
         if self.tls is None and not server.auth_in_clear:
             return []
         found = list(MECHANISMS) if server.has_passwords() else ["EXTERNAL"]
-        if self.certificate_user is None:
-            found.remove("EXTERNAL")
+        try:
+            if self._ac_ask_user() is None:
+                found.remove("EXTERNAL")
+        except NoAnswer:
+            pass  # perhaps there is one when the client tries
         return found
 
     def smtp_AUTH(self, arg: str | None) -> None:
@@ -236,7 +283,7 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
         elif self.mailfrom:
             self.push(AUTH_TOO_LATE)
         elif not 1 <= len(words) <= 2:
-            self.push(AUTH_SYNTAX)
+            self.push(f"501 Syntax: {AUTH_SYNTAX}")
         elif name in self._ac_mechanisms():
             exchange = Exchange(name)
             self._ac_go_on(exchange, exchange.begin, words[1] if len(words) == 2 else None)
@@ -258,23 +305,31 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
             return
         claim = exchange.claim
         assert claim is not None
-        if claim.mechanism == "EXTERNAL":
-            claim = claim._replace(user=self.certificate_user or "")
-        if claim.acts_for in ("", claim.user) and claim.user and self._ac_may_log_in(claim):
-            self.user = claim.user
-            self.push(ACCEPTED)
+        try:
+            if claim.mechanism == "EXTERNAL":
+                claim = claim._replace(user=self._ac_ask_user() or "")
+            accepted = claim.user and claim.acts_for in ("", claim.user)
+            accepted = accepted and self._ac_may_log_in(claim)
+        except NoAnswer:
+            reply = f"454 {LATER}"
         else:
-            self.push(NOT_ACCEPTED)
+            reply = ACCEPTED if accepted else NOT_ACCEPTED
+        if self._ac_is_over():
+            return  # the program has closed it
+        if reply is ACCEPTED:
+            self.user = claim.user
+        self.push(reply)
 
     def _ac_may_log_in(self, claim: Claim) -> bool:
+        """Ask the program. Raises `NoAnswer`."""
         server = self.smtp_server
+        found: bool
         if claim.password is None:
-            found = server.authenticate_certificate(self.peer, claim.user, self.peer_certificate)
+            hook = server.authenticate_certificate
+            found = ask(ABOUT_CERTIFICATE, hook, self.peer, claim.user, self.peer_certificate)
         else:
-            found = server.authenticate(self.peer, claim.mechanism, claim.user, claim.password)
-        if not isinstance(found, bool):
-            # A coroutine that nobody awaits is true, too.
-            raise TypeError(f"authenticate() returns True or False, not {found!r}")
+            hook = server.authenticate
+            found = ask(YES_OR_NO, hook, self.peer, claim.mechanism, claim.user, claim.password)
         return found
 
 
@@ -304,7 +359,10 @@ class TLSSMTPServer(HardenedSMTPServer):
     """Whether passwords may be sent without TLS (RFC 4954 section 4 forbids it)."""
 
     certificate_user: UserMapping | None = None
-    """Whom a client certificate stands for (`ssl_ext.user_name`): enables AUTH EXTERNAL."""
+    """Whom a client certificate stands for (`ssl_ext.user_name`): enables AUTH EXTERNAL.
+
+    "common_name", "email", "dns", or a function of the certificate that returns a name or `None`;
+    in a class body, too, it takes nothing but the certificate, or else `self` before it."""
 
     login_by_certificate = False
     """Whether such a client is logged in by its handshake, without AUTH."""
@@ -350,16 +408,23 @@ class TLSSMTPServer(HardenedSMTPServer):
     def _ac_check(self) -> None:
         """Raise `TypeError` or `ValueError` for what can't be right."""
         adapted(self.context)
-        client_auth = None
+        asks = True  # for all that can be told
         if isinstance(self.context, Context):
             if not self.context.server_side:
                 raise ValueError(f"an SMTP server needs a server's context, not {self.context!r}")
-            client_auth = self.context.settings.client_auth  # type: ignore[union-attr]
+            own = server_settings(self.context)
+            hosts = map(server_settings, own.sni.values())
+            asks = any(settings.client_auth != "none" for settings in (own, *hosts))
         if self.tls not in MODES:
             raise ValueError(f"tls is one of {', '.join(map(repr, MODES))}, not {self.tls!r}")
-        if self.certificate_user is not None:
-            _user_of(None, self.certificate_user)
-            if client_auth == "none":
+        mapping = self._ac_user_mapping()
+        if mapping is not None:
+            _user_of(None, mapping)
+            if callable(mapping) and not takes(mapping, 1):
+                raise TypeError(
+                    f"certificate_user={mapping!r} must take one argument, the certificate"
+                )
+            if not asks:
                 raise ValueError(
                     "certificate_user needs a context that asks for client certificates: "
                     "server_context(..., client_auth='optional' or 'required', ca=...)"
@@ -373,6 +438,25 @@ class TLSSMTPServer(HardenedSMTPServer):
                 "auth_required needs a way to log in: override authenticate(), "
                 "or give certificate_user=..."
             )
+
+    def _ac_user_mapping(self) -> UserMapping | None:
+        mapping = self.certificate_user
+        if getattr(mapping, "__self__", None) is self:
+            # A function in a class body has become a method.
+            function: UserMapping = mapping.__func__  # type: ignore[union-attr]
+            if takes(function, 1):
+                return function
+        return mapping
+
+    def handle_refused(self, sock: Any, addr: Any, reason: str) -> None:
+        """Say 421 to a connection that is one too many, and close it; with implicit TLS, close it.
+
+        A client that expects TLS takes text in clear for damage.
+        """
+        if self.tls == "implicit":
+            super(HardenedSMTPServer, self).handle_refused(sock, addr, reason)
+        else:
+            super().handle_refused(sock, addr, reason)
 
     def has_passwords(self) -> bool:
         """Return whether there is an `authenticate` that knows passwords: one of a subclass."""
@@ -400,8 +484,3 @@ class TLSSMTPServer(HardenedSMTPServer):
         (`cryptography.x509.Certificate`), which an authority of the context vouches for.
         """
         return True
-
-
-def _is_auth(received: Any) -> bool:
-    """Whether a line may hold a password, which no debugging output should."""
-    return isinstance(received, (bytes, str)) and received[:4].upper() in (b"AUTH", "AUTH")

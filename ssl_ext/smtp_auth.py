@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
@@ -26,6 +27,14 @@ NOT_BASE64 = "501 Error: cannot decode the response, it is not base64"
 CANCELLED = "501 Authentication cancelled"
 UNKNOWN_MECHANISM = "504 Error: unrecognized authentication mechanism"
 MALFORMED = "501 Error: malformed response"
+
+# RFC 3461 section 4; options are in upper case here.
+_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
+
+
+def is_mail_option(value: str | bool) -> bool:
+    """Whether a value of the option AUTH of MAIL is one: xtext, or "<>" (RFC 4954 section 5)."""
+    return isinstance(value, str) and _XTEXT.fullmatch(value) is not None
 
 
 class Claim(NamedTuple):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asynccore._smtp_session import SMTPSession
+from asynccore.hardened_smtpd import HardenedSMTPChannel
 from tests.smtpd.dialogue import FQDN, PEER, TO_DATA, Mailbox, Talk, bytewise
 
 SYNTAX_ERROR = "501 Syntax: MAIL FROM: <address> [SP <mail-parameters>]"
@@ -94,6 +95,27 @@ def test_one_greeting_only(first: str) -> None:
     ]
     assert talk.channel.seen_greeting == "c"
     assert talk.channel.extended_smtp is (first == "EHLO")
+
+
+@pytest.mark.parametrize("first", ["HELO", "EHLO"])
+@pytest.mark.parametrize("second", ["HELO", "EHLO"])
+def test_a_later_greeting_acts_as_rset_in_the_hardened_class(first: str, second: str) -> None:
+    """RFC 5321 section 4.1.4."""
+    talk = Talk(channel_class=HardenedSMTPChannel)
+    (reply,) = talk.say("EHLO c")
+    talk.say(f"{first} c", "MAIL FROM:<a@b>", "RCPT TO:<c@d>")
+    limit = talk.channel.max_command_size_limit
+    assert talk.say(f"{second} d") == [reply if second == "EHLO" else f"250 {FQDN}"]
+    assert talk.say("DATA", "RCPT TO:<c@d>") == [
+        "503 Error: need RCPT command",
+        "503 Error: need MAIL command",
+    ]
+    assert talk.channel.seen_greeting == "d"
+    assert talk.channel.extended_smtp is (second == "EHLO")
+    if first == second:
+        assert talk.channel.max_command_size_limit == limit  # it doesn't grow
+    assert talk.say(second)[0].startswith("501")
+    assert talk.channel.seen_greeting == "d"
 
 
 def test_help_on_options() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import asynccore
 from asynccore import smtpd
+from asynccore.hardened_smtpd import HardenedSMTPChannel
 from tests.smtpd.dialogue import (
     FQDN,
     PEER,
@@ -281,6 +282,49 @@ def test_process_message_that_raises() -> None:
         channel.handle_read()  # the loop hands this to handle_error, which closes
     channel.close()
     assert channels == {}
+
+
+async def asynchronous(*args: Any, **kwargs: Any) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("deliver", "said"),
+    [
+        (lambda *args, **kwargs: 1 // 0, "ZeroDivisionError: "),
+        (lambda *args, **kwargs: True, "a reply (str) or None, not bool"),
+        (asynchronous, "process_message() must return a reply (str) or None, not coroutine"),
+    ],
+)
+def test_a_message_that_can_not_be_taken_now(
+    deliver: Any, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The hardened class: 451 (RFC 5321 section 4.2.3), and the dialogue goes on."""
+    talk = Talk(channel_class=HardenedSMTPChannel)
+    talk.mailbox.process_message = deliver  # type: ignore[method-assign]
+    refused = "451 Requested action aborted: local error in processing"
+    assert talk.say(*TO_DATA, "x\r\n.", "RCPT TO:<c@d>")[-2:] == [
+        refused,
+        "503 Error: need MAIL command",
+    ]
+    err = capsys.readouterr().err
+    assert err.startswith("error: uncaptured python exception in callback ") and said in err
+    del talk.mailbox.process_message
+    assert talk.say(*TO_DATA[1:], "x\r\n.")[-1] == "250 OK"
+
+
+def test_a_message_that_can_not_be_taken_by_who_closes_the_connection(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    talk = Talk(channel_class=HardenedSMTPChannel)
+
+    def deliver(*args: Any, **kwargs: Any) -> None:
+        talk.channel.close()
+        raise RuntimeError("broken handler")
+
+    talk.mailbox.process_message = deliver  # type: ignore[method-assign]
+    assert talk.say(*TO_DATA, "x\r\n.")[-1] == ""
+    assert "RuntimeError: broken handler" in capsys.readouterr().err
 
 
 # A connection that is dead already ---------------------------------------------------------------

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from compat import demo
 from ssl_ext import CertificateError, client_context, peer, server_context
 from tests.tls.pki import Pair, ca_pem, issue, ocsp_response, revocation_list
-from tests.tls.support import authority, other_authority, server_certificate, write_pem
+from tests.tls.support import ADDRESS, authority, other_authority, write_pem
 
 PAGE = Path(__file__).parents[2] / "docs" / "tls.md"
 ROOT = PAGE.parent.parent
@@ -85,17 +86,20 @@ def test_the_commands_do_what_the_page_says(folder: Path, monkeypatch: pytest.Mo
             else:
                 words[:1] = [sys.executable, "-u"]
             at = words.index("7007")
-            if not output:  # a server, which replaces the one before
+            if output.startswith("listening on"):  # it replaces the server before
+                assert output == "listening on 127.0.0.1:7007"
                 words[at] = "0"
                 servers.close()
                 server = servers.enter_context(started(words, folder))
+                assert server.address[0] == "127.0.0.1"
                 continue
             assert server is not None
             words[at] = str(server.address[1])
             done = subprocess.run(
                 words, cwd=folder, capture_output=True, text=True, timeout=60, check=False
             )
-            assert done.stdout.startswith(output), (command, done)
+            said = (done.stdout + done.stderr).splitlines()
+            assert said == output.splitlines(), (command, done)
             compared += 1
     assert compared == 6
     by_us, by_openssl = shown  # the pin of the server's key
@@ -112,11 +116,42 @@ def shown_by(command: str, folder: Path) -> str:
     return done.stdout.strip()
 
 
-def section(title: str) -> list[str]:
-    """The programs of a section of the page."""
-    _, _, rest = PAGE.read_text(encoding="utf-8").partition(f"\n## {title}\n")
-    text, _, _ = rest.partition("\n## ")
+HEADING = "## "
+
+
+def programs(section: str) -> list[str]:
+    """The programs of one section of the page."""
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition(f"\n{HEADING}{section}\n")
+    assert rest, section
+    text = rest.partition(f"\n{HEADING}")[0]
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def test_all_of_the_page_is_python() -> None:
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        ast.parse(block)
+
+
+@pytest.fixture
+def server_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files that the page's servers and clients read."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    leaf = authority().issue_cert("localhost", ADDRESS, key_type=trustme.KeyType.ECDSA)
+    write_pem(folder, "server.pem", *leaf.cert_chain_pems)
+    write_pem(folder, "server.key", leaf.private_key_pem)
+    write_pem(folder, "ca.pem", authority().cert_pem)
+    return folder
+
+
+def on_any_port(program: str, port: str) -> str:
+    """A server of the page, on a free port, which it tells."""
+    assert f'(("127.0.0.1", {port})' in program
+    return program.replace(port, "0").replace(
+        "asynccore.loop()",
+        "server, = asynccore.socket_map.values()\n"
+        "print('listening on %s:%d' % server.socket.getsockname())\n"
+        "asynccore.loop()",
+    )
 
 
 def test_the_contexts_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +176,7 @@ def test_the_contexts_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SSLKEYLOGFILE", "keys")
     names: dict[str, Any] = {}
     served, clients = [], []
-    for program in section("Contexts"):
+    for program in programs("Contexts"):
         exec(program, names)
         made = names.pop("context", None)
         if made is not None:
@@ -175,31 +210,48 @@ def test_every_option_of_a_context_is_on_the_page() -> None:
         assert set(inspect.signature(make).parameters) <= named
 
 
-def programs() -> list[str]:
-    """The Python of the page."""
-    return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+def test_the_mail_server_of_the_page(server_files: Path) -> None:
+    server_program, client_program = programs("Mail")
+    (server_files / "submission.py").write_text(on_any_port(server_program, "8587"))
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    with started([sys.executable, "-u", "submission.py"], server_files) as server:
+        host, port = server.address
+        with smtplib.SMTP(host, port, local_hostname="c", timeout=demo.PATIENCE) as session:
+            session.starttls(context=context)
+            session.ehlo()
+            with pytest.raises(smtplib.SMTPAuthenticationError):
+                session.login("bob", "")
+        (server_files / "client.py").write_text(client_program.replace("8587", str(port)))
+        subprocess.run([sys.executable, "client.py"], cwd=server_files, check=True, timeout=60)
+        said = server.line()
+    assert f"`{said}`" in PAGE.read_text(encoding="utf-8")
+    assert said.startswith("ann TLSv1.3 ESMTPSA ")
 
 
-def write_identity(folder: Path) -> None:
-    write_pem(folder, "server.pem", *server_certificate().cert_chain_pems)
-    write_pem(folder, "server.key", server_certificate().private_key_pem)
+def test_the_channel_of_the_page(server_files: Path) -> None:
+    program = next(block for block in programs("Channels") if "asynccore.loop()" in block)
+    (server_files / "channel.py").write_text(on_any_port(program, "4433"))
+    context = ssl.create_default_context(cafile=str(server_files / "ca.pem"))
+    with started([sys.executable, "-u", "channel.py"], server_files) as server:
+        with socket.create_connection(server.address, demo.PATIENCE) as plain:
+            with context.wrap_socket(plain, server_hostname="localhost") as secure:
+                secure.sendall(b"hello")
+                assert secure.recv(100) == b"hello"
 
 
-def test_the_datagrams_of_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    write_identity(folder)
-    write_pem(folder, "ca.pem", authority().cert_pem)
-    (program,) = [block for block in programs() if "SOCK_DGRAM" in block]
+def test_the_datagrams_of_the_page(server_files: Path) -> None:
+    (program,) = [block for block in programs("Channels") if "SOCK_DGRAM" in block]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     for said, meant in (("4433", str(port)), ('"localhost"', '"127.0.0.1"')):
         assert said in program
         program = program.replace(said, meant)
-    (folder / "datagrams.py").write_text(program)
+    (server_files / "datagrams.py").write_text(program)
     done = subprocess.run(
         [sys.executable, "-W", "error", "datagrams.py"],
-        cwd=folder,
+        cwd=server_files,
         capture_output=True,
         text=True,
         timeout=60,
@@ -208,29 +260,32 @@ def test_the_datagrams_of_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert (done.stdout, done.stderr) == ("b'hello'\n", "")
 
 
-def test_the_mail_server_of_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+EXAMPLES = ("tls_hello.py", "tls_echo_server.py", "tls_greeter.py")
+
+
+@pytest.mark.parametrize("arguments", [[], ["7007"], ["7007", "server.pem", "server.key"]])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_says_how_it_is_used(
+    name: str, arguments: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    write_identity(folder)
-    blocks = programs()
-    for block in blocks:
-        ast.parse(block)
-    (program,) = [block for block in blocks if "Submission((" in block]
-    program = program.replace("8587", "0").replace(
-        "asynccore.loop()",
-        "server, = asynccore.socket_map.values()\n"
-        "print('listening on %s:%d' % server.socket.getsockname())\n"
-        "asynccore.loop()",
+    done = subprocess.run(
+        [sys.executable, name, *arguments], cwd=folder, capture_output=True, text=True, timeout=60
     )
-    (folder / "submission.py").write_text(program)
-    context = ssl.create_default_context()
-    authority().configure_trust(context)
-    with started([sys.executable, "-u", "submission.py"], folder) as server:
-        host, port = server.address
-        with smtplib.SMTP(host, port, local_hostname="c", timeout=demo.PATIENCE) as session:
-            session.starttls(context=context)
-            session.ehlo()
-            with pytest.raises(smtplib.SMTPAuthenticationError):
-                session.login("bob", "")
-            session.login("ann", "secret")
-            session.sendmail("a@b", ["c@d"], "Subject: x\r\n\r\ny")
-        assert server.line() == "ann TLSv1.3 ESMTPSA 13"
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith(f"usage: {name} port ")
+
+
+def test_the_client_says_that_nobody_answers(server_files: Path) -> None:
+    with socket.create_server((ADDRESS, 0)) as listener:
+        port = listener.getsockname()[1]
+    done = subprocess.run(
+        [sys.executable, "tls_hello.py", str(port), "ca.pem"],
+        cwd=server_files,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1 and done.stderr == ""
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("nobody answers: ") and str(port) in line

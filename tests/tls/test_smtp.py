@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import shutil
 import smtplib
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 import asynccore
 from asynccore import ChannelMap, smtpd
@@ -296,6 +298,70 @@ def test_what_is_wrong_with_auth(channels: Any) -> None:
     assert inbox.asked == []
 
 
+@pytest.mark.parametrize(
+    ("option", "code"),
+    [
+        ("AUTH=<>", 250),
+        ("AUTH=ann+40example.org", 250),
+        ("AUTH=" + "a" * 400, 250),
+        ("auth=a+2B SIZE=10", 250),
+        ("AUTH", 501),
+        ("AUTH=", 501),
+        ("AUTH=+zz", 501),
+        ("AUTH=a+4", 501),
+        ("AUTH=a=b", 501),
+        ("AUTH=\xe4", 501),
+        ("AUTH=<> HOLDFOR=1", 555),
+    ],
+)
+def test_the_option_auth_of_mail(channels: Any, option: str, code: int) -> None:
+    """RFC 4954 section 5: a value in xtext (RFC 3461 section 4)."""
+    inbox = WithPasswords(channels, tls="implicit")
+
+    def client() -> int:
+        with smtps(inbox.port) as session:
+            session.ehlo()
+            session.send(f"MAIL FROM:<a@b> {option}\r\n".encode())
+            return session.getreply()[0]
+
+    assert meanwhile(channels, client) == code
+
+
+def test_greeting_again_changes_nothing_but_the_message(channels: Any) -> None:
+    """RFC 5321 section 4.1.4; who is logged in stays so."""
+    inbox = WithPasswords(channels, tls="implicit", auth_required=True)
+
+    def client() -> None:
+        with smtps(inbox.port) as session:
+            session.login("ann", "secret")
+            session.docmd("MAIL", "FROM:<other@b>")
+            assert session.ehlo()[0] == 250
+            assert session.docmd("RCPT", "TO:<c@d>")[0] == 503
+            session.sendmail("a@b", ["c@d"], "x")
+
+    meanwhile(channels, client)
+    assert inbox.messages[0][:2] == ("a@b", "ann")
+
+
+def test_help_names_what_is_offered(channels: Any) -> None:
+    inbox = WithPasswords(channels, tls="optional")
+    auth = (250, b"Syntax: AUTH mechanism [SP initial-response]")
+
+    def client() -> None:
+        with smtp(inbox.port) as session:
+            session.ehlo()
+            assert session.docmd("HELP")[1].split()[-2:] == [b"VRFY", b"STARTTLS"]
+            assert session.docmd("HELP", "starttls") == (250, b"Syntax: STARTTLS")
+            assert session.docmd("HELP", "AUTH")[0] == 501
+            session.starttls(context=trusting())
+            session.ehlo()
+            assert session.docmd("HELP")[1].split()[-2:] == [b"VRFY", b"AUTH"]
+            assert session.docmd("HELP", "AUTH") == auth
+            assert session.docmd("HELP", "STARTTLS")[0] == 501
+
+    meanwhile(channels, client)
+
+
 def test_passwords_in_clear_only_if_somebody_says_so(channels: Any) -> None:
     careful = WithPasswords(channels, tls="optional")
     careless = WithPasswords(channels, tls="optional", auth_in_clear=True, decode_data=True)
@@ -328,14 +394,64 @@ def test_passwords_in_clear_only_if_somebody_says_so(channels: Any) -> None:
     assert careless.messages[0][1] is None
 
 
-def test_an_authenticate_that_does_not_say_true_or_false_logs_nobody_in(
-    channels: Any, capsys: Any
-) -> None:
-    class Asynchronous(Inbox):
-        def authenticate(self, *args: Any) -> Any:
-            return object()
+class Failing(Inbox):
+    """Has an `authenticate` that calls a function of the test."""
 
-    inbox = Asynchronous(channels, tls="implicit")
+    def __init__(self, channels: Any, answer: Any, **options: Any) -> None:
+        self.answer = answer
+        super().__init__(channels, **options)
+
+    def authenticate(self, *args: Any) -> Any:
+        return self.answer()
+
+    def authenticate_certificate(self, *args: Any) -> Any:
+        return self.answer()
+
+
+def out_of_order() -> Any:
+    raise RuntimeError("the database is down")
+
+
+async def asynchronous() -> bool:
+    return True
+
+
+FAILURES = [
+    (out_of_order, "RuntimeError: the database is down"),
+    (lambda: None, "() must return True or False, not NoneType"),
+    (lambda: 1, "() must return True or False, not int"),
+    (lambda: "secret", "() must return True or False, not str"),
+    (asynchronous, "() must return True or False, not coroutine: it can't be async"),
+]
+LATER = (454, b"4.7.0 Temporary authentication failure")
+
+
+@pytest.mark.parametrize(("answer", "said"), FAILURES)
+def test_who_can_not_be_told_now_is_told_later(
+    channels: Any, capsys: Any, answer: Any, said: str
+) -> None:
+    """RFC 4954 section 6; the connection stays, and the next try may succeed."""
+    inbox = Failing(channels, answer, tls="implicit", auth_required=True)
+
+    def client() -> Any:
+        with smtps(inbox.port) as session:
+            session.ehlo()
+            first = session.docmd("AUTH", "PLAIN AGFubgBzZWNyZXQ=")
+            inbox.answer = lambda: True
+            return first, session.docmd("MAIL", "FROM:<a@b>")[0], session.login("ann", "secret")[0]
+
+    assert meanwhile(channels, client) == (LATER, 530, 235)
+    err = capsys.readouterr().err
+    assert "uncaptured python exception in callback Failing.authenticate\nTraceback" in err
+    assert said in err and "secret" not in err
+
+
+def test_an_authenticate_that_closes_the_connection(channels: Any, capsys: Any) -> None:
+    def close() -> bool:
+        next(one for one in channels.values() if one is not inbox).close()
+        return True
+
+    inbox = Failing(channels, close, tls="implicit")
 
     def client() -> None:
         with smtps(inbox.port) as session:
@@ -343,14 +459,31 @@ def test_an_authenticate_that_does_not_say_true_or_false_logs_nobody_in(
                 session.login("ann", "secret")
 
     meanwhile(channels, client)
-    assert "authenticate() returns True or False" in capsys.readouterr().out
+    assert capsys.readouterr() == ("", "")
+
+
+def test_exit_now_leaves_the_loop(channels: Any) -> None:
+    def leave() -> Any:
+        raise asynccore.ExitNow("enough")
+
+    inbox = Failing(channels, leave, tls="implicit")
+
+    def client() -> None:
+        with smtps(inbox.port) as session:
+            session.login("ann", "secret")
+
+    with pytest.raises(asynccore.ExitNow, match="enough"):
+        meanwhile(channels, client)
+
+
+def debug_stream(monkeypatch: Any) -> io.StringIO:
+    stream = io.StringIO()
+    monkeypatch.setattr(smtpd, "DEBUGSTREAM", stream)
+    return stream
 
 
 def test_passwords_are_in_no_debugging_output(channels: Any, monkeypatch: Any) -> None:
-    import io
-
-    stream = io.StringIO()
-    monkeypatch.setattr(smtpd, "DEBUGSTREAM", stream)
+    stream = debug_stream(monkeypatch)
     inbox = WithPasswords(channels, tls="implicit")
 
     def client() -> None:
@@ -367,6 +500,42 @@ def test_passwords_are_in_no_debugging_output(channels: Any, monkeypatch: Any) -
     assert "(not shown)" in text and "noop" in text.lower()
     for secret in (b"secret", b"\0ann\0secret"):
         assert base64.b64encode(secret).decode() not in text
+
+
+SECRETS = [base64.b64encode(part).decode() for part in (b"ann", b"secret", b"\0ann\0secret")]
+
+
+@pytest.mark.parametrize("options", [{}, {"decode_data": True}])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["AUTH LOGIN", SECRETS[0], SECRETS[1]],  # sent ahead, and AUTH is refused
+        ["\tAUTH PLAIN " + SECRETS[2]],
+        [" AUTH PLAIN " + SECRETS[2]],
+        ["AUTH\tPLAIN " + SECRETS[2]],
+        ["AUTH CRAM-MD5", SECRETS[1]],
+    ],
+)
+def test_a_password_in_the_wrong_place_is_neither_shown_nor_repeated(
+    channels: Any, monkeypatch: Any, lines: list[str], options: Any
+) -> None:
+    stream = debug_stream(monkeypatch)
+    inbox = WithPasswords(channels, tls="optional", **options)
+
+    def client() -> Any:
+        with smtp(inbox.port) as session:
+            session.ehlo()
+            session.send("".join(line + "\r\n" for line in lines).encode())
+            said = [session.getreply() for _ in lines]
+            session.sendmail("a@b", ["c@d"], "AUTH is mentioned")
+            return said
+
+    said = meanwhile(channels, client)
+    assert {reply for _, reply in said[1:]} <= {b"Error: command not recognized"}
+    text = stream.getvalue() + repr(said)
+    assert not any(secret.upper() in text.upper() for secret in SECRETS)
+    assert "AUTH is mentioned" in text and "sender: a@b" in text
+    assert inbox.asked == []
 
 
 # Certificates ---------------------------------------------------------------------------------
@@ -440,18 +609,202 @@ def test_login_by_the_handshake_alone(channels: Any) -> None:
     assert inbox.messages[0][3] == "ESMTPSA"
 
 
-@pytest.mark.parametrize("certificate", [None, strange_certificate])
-def test_no_certificate_or_one_of_strangers(channels: Any, certificate: Any) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("certificate", "why"),
+    [
+        (None, {"TLSv1.2": "HANDSHAKE_FAILURE", "TLSv1.3": "CERTIFICATE_REQUIRED"}),
+        (strange_certificate, dict.fromkeys(VERSIONS, "UNKNOWN_CA")),
+    ],
+)
+def test_no_certificate_or_one_of_strangers(
+    channels: Any, certificate: Any, why: dict[str, str], version: str
+) -> None:
+    """In TLS 1.3 the client's own handshake has ended before: it learns when it reads."""
     inbox = ByCertificate(channels, "required", tls="implicit", login_by_certificate=True)
-    context = trusting(None if certificate is None else certificate())
+    context = trusting(None if certificate is None else certificate(), VERSIONS[version])
 
     def client() -> None:
-        with pytest.raises((ssl.SSLError, ConnectionError, smtplib.SMTPServerDisconnected)):
-            with smtps(inbox.port, context) as session:
-                session.ehlo()
+        with socket.create_connection((ADDRESS, inbox.port), PATIENCE) as plain:
+            with pytest.raises(ssl.SSLError, match=f"ALERT_{why[version]}"):
+                with context.wrap_socket(plain, server_hostname=ADDRESS) as secure:
+                    secure.recv(1)
 
     meanwhile(channels, client)
     assert inbox.messages == []
+
+
+def test_smtplib_without_a_certificate(channels: Any) -> None:
+    inbox = ByCertificate(channels, "required", tls="implicit", login_by_certificate=True)
+
+    def client(version: str) -> None:
+        smtps(inbox.port, trusting(version=VERSIONS[version])).close()
+
+    with pytest.raises(ssl.SSLError):
+        meanwhile(channels, lambda: client("TLSv1.2"))
+    # smtplib says no more than that where a read fails.
+    with pytest.raises(smtplib.SMTPServerDisconnected):
+        meanwhile(channels, lambda: client("TLSv1.3"))
+
+
+def nobody_knows(certificate: Any) -> Any:
+    raise RuntimeError("the directory is down")
+
+
+@pytest.mark.parametrize("tls", ["implicit", "required"])
+@pytest.mark.parametrize(("answer", "said"), FAILURES)
+def test_a_login_by_the_handshake_that_can_not_be_told_now(
+    channels: Any, capsys: Any, answer: Any, said: str, tls: Any
+) -> None:
+    """421 in place of the next reply (RFC 5321 section 3.8), and the end."""
+    inbox = Failing(
+        channels,
+        answer,
+        client_auth="required",
+        tls=tls,
+        certificate_user="email",
+        login_by_certificate=True,
+    )
+    context = trusting(client_certificate())
+
+    def client() -> Any:
+        with socket.create_connection((ADDRESS, inbox.port), PATIENCE) as sock:
+            if tls == "required":
+                with sock.makefile("rb") as file:
+                    sock.sendall(b"EHLO c\r\nSTARTTLS\r\n")
+                    assert [reply(file)[:3] for _ in range(3)] == [b"220", b"250", b"220"]
+            with context.wrap_socket(sock, server_hostname=ADDRESS) as secure:
+                secure.suppress_ragged_eofs = False
+                with secure.makefile("rb") as file:
+                    return file.read().splitlines()
+
+    assert meanwhile(channels, client)[-1] == b"421 mail.example " + LATER[1]
+    err = capsys.readouterr().err
+    assert "callback Failing.authenticate_certificate\nTraceback" in err and said in err
+
+
+def test_auth_external_where_the_user_can_not_be_told_now(channels: Any, capsys: Any) -> None:
+    """EHLO lists its extensions all the same."""
+    inbox = ByCertificate(channels, "required", tls="implicit", certificate_user=nobody_knows)
+
+    def client() -> Any:
+        with smtps(inbox.port, trusting(client_certificate())) as session:
+            said = external(session)
+            return session.esmtp_features["auth"].strip(), said, session.noop()[0]
+
+    assert meanwhile(channels, client) == ("EXTERNAL", LATER, 250)
+    assert "RuntimeError: the directory is down" in capsys.readouterr().err
+
+
+async def whoever(certificate: Any) -> str:
+    return "ann"
+
+
+def test_a_login_by_the_handshake_where_the_user_can_not_be_told(
+    channels: Any, capsys: Any
+) -> None:
+    inbox = ByCertificate(
+        channels, "required", tls="implicit", certificate_user=whoever, login_by_certificate=True
+    )
+
+    def client() -> Any:
+        with smtps(inbox.port, trusting(client_certificate())) as session:
+            return session.ehlo()
+
+    assert meanwhile(channels, client) == (421, b"mail.example " + LATER[1])
+    wrong = "certificate_user() must return a name (str) or None, not coroutine: it can't be async"
+    assert wrong in capsys.readouterr().err
+
+
+def serial(certificate: Any) -> str:
+    return f"user {certificate.serial_number}"
+
+
+class ByFunction(ByCertificate):
+    certificate_user = serial  # type: ignore[assignment]
+
+
+class ByLambda(ByCertificate):
+    certificate_user = lambda certificate: serial(certificate)  # type: ignore[assignment] # noqa: E731
+
+
+class ByMethod(ByCertificate):
+    def certificate_user(self, certificate: Any) -> str:  # type: ignore[override]
+        assert isinstance(self, ByMethod)
+        return serial(certificate)
+
+
+class ByStaticMethod(ByCertificate):
+    certificate_user = staticmethod(serial)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("inbox_class", [ByFunction, ByLambda, ByMethod, ByStaticMethod])
+def test_a_function_in_a_class_body(channels: Any, inbox_class: Any) -> None:
+    inbox = inbox_class(channels, "required", tls="implicit", auth_required=True)
+
+    def client() -> Any:
+        with smtps(inbox.port, trusting(client_certificate())) as session:
+            code = external(session)[0]
+            session.sendmail("a@b", ["c@d"], "x")
+            return code
+
+    assert meanwhile(channels, client) == 235
+    known = x509.load_pem_x509_certificate(client_certificate().cert_chain_pems[0].bytes())
+    assert inbox.messages[0][1] == serial(known)
+
+
+@pytest.mark.parametrize("login", [False, True])
+def test_a_session_that_is_resumed_keeps_the_user(channels: Any, login: bool) -> None:
+    """With smtplib: the certificate is not shown again, and the server knows it all the same."""
+    inbox = ByCertificate(
+        channels, "required", tls="required", auth_required=True, login_by_certificate=login
+    )
+    context = Resuming(ssl.PROTOCOL_TLS_CLIENT)
+    authority().configure_trust(context)
+    client_certificate().configure_cert(context)
+
+    def client() -> list[bool]:
+        reused = []
+        for _ in range(2):
+            with smtp(inbox.port) as session:
+                session.ehlo()
+                session.starttls(context=context)
+                session.ehlo()
+                if not login:
+                    assert session.docmd("AUTH", "EXTERNAL =")[0] == 235
+                session.sendmail("a@b", ["c@d"], "x")
+                secure: Any = session.sock
+                context.last = secure.session  # tickets have come with the replies
+                reused.append(secure.session_reused)
+        return reused
+
+    assert meanwhile(channels, client) == [False, True]
+    assert [message[1] for message in inbox.messages] == [CLIENT, CLIENT]
+
+
+class Resuming(ssl.SSLContext):
+    """A context that begins with the last session, which smtplib has no argument for."""
+
+    last: ssl.SSLSession | None = None
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        return super().wrap_socket(*args, **options, session=self.last)
+
+
+@pytest.mark.parametrize("wanted", ["optional", "required"])
+def test_certificates_of_a_virtual_host_alone(channels: Any, wanted: Any) -> None:
+    context = server_side(sni={HOST: server_side(wanted)})
+    inbox = ByCertificate(channels, tls="implicit", context=context)
+
+    def client() -> Any:
+        with socket.create_connection((ADDRESS, inbox.port), PATIENCE) as plain:
+            own = trusting(client_certificate())
+            with own.wrap_socket(plain, server_hostname=HOST) as secure:
+                secure.sendall(b"EHLO c\r\nAUTH EXTERNAL =\r\n")
+                with secure.makefile("rb") as file:
+                    return [reply(file)[:3] for _ in range(3)]
+
+    assert meanwhile(channels, client) == [b"220", b"250", b"235"]
 
 
 # An attacker ----------------------------------------------------------------------------------
@@ -582,6 +935,60 @@ def test_noise_instead_of_a_handshake(channels: Any, capsys: Any) -> None:
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("tls", ["implicit", "required", "optional"])
+def test_a_connection_too_many_gets_no_text_where_tls_comes_first(channels: Any, tls: Any) -> None:
+    inbox = Inbox(channels, tls=tls, max_connections_per_peer=1)
+
+    def client() -> bytes:
+        with (
+            socket.create_connection((ADDRESS, inbox.port), PATIENCE),
+            socket.create_connection((ADDRESS, inbox.port), PATIENCE) as surplus,
+            surplus.makefile("rb") as file,
+        ):
+            return file.read()
+
+    text = b"421 mail.example Error: too many connections\r\n"
+    assert meanwhile(channels, client) == (b"" if tls == "implicit" else text)
+
+
+@pytest.mark.parametrize("tls", ["implicit", "required"])
+def test_shutting_down_waits_for_no_handshake(channels: Any, capsys: Any, tls: Any) -> None:
+    """No message is under way, whatever became of the handshake; and time stands still here."""
+    channels.engine = Engine(channels, FakeClock())
+    inbox = Inbox(channels, tls=tls)
+    with socket.create_connection((ADDRESS, inbox.port), PATIENCE) as plain:
+        with plain.makefile("rb") as file:
+            settle(channels, lambda: len(channels) == 2)
+            if tls == "required":
+                plain.sendall(b"EHLO c\r\nSTARTTLS\r\n")
+                meanwhile(channels, lambda: [reply(file) for _ in range(3)])
+            asynccore.graceful_close(map=channels)
+            asynccore.loop(timeout=0, map=channels, count=5)
+            assert not [one for one in channels.values() if isinstance(one, TLSSMTPChannel)]
+            assert file.read() == b""
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("during_auth", [False, True])
+@pytest.mark.parametrize("tls", ["implicit", "optional"])
+def test_shutting_down_says_421_to_who_is_idle(channels: Any, tls: Any, during_auth: bool) -> None:
+    channels.engine = Engine(channels, FakeClock())
+    inbox = WithPasswords(channels, tls=tls, auth_in_clear=True)
+
+    def client() -> Any:
+        with (smtps if tls == "implicit" else smtp)(inbox.port) as session:
+            session.ehlo()
+            if during_auth:
+                assert session.docmd("AUTH PLAIN")[0] == 334
+            asynccore.graceful_close(map=channels)
+            return session.getreply()
+
+    assert meanwhile(channels, client) == (
+        421,
+        b"mail.example Service closing transmission channel",
+    )
+
+
 def test_a_handshake_that_is_over_is_unfinished_no_more(channels: Any) -> None:
     inbox = Inbox(channels, tls="implicit", max_handshakes=1)
 
@@ -604,6 +1011,18 @@ def test_the_limits_of_time_are_on_in_clear_too(channels: Any) -> None:
             assert [line[:4] for line in file] == [b"220 ", b"421 "]
 
 
+def test_what_a_paused_channel_knew_when_it_was_closed(channels: Any) -> None:
+    inbox = Inbox(channels, tls="optional")
+    with socket.create_connection((ADDRESS, inbox.port), PATIENCE):
+        settle(channels, lambda: len(channels) == 2)
+        channel = next(one for one in channels.values() if one is not inbox)
+        channel.handle_pause()
+        channel.user, channel.seen_greeting = "ann", "c"
+        channel.close()
+        assert (channel.user, channel.seen_greeting) == ("ann", "c")
+        assert not channel._ac_mutes
+
+
 # What can't be right --------------------------------------------------------------------------
 
 
@@ -615,6 +1034,16 @@ def test_the_limits_of_time_are_on_in_clear_too(channels: Any) -> None:
         ({"tls": "maybe"}, ValueError, "tls is one of 'implicit', 'required', 'optional'"),
         ({"certificate_user": "name", "client_auth": "optional"}, ValueError, "'common_name'"),
         ({"certificate_user": "email"}, ValueError, "asks for client certificates"),
+        (
+            {"certificate_user": "email", "context": server_side(sni={HOST: server_side()})},
+            ValueError,
+            "asks for client certificates",
+        ),
+        (
+            {"certificate_user": lambda: "", "client_auth": "optional"},
+            TypeError,
+            "must take one argument, the certificate",
+        ),
         ({"login_by_certificate": True}, ValueError, "certificate_user='email'"),
         ({"auth_required": True}, ValueError, "override authenticate"),
         ({"max_handshakes": 0}, ValueError, "max_handshakes is None or at least 1"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
+from OpenSSL import SSL
 
 import asynccore
 from asynccore import ChannelMap
@@ -112,9 +115,107 @@ def contexts(version: int, with_certificates: bool) -> tuple[Any, Any]:
 SSL_OP_NO_TICKET = 1 << 14  # SSL_OP_NO_TICKET (ssl.h): its size would vary
 
 
-def milestones(way: str, version: int, with_certificates: bool) -> list[tuple[int, list[str]]]:
+LINES = {"up": b"STARTTLS\r\n", "down": b"220 go\r\n"}
+
+
+class Starting(Noting):
+    """Begins in clear: the client has a line and the server another, and then it is TLS."""
+
+    def __init__(self, sock: Any, channels: Any, *, context: Any, **side: Any) -> None:
+        self.line = b""
+        self.later = context
+        self.side = side
+        super().__init__(sock, channels)
+        self.answers = "server_side" in side
+        if not self.answers:
+            self.send(LINES["up"])
+
+    def handle_read(self) -> None:
+        if self.tls is not None:
+            super().handle_read()
+            return
+        self.line += self.recv(65536)
+        if self.answers and self.line == LINES["up"]:
+            self.send(LINES["down"])
+            self.start_tls(self.later, **self.side)
+        elif not self.answers and self.line == LINES["down"]:
+            self.start_tls(self.later, **self.side)
+
+
+class Full:
+    """A handshake from the beginning."""
+
+    begun_in_clear = dict.fromkeys(WAYS, b"")
+    resumes = False
+
+    def __init__(self, version: int, with_certificates: bool = False) -> None:
+        self.contexts = contexts(version, with_certificates)
+
+    def world(self, way: str, poller: str | None = None) -> World:
+        return World(way, self.contexts, poller)
+
+    def in_records(self, way: str) -> World:
+        """The same, less what is no record of TLS."""
+        return self.world(way)
+
+
+class Upgraded(Full):
+    """The same after STARTTLS."""
+
+    begun_in_clear = LINES
+
+    def world(self, way: str, poller: str | None = None) -> World:
+        return World(way, self.contexts, poller, kinds=(Starting, Starting))
+
+    def in_records(self, way: str) -> World:
+        return super().world(way)
+
+
+class Resumed(Full):
+    """A handshake that goes on with a session of before, of its own each time."""
+
+    resumes = True
+
+    def world(self, way: str, poller: str | None = None) -> World:
+        world = World(way, self.contexts, poller)
+        assert world.client.tls is not None and world.client.tls.connection is not None
+        world.client.tls.connection.set_session(session_of(*self.contexts))
+        return world
+
+
+def session_of(client: Any, server: Any) -> Any:
+    """Return the session of a connection that ended well, over memory buffers."""
+    ours, theirs = SSL.Connection(client), SSL.Connection(server)
+    ours.set_connect_state()
+    theirs.set_accept_state()
+    for step in (ours.do_handshake, theirs.do_handshake) * 3:
+        with suppress(SSL.WantReadError):
+            step()
+        carry(ours, theirs)
+    with suppress(SSL.WantReadError):
+        ours.recv(1)  # the tickets of TLS 1.3
+    for side in (ours, theirs):
+        side.shutdown()
+    return ours.get_session()
+
+
+def carry(ours: SSL.Connection, theirs: SSL.Connection) -> None:
+    for source, target in ((ours, theirs), (theirs, ours)):
+        with suppress(SSL.WantReadError):
+            target.bio_write(source.bio_read(65536))
+
+
+BEGINNINGS: dict[str, Callable[[int], Full]] = {
+    "anonymous": Full,
+    "certificates": partial(Full, with_certificates=True),
+    "after STARTTLS": Upgraded,
+    "resumed": partial(Resumed, with_certificates=True),
+}
+
+
+def milestones(way: str, beginning: Full) -> list[tuple[int, list[str]]]:
     """Have the records delivered one by one; return what was known after each."""
-    world = World(way, contexts(version, with_certificates))
+    world = beginning.in_records(way)
     try:
         return [*_known_after_each_record(world)]
     finally:
@@ -136,29 +237,30 @@ def _known_after_each_record(world: World) -> Iterator[tuple[int, list[str]]]:
         yield len(world.listener.got), list(world.listener.log)
 
 
-@pytest.mark.parametrize("with_certificates", [False, True], ids=["anonymous", "certificates"])
+@pytest.mark.parametrize("beginning", BEGINNINGS.values(), ids=BEGINNINGS)
 @pytest.mark.parametrize("way", WAYS)
-def test_cut_after_every_byte(
-    way: str, version: int, with_certificates: bool, worlds: list[World]
-) -> None:
+def test_cut_after_every_byte(way: str, version: int, beginning: Any) -> None:
     """What is known depends on the whole records that came, and on nothing else; the rest is a
-    truncation, said to be one of the handshake if that was not over."""
-    known = milestones(way, version, with_certificates)
+    truncation, said to be one of the handshake if that was not over. In clear an end is an end."""
+    begun: Full = beginning(version)
+    in_clear = len(begun.begun_in_clear[way])
+    known = milestones(way, begun)
     assert known[-1] == (len(b"".join(WORDS)), ["handshake", "read", "close"])
-    pair = contexts(version, with_certificates)
     limit, total, seen = 0, 1, set()
     while limit <= total:
-        world = World(way, pair)
+        world = begun.world(way)
         try:
             world.run(limit)
             world.wire.cut(way)
             world.settle()
             passed = len(world.wire.passed[way])
-            count, log = known[whole_records(world.wire.passed[way])]
+            count, log = known[whole_records(world.wire.passed[way][in_clear:])]
             listener = world.listener
             where = f"after {limit} bytes"
             assert listener.got == b"".join(WORDS)[:count], where
-            if log[-1:] == ["close"]:
+            if passed < in_clear:
+                assert listener.log == ["close"] and listener.error is None, where
+            elif log[-1:] == ["close"]:
                 assert listener.log == log and listener.error is None, where
                 assert passed < limit or not world.wire.waiting[way]
             else:
@@ -168,10 +270,12 @@ def test_cut_after_every_byte(
                 assert ("during the handshake" in str(listener.error)) == (not log), where
             seen.add(tuple(listener.log))
             total = passed + len(world.wire.waiting[way])
+            if "handshake" in log:
+                assert listener.reused is begun.resumes, where
         finally:
             world.close()
         limit += 1
-    assert seen == {
+    assert seen - {("close",)} == {
         ("TruncationError",),
         ("handshake", "TruncationError"),
         ("handshake", "read", "TruncationError"),
@@ -179,31 +283,34 @@ def test_cut_after_every_byte(
     }
 
 
+@pytest.mark.parametrize("beginning", BEGINNINGS.values(), ids=BEGINNINGS)
 @pytest.mark.parametrize("way", WAYS)
 def test_byte_by_byte_and_held_up_at_each(
-    way: str, version: int, worlds: list[World], poller_name: str
+    way: str, version: int, beginning: Any, worlds: list[World], poller_name: str
 ) -> None:
     """Between two bytes the loop sleeps, and nobody learns anything before its record is whole.
 
     Each side gets the other's bytes one by one, and both loops come to rest after every one.
     """
-    known = milestones(way, version, True)
-    world = World(way, contexts(version, True), poller_name)
+    begun: Full = beginning(version)
+    known = milestones(way, begun)
+    world = begun.world(way, poller_name)
     worlds.append(world)
     world.settle()
     while world.wire.deliver(way, 1) + world.wire.deliver(world.back, 1):
         world.settle()
-        records = whole_records(world.wire.passed[way])
+        records = whole_records(world.wire.passed[way][len(begun.begun_in_clear[way]) :])
         assert (len(world.listener.got), world.listener.log) == known[records]
     assert world.listener.log == ["handshake", "read", "close"]
     assert world.listener.got == b"".join(WORDS)
     assert world.talker.log == ["handshake"]
+    assert world.listener.reused is world.talker.reused is begun.resumes
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_reset_after_every_record(way: str, version: int, worlds: list[World]) -> None:
     """A reset is what the kernel says, and no statement of TLS: a disconnection, not an end."""
-    known = milestones(way, version, False)
+    known = milestones(way, Full(version))
     pair = contexts(version, False)
     ends = set()
     for records in range(len(known) - 1):

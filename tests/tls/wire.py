@@ -40,6 +40,7 @@ class Noting(tls_dispatcher_with_send):
         self.log: list[str] = []
         self.got = b""
         self.error: BaseException | None = None
+        self.reused: bool | None = None
         self.begin: Callable[[], object] = lambda: None
         super().__init__(*args, **options)
 
@@ -49,6 +50,7 @@ class Noting(tls_dispatcher_with_send):
 
     def handle_handshake(self) -> None:
         self.note("handshake")
+        self.reused = self.session_reused
         self.begin()
 
     def handle_read(self) -> None:

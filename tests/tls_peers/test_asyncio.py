@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 from asynccore import ChannelMap, dispatcher
-from tests.tls.support import CLIENT, HOST, client_certificate
+from tests.tls.support import (
+    CLIENT,
+    HOST,
+    client_certificate,
+    other_authority,
+    strange_certificate,
+)
 from tests.tls_peers.support import (
     PATIENCE,
     PAYLOAD,
@@ -49,6 +55,37 @@ def test_a_client(channels: ChannelMap, version: str, with_certificate: bool) ->
     assert channel.log == ["handshake", "close"]
     assert channel.version == version
     assert channel.user == (CLIENT if with_certificate else None)
+
+
+async def knock(port: int, tls: ssl.SSLContext) -> None:
+    """Say nothing, and wait for what the server says."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=HOST)
+    try:
+        await reader.read()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("shows", ["nothing", "a stranger's"])
+def test_a_client_that_we_refuse(channels: ChannelMap, version: str, shows: str) -> None:
+    listener = Listener(channels, server_context(version, "required"))
+    tls = client_of(version, None if shows == "nothing" else strange_certificate())
+    with pytest.raises(ssl.SSLError, match="ALERT"):
+        during(channels, lambda: asyncio.run(knock(listener.port, tls)))
+    (channel,) = listener.handed
+    run(channels, lambda: channel.error)
+    assert channel.log == ["CertificateError"]
+
+
+def test_a_client_that_refuses_us(channels: ChannelMap, version: str) -> None:
+    listener = Listener(channels, server_context(version))
+    tls = client_of(version, trusts=other_authority())
+    with pytest.raises(ssl.SSLCertVerificationError):
+        during(channels, lambda: asyncio.run(knock(listener.port, tls)))
+    (channel,) = listener.handed
+    run(channels, lambda: channel.error or len(channels) == 1)
+    # It drops the connection before its alert is sent, with a reset if something lies unread.
+    assert channel.log in (["TruncationError"], ["close"])
 
 
 async def starttls(port: int, tls: ssl.SSLContext) -> None:
@@ -102,12 +139,14 @@ def test_a_client_that_begins_in_clear(channels: ChannelMap, version: str) -> No
     assert made[0].log == ["handshake", "close"]
 
 
-async def serve(listener: socket.socket, tls: ssl.SSLContext) -> int:
-    """Echo for one client until it says goodbye; return how many bytes there were."""
-    total: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+async def serve(listener: socket.socket, tls: ssl.SSLContext) -> tuple[int, Any]:
+    """Echo for one client until it says goodbye; return how many bytes there were, and the names
+    in its certificate."""
+    total: asyncio.Future[tuple[int, Any]] = asyncio.get_running_loop().create_future()
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         count = 0
+        shown = writer.get_extra_info("peercert")
         try:
             while data := await reader.read(65536):
                 count += len(data)
@@ -118,7 +157,7 @@ async def serve(listener: socket.socket, tls: ssl.SSLContext) -> int:
         except OSError as why:
             total.set_exception(why)
         else:
-            total.set_result(count)
+            total.set_result((count, shown and shown["subjectAltName"]))
 
     server = await asyncio.start_server(echo, sock=listener, ssl=tls)
     try:
@@ -135,7 +174,9 @@ def test_a_server(channels: ChannelMap, version: str, with_certificate: bool) ->
         for reused in (False, True):
             client = ask(channels, listener.getsockname()[1], mine)
             copy = listener.dup()
-            assert during(channels, lambda copy=copy: asyncio.run(serve(copy, tls))) == len(PAYLOAD)
+            found = during(channels, lambda copy=copy: asyncio.run(serve(copy, tls)))
+            names = (("email", CLIENT),) if with_certificate else None
+            assert found == (len(PAYLOAD), names)
             assert client.log == ["handshake", "all"]
             assert client.version == version and client.reused is reused
     run(channels, lambda: not channels)

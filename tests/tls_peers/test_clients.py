@@ -184,8 +184,9 @@ class Imap(Lines):
             self.close_when_done()
 
 
-def test_imaplib(channels: ChannelMap, version: str, how: str) -> None:
-    listener = KINDS[how](channels, server_context(version, "required"), Imap)
+@pytest.mark.parametrize("auth", ["none", "required"])
+def test_imaplib(channels: ChannelMap, version: str, how: str, auth: str) -> None:
+    listener = KINDS[how](channels, server_context(version, auth), Imap)
     tls = checked(version)
 
     def fetch() -> None:
@@ -203,7 +204,7 @@ def test_imaplib(channels: ChannelMap, version: str, how: str) -> None:
 
     during(channels, fetch)
     (channel,) = listener.handed
-    assert f"({version} {CLIENT})" in channel.lines
+    assert f"({version} {CLIENT if auth == 'required' else None})" in channel.lines
     assert ended_well(channel, "LOGOUT")
 
 
@@ -277,9 +278,10 @@ class Ftp(Lines):
         self.lines.append("(clear)")
 
 
-def test_ftplib(channels: ChannelMap, version: str) -> None:
+@pytest.mark.parametrize("auth", ["none", "required"])
+def test_ftplib(channels: ChannelMap, version: str, auth: str) -> None:
     """AUTH TLS, both directions on protected data connections, and back to clear (CCC)."""
-    listener = ClearListener(channels, server_context(version, "required"), Ftp)
+    listener = ClearListener(channels, server_context(version, auth), Ftp)
     tls = checked(version)
     got: list[bytes] = []
 
@@ -298,6 +300,7 @@ def test_ftplib(channels: ChannelMap, version: str) -> None:
     (channel,) = listener.handed
     assert b"".join(got) == PAYLOAD
     assert channel.stored == PAYLOAD
-    assert channel.lines[0] == "AUTH TLS" and channel.lines[1] == f"({version} {CLIENT})"
+    user = CLIENT if auth == "required" else None
+    assert channel.lines[:2] == ["AUTH TLS", f"({version} {user})"]
     assert channel.lines[-3:] == ["(clear)", "NOOP", "QUIT"]
     assert channel.error is None

@@ -276,14 +276,21 @@ def test_curl(channels: ChannelMap, version: str, files: Files, with_certificate
 
 
 @needs_curl
-def test_curl_sends(channels: ChannelMap, version: str, files: Files) -> None:
-    listener = Listener(channels, server_context(version), Web)
+@pytest.mark.parametrize("with_certificate", [False, True])
+def test_curl_sends(
+    channels: ChannelMap, version: str, files: Files, with_certificate: bool
+) -> None:
+    auth = "required" if with_certificate else "none"
+    listener = Listener(channels, server_context(version, auth), Web)
+    certificate = ["--cert", files.client, "--key", files.client] if with_certificate else []
     url = f"https://{HOST}:{listener.port}/"
     length = ["-H", f"Content-Length: {len(PAYLOAD)}", "-H", "Transfer-Encoding:"]
-    more = [*only(version), *length, "-T-", url]
+    more = [*only(version), *certificate, *length, "-T-", url]
     ended = curl(channels, listener.port, files, *more, input=PAYLOAD)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == PAYLOAD
+    (channel,) = listener.handed
+    assert channel.user == (CLIENT if with_certificate else None)
 
 
 @needs_curl

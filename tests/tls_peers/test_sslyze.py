@@ -54,7 +54,9 @@ def _install(folder: Path, bin: Path) -> None:
     ):
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         if done.returncode:
-            pytest.skip(f"sslyze can't be installed here: {done.stderr.strip()[-300:]}")
+            why = f"sslyze can't be installed here: {done.stderr.strip()[-300:]}"
+            # Where nobody reads the reasons of skipped tests, it would never run again.
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
 
 
 def scan(scanner: str, channels: ChannelMap, context: Any, folder: Path) -> tuple[int, str]:
@@ -94,3 +96,18 @@ def test_a_server_as_openssl_makes_it_does_not(
     status, verdict = scan(scanner, channels, context, tmp_path)
     assert status != 0
     assert "FAILED - Not compliant" in verdict and "X448" in verdict
+
+
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)]
+)
+def test_a_scanner_that_can_not_be_installed(
+    ci: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def run(command: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 1, "", "no network")
+
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(outcome, match="can't be installed here: no network"):
+        _install(tmp_path, tmp_path)

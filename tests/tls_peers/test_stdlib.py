@@ -33,10 +33,12 @@ from tests.tls_peers.support import (
 )
 
 
-def context(role: Any, version: str, certificate: Any = None, demands: bool = False) -> Any:
+def context(
+    role: Any, version: str, certificate: Any = None, demands: bool = False, trusts: Any = None
+) -> Any:
     made = ssl.SSLContext(role)
     made.minimum_version = made.maximum_version = ssl.TLSVersion[version.replace(".", "_")]
-    authority().configure_trust(made)
+    (trusts or authority()).configure_trust(made)
     if certificate is not None:
         certificate.configure_cert(made)
     if demands:
@@ -44,8 +46,8 @@ def context(role: Any, version: str, certificate: Any = None, demands: bool = Fa
     return made
 
 
-def client_of(version: str, certificate: Any = None) -> Any:
-    return context(ssl.PROTOCOL_TLS_CLIENT, version, certificate)
+def client_of(version: str, certificate: Any = None, trusts: Any = None) -> Any:
+    return context(ssl.PROTOCOL_TLS_CLIENT, version, certificate, trusts=trusts)
 
 
 def server_of(version: str, demands: bool = False, certificate: Any = None) -> Any:
@@ -123,9 +125,7 @@ def test_a_client_that_we_refuse(channels: ChannelMap, version: str, shows: str)
 
 def test_a_client_that_refuses_us(channels: ChannelMap, version: str) -> None:
     listener = Listener(channels, server_context(version))
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    tls.minimum_version = tls.maximum_version = ssl.TLSVersion[version.replace(".", "_")]
-    other_authority().configure_trust(tls)
+    tls = client_of(version, trusts=other_authority())
     with pytest.raises(ssl.SSLCertVerificationError):
         during(channels, lambda: exchange(listener.port, tls, payload=b""))
     (channel,) = listener.handed

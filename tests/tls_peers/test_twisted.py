@@ -10,7 +10,8 @@ import pytest
 
 from asynccore import ChannelMap
 from ssl_ext import PeerRefused
-from tests.tls.support import CLIENT, client_certificate
+from tests.tls.pki import ca_pem
+from tests.tls.support import CLIENT, client_certificate, other_authority
 from tests.tls_peers.support import (
     PATIENCE,
     Files,
@@ -36,12 +37,24 @@ def test_a_client(channels: ChannelMap, version: str, files: Files, with_certifi
     certificate = ["client.pem"] if with_certificate else []
     command = [sys.executable, PEER, "client", str(listener.port), files.folder, version]
     ended = program(channels, [*command, *certificate])
-    assert ended.stdout.split() == [b"all", b"ConnectionDone"], ended.stderr
-    (channel,) = listener.handed
+    assert ended.stdout.split() == [b"all", b"ConnectionDone"] * 2, ended.stderr
     run(channels, lambda: len(channels) == 1)
-    assert channel.log == ["handshake", "close"]
-    assert channel.version == version
-    assert channel.user == (CLIENT if with_certificate else None)
+    assert [channel.reused for channel in listener.handed] == [False, True]
+    for channel in listener.handed:
+        assert channel.log == ["handshake", "close"]
+        assert channel.version == version
+        assert channel.user == (CLIENT if with_certificate else None)
+
+
+def test_a_client_that_refuses_us(channels: ChannelMap, version: str, files: Files) -> None:
+    Path(files.ca).write_bytes(ca_pem(other_authority()))
+    listener = Listener(channels, server_context(version))
+    command = [sys.executable, PEER, "client", str(listener.port), files.folder, version]
+    ended = program(channels, command)
+    assert ended.stdout.split() == [b"Error"], ended.stderr
+    (channel,) = listener.handed
+    run(channels, lambda: channel.error)
+    assert channel.log[-1] == "PeerRefused"
 
 
 def test_a_client_that_we_refuse(channels: ChannelMap, version: str, files: Files) -> None:
