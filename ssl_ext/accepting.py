@@ -79,6 +79,8 @@ class AcceptingSocket:
         self.plain = sock
         self.handshake_timeout = handshake_timeout
         self.shutdown_timeout = shutdown_timeout
+        # A socket that was guarded has another one under the usual name (`asynccore.termination`).
+        self._accept = getattr(sock, "accept_in_clear", sock.accept)
         self._max_handshakes = max_handshakes
         self._shaking: set[Handshake] = set()
         self._ready: deque[tuple[OpenSSLSocket, Any]] = deque()
@@ -131,7 +133,7 @@ class AcceptingSocket:
             if self._is_full():
                 return
             try:
-                sock, address = self.plain.accept()
+                sock, address = self._accept()
             except OSError as why:
                 if why.errno not in NOBODY:
                     self._error = why  # the listener's own business

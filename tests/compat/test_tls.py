@@ -193,6 +193,71 @@ def _end_child(program: Program) -> None:
         child.kill()
 
 
+# How programs listen that have it from the example of some book: by the socket's own methods.
+LISTENERS = {
+    "has its socket listen": """
+    def __init__(self):
+        asyncore.dispatcher.__init__(self)
+        self.create_socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.bind(('127.0.0.1', 0))
+        self.kept = self.socket
+        self.kept.listen(5)
+        self.accepting = True
+""",
+    "is given its socket": """
+    def __init__(self):
+        self.kept = socket.socket()
+        self.kept.bind(('127.0.0.1', 0))
+        self.kept.listen(5)
+        asyncore.dispatcher.__init__(self, self.kept)
+        self.accepting = True
+""",
+    "assigns its socket": """
+    def __init__(self):
+        asyncore.dispatcher.__init__(self)
+        self.socket = self.kept = socket.socket()
+        self.kept.setblocking(0)
+        self._fileno = self.kept.fileno()
+        self.add_channel()
+        self.bind(('127.0.0.1', 0))
+        self.kept.listen(5)
+        self.accepting = True
+""",
+}
+
+
+@pytest.mark.parametrize("accepts_from", ["socket", "kept"])
+@pytest.mark.parametrize("listens", LISTENERS.values(), ids=LISTENERS)
+def test_a_program_that_uses_the_socket_itself(
+    started: Any, files: Any, tmp_path: Path, listens: str, accepts_from: str
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import asyncore, socket\n"
+        "class Echo(asyncore.dispatcher_with_send):\n"
+        "    def handle_read(self):\n"
+        "        self.send(self.recv(100))\n"
+        "class Listener(asyncore.dispatcher):"
+        f"{listens}"
+        "        print('listening on %s:%d' % self.kept.getsockname())\n"
+        "    def handle_accept(self):\n"
+        f"        conn, addr = self.{accepts_from}.accept()\n"
+        "        Echo(conn)\n"
+        "Listener()\n"
+        "asyncore.loop()\n"
+    )
+    with started(script, "--tls-cert", files["both"]) as program:
+        program.listen()
+        with program.connect_plain() as plain:
+            plain.sendall(b"in clear")
+            with contextlib.suppress(ConnectionError):
+                while answer := plain.recv(100):
+                    assert answer[:1] == b"\x15"  # an alert (RFC 8446 section 5.1)
+        with program.connect() as client:
+            client.sendall(b"hello")
+            assert demo._receive(client, 5) == b"hello"
+
+
 def test_the_environment_says_it_too(started: Any, files: Any) -> None:
     with started("echo_server.py", ASYNCCORE_TLS_CERT=str(files["both"])) as program:
         program.listen()
