@@ -28,6 +28,7 @@ import os
 import socket
 import sys
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ wanted = any(name.startswith(PREFIX) for name in os.environ)
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _TCP = (socket.AF_INET, socket.AF_INET6)
 
-# The channels of guarded sockets.
-_channels: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+# The channels of guarded sockets, and what puts TLS in front of those.
+_guards: weakref.WeakKeyDictionary[Any, tuple[weakref.ref[Any], Callable[[Any], Any]]]
+_guards = weakref.WeakKeyDictionary()
 
 
 class Guarded(socket.socket if TYPE_CHECKING else object):  # type: ignore[misc]
@@ -60,22 +62,22 @@ class Guarded(socket.socket if TYPE_CHECKING else object):  # type: ignore[misc]
     def listen(self, *backlog: int) -> None:
         """Listen (listen(2)), and put TLS in front. Raises as `cover`."""
         super().listen(*backlog)
-        channel = _channel_of(self)
+        channel, cover = _guard_of(self)
         if channel is not None and channel.socket is self:
             cover(channel)
 
     def accept(self) -> tuple[Any, Any]:
         """Return what `accept` of the front returns. Raises as `cover`, and `OSError` if the
         socket has no channel any more."""
-        channel = _channel_of(self)
+        channel, cover = _guard_of(self)
         front = None if channel is None else channel.socket
-        if channel is not None and front is self:
+        if front is self:
             front = cover(channel)
         if front is None or getattr(front, "plain", None) is not self:
             raise OSError(
                 errno.EOPNOTSUPP,
                 f"the dispatcher of {self!r} has gone or got another socket, and nothing is "
-                f"accepted in clear while {VARIABLE} is set: give the socket to a dispatcher",
+                "accepted in clear: give the socket to a dispatcher",
             )
         pair: tuple[Any, Any] = front.accept()
         return pair
@@ -102,10 +104,11 @@ def _guarded(cls: Any) -> type:
     return type(cls.__name__, (Guarded, cls), names)
 
 
-def _guard(channel: Any, sock: Any) -> None:
+def guard(channel: Any, sock: Any, cover: Callable[[Any], Any]) -> None:
+    """Have `cover(channel)` called as soon as a socket listens, which returns what is in front."""
     try:
         if isinstance(sock, socket.socket):
-            _channels[sock] = weakref.ref(channel)
+            _guards[sock] = weakref.ref(channel), cover
             if not isinstance(sock, Guarded):
                 own: Any = type(sock)
                 sock.__class__ = _guarded(own)
@@ -114,20 +117,24 @@ def _guard(channel: Any, sock: Any) -> None:
 
 
 def _let_go(sock: socket.socket) -> None:
-    _channels.pop(sock, None)
+    _guards.pop(sock, None)
     sock.__class__ = type(sock).__bases__[1]
 
 
-def _channel_of(sock: socket.socket) -> Any:
-    reference = _channels.get(sock)
-    return None if reference is None else reference()
+def _guard_of(sock: socket.socket) -> tuple[Any, Callable[[Any], Any]]:
+    reference, how = _guards.get(sock, (None, cover))
+    return None if reference is None else reference(), how
 
 
 def enter(channel: dispatcher) -> None:
     """See to the socket of a channel that enters a map. Raises as `cover`."""
     sock = channel.socket
-    if _is_clear_tcp(sock) and not found_in_clear(channel) and not _is_connected(sock):
-        _guard(channel, sock)
+    if not _is_clear_tcp(sock):
+        return
+    if isinstance(sock, Guarded) and _guard_of(sock)[0] is channel:
+        return  # it is its own, perhaps of a class made secure
+    if not found_in_clear(channel) and not is_connected(sock):
+        guard(channel, sock, cover)
 
 
 def found_in_clear(channel: Any) -> bool:
@@ -136,7 +143,7 @@ def found_in_clear(channel: Any) -> bool:
     Raises as `cover`.
     """
     sock = getattr(channel, "socket", None)
-    if not _is_clear_tcp(sock) or not _listens(sock):
+    if not _is_clear_tcp(sock) or not listens(sock):
         return False
     cover(channel)
     return True
@@ -150,7 +157,7 @@ def cover(channel: Any) -> Any:
     """
     sock = channel.socket
     if _is_clear_tcp(sock):
-        _guard(channel, sock)  # its owner may know it by another name
+        guard(channel, sock, cover)  # its owner may know it by another name
         channel.socket = sock = find().in_front_of(channel)
         touch = getattr(channel, "_ac_touch", None)
         if touch is not None:
@@ -168,14 +175,16 @@ def _is_clear_tcp(sock: Any) -> bool:
     )
 
 
-def _listens(sock: Any) -> bool:
+def listens(sock: Any) -> bool:
+    """Whether a socket listens, as far as the platform tells."""
     try:
         return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     except OSError:
         return False  # a platform that doesn't tell: its channel says that it is accepting
 
 
-def _is_connected(sock: Any) -> bool:
+def is_connected(sock: Any) -> bool:
+    """Whether a socket has a peer."""
     try:
         sock.getpeername()
     except OSError:

@@ -75,6 +75,11 @@ class AcceptingSocket:
         adapted(context)
         if not getattr(context, "server_side", True):
             raise ValueError(f"a listener needs a server's context, not {context!r}")
+        if getattr(context, "dtls", False):
+            raise TypeError(
+                f"{context!r} is for datagrams: make a context without dtls=True, or give a "
+                "listening datagram socket to ssl_ext.DTLSSocket"
+            )
         self.context = context
         self.plain = sock
         self.handshake_timeout = handshake_timeout

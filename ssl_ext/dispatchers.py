@@ -13,14 +13,14 @@ has queued.
 from __future__ import annotations
 
 import socket as _socket
-from typing import Any
+from typing import Any, NamedTuple
 
 from asynccore.asynchat import async_chat
 from asynccore.buffered import dispatcher_with_send
 from asynccore.channels import Map
 from asynccore.dispatcher import dispatcher
 from asynccore.errors import RERAISED, speaks_for_channel
-from asynccore.programs_own import hook
+from asynccore.programs_own import Shown, hook, yield_to_mixins
 from asynccore.timeouts import check
 
 from .acquaintance import Acquaintance
@@ -28,6 +28,14 @@ from .dtls import DTLSSocket
 from .errors import TLSError
 from .phases import CLEAR, FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, SHAKING, SHUTDOWN_TIMEOUT
 from .socket import OpenSSLSocket
+
+
+class Role(NamedTuple):
+    """Which side of TLS a channel is, and whom it expects; without a context it is in clear."""
+
+    context: Any
+    server_side: bool
+    server_hostname: str | None
 
 
 class TLSMixin(Acquaintance, dispatcher):
@@ -59,6 +67,10 @@ class TLSMixin(Acquaintance, dispatcher):
     _ac_unwraps = False
     _ac_listener: tls_listener | None = None  # which counts unfinished handshakes
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        yield_to_mixins(cls, NEW_TLS_NAMES)
+
     def __init__(
         self,
         sock: Any = None,
@@ -80,15 +92,22 @@ class TLSMixin(Acquaintance, dispatcher):
             sock = self._ac_wrapped(sock)
         super().__init__(sock, map)
 
+    def _ac_role(self) -> Role:
+        return Role(self.tls_context, self.server_side, self.server_hostname)
+
+    def _ac_take_role(self, role: Role) -> None:
+        self.tls_context, self.server_side, self.server_hostname = role
+
     def _ac_wrapped(self, sock: Any, prelude: bytes = b"") -> OpenSSLSocket:
         if isinstance(sock, OpenSSLSocket):
             return sock
         datagrams = getattr(sock, "type", None) == _socket.SOCK_DGRAM
+        context, server_side, server_hostname = self._ac_role()
         return (DTLSSocket if datagrams else OpenSSLSocket)(
-            self.tls_context,
+            context,
             sock,
-            self.server_side,
-            self._ac_named if self.server_hostname is None else self.server_hostname,
+            server_side,
+            self._ac_named if server_hostname is None else server_hostname,
             handshake_timeout=self.handshake_timeout,
             shutdown_timeout=self.shutdown_timeout,
             prelude=prelude,
@@ -96,7 +115,7 @@ class TLSMixin(Acquaintance, dispatcher):
 
     def set_socket(self, sock: Any, map: Map | None = None) -> None:
         """Take over a socket, for TLS if there is a context (`dispatcher.set_socket`)."""
-        if self.tls_context is not None:
+        if self._ac_role().context is not None:
             sock = self._ac_wrapped(sock)
         if isinstance(sock, OpenSSLSocket):
             self._ac_follow(sock)
@@ -108,7 +127,7 @@ class TLSMixin(Acquaintance, dispatcher):
 
     def connect_name(self, host: str, port: int | str, **options: Any) -> None:
         """Connect to a host by name, and expect that host there (`dispatcher.connect_name`)."""
-        self._ac_named = None if self.server_side else host
+        self._ac_named = None if self._ac_role().server_side else host
         super().connect_name(host, port, **options)
 
     def _ac_follow(self, sock: OpenSSLSocket) -> None:
@@ -151,18 +170,18 @@ class TLSMixin(Acquaintance, dispatcher):
                     # handle_connect first: it is what a class begins with.
                     self.handle_connect_event()
                 if self._ac_tls is sock and not self._ac_closed:
-                    self.handle_handshake()
+                    hook(self, "handle_handshake", 0)()
         elif sock.phase is FAILED:
             if isinstance(sock.failure, TLSError) and not sock.read_ahead:
                 self._ac_tls_failed(sock.failure)
         elif sock.phase is PLAIN and self._ac_unwraps:
             self._ac_unwraps = False
             self._ac_tls = None
-            self.tls_context = None
+            self._ac_take_role(self._ac_role()._replace(context=None))
             sock.on_progress = sock.on_timeout = None
             self.socket = sock.unwrap()
             self._ac_touch()
-            self.handle_unwrapped()
+            hook(self, "handle_unwrapped", 0)()
         return self._ac_tls is sock and not self._ac_closed
 
     def _ac_timed_out(self) -> None:
@@ -178,7 +197,7 @@ class TLSMixin(Acquaintance, dispatcher):
             self._ac_reported = True
             if self._ac_tls is not None:
                 self._ac_tls.told()
-            self.handle_tls_error(why)
+            hook(self, "handle_tls_error", 1)(why)
 
     def handle_read_event(self) -> None:
         """Run the hooks of TLS first (`dispatcher.handle_read_event`)."""
@@ -256,13 +275,12 @@ class TLSMixin(Acquaintance, dispatcher):
         self._ac_engine.run_on_loop(self._ac_start_tls, context, server_hostname, server_side)
 
     def _ac_start_tls(self, context: Any, server_hostname: str | None, server_side: bool) -> None:
-        self.tls_context = context
-        self.server_hostname = server_hostname
-        self.server_side = server_side
+        role = Role(context, server_side, server_hostname)
+        self._ac_take_role(role)
         try:
             sock = self._ac_wrapped(self.socket, self._ac_take_output())
         except BaseException:
-            self.tls_context = None
+            self._ac_take_role(role._replace(context=None))
             raise
         self._ac_forget_input()
         self._ac_follow(sock)
@@ -294,6 +312,17 @@ class TLSMixin(Acquaintance, dispatcher):
             return
         sock.begin_unwrap(self._ac_take_output(), self.shutdown_timeout)
         self._ac_touch()
+
+
+# What a class that is derived from `TLSMixin` and one of a program may have from the latter.
+NEW_TLS_NAMES = frozenset(
+    name
+    for cls in (TLSMixin, Acquaintance)
+    for name, value in vars(cls).items()
+    if not name.startswith("_")
+    and (callable(value) or isinstance(value, Shown))
+    and not hasattr(dispatcher, name)
+)
 
 
 class tls_dispatcher(TLSMixin, dispatcher):

@@ -135,6 +135,7 @@ class Ending(Records):
             return
         if self._ended and not self.read_ahead:
             self.context.remember(connection)
+            self.agreed = None
             self._enter(PLAIN)
 
     def close(self) -> None:

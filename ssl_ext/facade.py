@@ -5,10 +5,8 @@ from __future__ import annotations
 import socket as _socket
 from typing import Any
 
-from OpenSSL import SSL
-
 from .ending import Ending
-from .phases import FAILED, OPEN, UNWRAPPING
+from .phases import FAILED, OPEN
 
 
 class Facade(Ending):
@@ -99,8 +97,3 @@ class Facade(Ending):
         if connection is None:
             return None
         return connection.get_alpn_proto_negotiated().decode("ascii", "backslashreplace") or None
-
-    @property
-    def agreed(self) -> SSL.Connection | None:
-        """The connection whose handshake is over, as `ssl_ext.peer` takes it, or `None`."""
-        return self.connection if self.phase in (OPEN, UNWRAPPING) else None
