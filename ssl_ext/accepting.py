@@ -30,6 +30,7 @@ from asynccore.listening import ACCEPT_BATCH
 from asynccore.pollers import READ
 
 from .errors import TLSError
+from .facade import NeverBlocks
 from .phases import HANDSHAKE_TIMEOUT, OPEN, SHUTDOWN_TIMEOUT
 from .socket import OpenSSLSocket
 from .translation import adapted, blocked
@@ -53,7 +54,7 @@ class TransparentSocket(OpenSSLSocket):
         super()._raise_failure()
 
 
-class AcceptingSocket:
+class AcceptingSocket(NeverBlocks):
     """A listening socket whose `accept` returns connections after their handshake.
 
     `context` is as for `OpenSSLSocket`, `sock` the socket, which listens. `max_handshakes()` says

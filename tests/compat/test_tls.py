@@ -288,13 +288,15 @@ def became(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     ("options", "message"),
     [
         ({"key": "key"}, "TLS needs a certificate: --tls-cert FILE"),
+        ({"client-ca": "ca"}, "TLS needs a certificate: --tls-cert FILE"),
         ({"cert": "missing"}, "can't read the certificate: No such file or directory: "),
         ({"cert": "cert", "key": "missing"}, "can't read the key: No such file or directory: "),
         ({"cert": "nothing"}, "there is no certificate in PEM form in "),
-        ({"cert": "cert"}, "there is no private key in PEM form in "),
-        ({"cert": "cert", "key": "other"}, "does not belong to the (first) certificate"),
-        ({"cert": "cert", "key": "locked"}, "is encrypted: give its password"),
+        ({"cert": "cert"}, " (--tls-key FILE)"),
+        ({"cert": "cert", "key": "other"}, " (--tls-key FILE)"),
+        ({"cert": "cert", "key": "locked"}, " (--tls-password-file FILE)"),
         ({"cert": "cert", "key": "locked", "password-file": "wrong"}, "the password is wrong"),
+        ({"cert": "both", "password-file": "password"}, " (--tls-password-file FILE)"),
         (
             {"cert": "both", "password-file": "missing"},
             "can't read the password: No such file or directory: ",
@@ -312,23 +314,105 @@ def test_errors_come_before_the_program(
     assert became == []
 
 
-def test_what_the_program_is_told(files: Any, became: Any, monkeypatch: Any) -> None:
-    monkeypatch.setenv("ASYNCCORE_TLS_CLIENT_CA", "of somebody else")
-    assert cli.main(["run", "--tls-cert", str(files["both"]), "script.py"]) == 0
+VARIABLE_OF = dict(zip(("cert", "key", "password-file", "client-ca"), VARIABLES, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "expected"),
+    [
+        ({"cert": "both"}, {}, {"cert": "both"}),
+        ({"cert": "both"}, {"client-ca": "ca"}, {"cert": "both", "client-ca": "ca"}),
+        ({"client-ca": "ca"}, {"cert": "both"}, {"cert": "both", "client-ca": "ca"}),
+        ({"cert": "cert"}, {"key": "key"}, {"cert": "cert", "key": "key"}),
+        (
+            {"password-file": "password", "cert": "cert"},
+            {"cert": "nothing", "key": "locked", "password-file": "wrong"},
+            {"cert": "cert", "key": "locked", "password-file": "password"},
+        ),
+        (
+            {"client-ca": "ca"},
+            {"cert": "both", "client-ca": ""},
+            {"cert": "both", "client-ca": "ca"},
+        ),
+    ],
+)
+def test_what_the_program_is_told(
+    files: Any, became: Any, monkeypatch: Any, options: Any, variables: Any, expected: Any
+) -> None:
+    """Each option goes before its own variable, and the other variables count."""
+    for name, file in variables.items():
+        monkeypatch.setenv(VARIABLE_OF[name], str(files.get(file, "")))
+    words = [word for name, file in options.items() for word in (f"--tls-{name}", files[file])]
+    assert cli.main(["run", *map(str, words), "script.py"]) == 0
     ((command, env),) = became
     assert command[-1] == "script.py"
     told = {name: value for name, value in env.items() if name.startswith("ASYNCCORE_TLS_")}
-    assert told == {"ASYNCCORE_TLS_CERT": str(files["both"])}
-    assert settings_of(told) == Settings(str(files["both"]))
+    assert told == {VARIABLE_OF[name]: str(files[file]) for name, file in expected.items()}
+    assert settings_of(told) == Settings(
+        *(str(files[expected[name]]) if name in expected else None for name in VARIABLE_OF)
+    )
+
+
+def test_paths_are_absolute_for_the_program() -> None:
     assert Settings("a", "b", "c", "d").variables() == {
         variable: os.path.abspath(name) for variable, name in zip(VARIABLES, "abcd", strict=True)
     }
 
 
-def test_an_environment_that_can_not_be_right(became: Any, monkeypatch: Any, capsys: Any) -> None:
-    monkeypatch.setenv("ASYNCCORE_TLS_CERT", "/missing.pem")
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"CERT": "/missing.pem"}, "/missing.pem"),
+        ({"CLIENT_CA": "/ca.pem"}, "--tls-cert FILE, or ASYNCCORE_TLS_CERT=FILE"),
+        ({"CERT": ""}, "ASYNCCORE_TLS_CERT is empty: give it the path of a file"),
+        ({"CERT": "both", "CLIENT_CA": ""}, "ASYNCCORE_TLS_CLIENT_CA is empty"),
+        ({"CERT": "both", "CLIENT_CAS": "x"}, "there is no variable ASYNCCORE_TLS_CLIENT_CAS, but"),
+    ],
+)
+def test_an_environment_that_can_not_be_right(
+    files: Any, became: Any, monkeypatch: Any, capsys: Any, variables: Any, message: str
+) -> None:
+    for name, file in variables.items():
+        monkeypatch.setenv(f"ASYNCCORE_TLS_{name}", str(files.get(file, file)))
     assert cli.main(["run", "script.py"]) == 2
-    assert "/missing.pem" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+    assert became == []
+
+
+@pytest.mark.parametrize("name", VARIABLE_OF)
+def test_an_empty_option(files: Any, became: Any, capsys: Any, name: str) -> None:
+    """An empty client CA would be every certificate of the current folder."""
+    options = {"cert": str(files["both"]), name: ""}
+    words = [f"--tls-{option}={file}" for option, file in options.items()]
+    assert cli.main(["run", *words, "script.py"]) == 2
+    assert f"--tls-{name} is empty: give it the path of a file" in capsys.readouterr().err
+    assert became == []
+
+
+def test_an_option_that_there_is_not(became: Any, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--tls-bogus", "x", "script.py"])
+    assert "--tls-bogus (those of TLS are --tls-cert, --tls-key, " in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--bogus", "script.py"])
+    assert "those of TLS" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["nothing", "missing", "cert"])
+def test_a_listener_without_tls_is_an_os_error(files: Any, monkeypatch: Any, content: str) -> None:
+    """Which is what programs expect of `listen`, also where nobody has looked beforehand."""
+    from ssl_ext import termination as front
+
+    monkeypatch.setenv(termination.VARIABLE, str(files[content]))
+    monkeypatch.setattr(termination, "wanted", True)
+    monkeypatch.setattr(front, "_context", None)
+    channel = dispatcher(map={})
+    channel.create_socket()
+    channel.bind((ADDRESS, 0))
+    with pytest.raises(OSError, match=r"certificate|private key"):
+        channel.listen(1)
+    assert not isinstance(channel.socket, AcceptingSocket)
+    channel.close()
 
 
 def test_one_context_for_all_listeners(files: Any, monkeypatch: Any) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from compat import demo
+from tests.tls.pki import issue
 from tests.tls.support import authority, server_certificate, write_pem
 
 PAGE = Path(__file__).parents[2] / "docs" / "tls.md"
@@ -119,3 +120,32 @@ def test_the_mail_server_of_the_page(folder: Path, monkeypatch: pytest.MonkeyPat
             session.login("ann", "secret")
             session.sendmail("a@b", ["c@d"], "Subject: x\r\n\r\ny")
         assert server.line() == "ann TLSv1.3 ESMTPSA 13"
+
+
+def test_the_program_of_the_page_that_knows_its_clients(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    ann = issue(names=(), common_name="ann")
+    leaf = server_certificate()
+    write_pem(folder, "server.pem", leaf.private_key_pem, *leaf.cert_chain_pems)
+    write_pem(folder, "ca.pem", authority().cert_pem)
+    (folder / "ann.pem").write_bytes(ann.pem)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (program,) = [block for block in blocks if "class Greeter(asyncore" in block]
+    program = program.replace("7007", "0").replace(
+        "asyncore.loop()",
+        "print('listening on %s:%d' % listener.socket.getsockname())\nasyncore.loop()",
+    )
+    (folder / "greeter.py").write_text(program)
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    command = [sys.executable, "-u", "-m", "asynccore", "run", "--tls-cert", "server.pem"]
+    for options, user in (([], b"stranger"), (["--tls-client-ca", "ca.pem"], b"ann")):
+        if options:
+            context.load_cert_chain(folder / "ann.pem")
+        with started([*command, *options, "greeter.py"], folder) as server:
+            with context.wrap_socket(server.connect(), server_hostname=server.address[0]) as sock:
+                sock.sendall(b"hello")
+                with sock.makefile("rb") as answer:
+                    expected = user + b", you said: hello"
+                    assert answer.read(len(expected)) == expected

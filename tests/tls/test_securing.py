@@ -257,6 +257,29 @@ def test_one_that_stalls_delays_nobody(channels: Any) -> None:
             sock.close()
 
 
+@pytest.mark.parametrize(
+    "ask_for",
+    [("settimeout", 30), ("settimeout", None), ("setblocking", 1), ("set_inheritable", True)],
+    ids=str,
+)
+def test_what_programs_say_to_a_connection_does_no_harm(channels: Any, ask_for: Any) -> None:
+    name, value = ask_for
+
+    class Program(Server):
+        def handle_accept(self) -> None:
+            sock, _ = self.accept()  # type: ignore[misc]
+            getattr(sock, name)(value)
+            if name == "settimeout":
+                assert sock.gettimeout() == value
+            Echo(sock, self._map).log = self.log
+            assert sock.gettimeout() == 0  # as the dispatcher wants it
+
+    server = secure(Program, server_side())(ADDRESS, channels)
+    for _ in range(2):  # the listener goes on, too
+        assert meanwhile(channels, lambda: ask(server.port, trusting())) == b"hello"
+    assert server.accept_counts.pauses == 0 and "listener error" not in server.log
+
+
 def test_so_many_handshakes_and_no_more(any_map: Any) -> None:
     server = secure(Server, server_side())(ADDRESS, any_map)
     server.max_handshakes = 2
