@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket as _socket
-from errno import EISCONN, EOPNOTSUPP
+from errno import EISCONN, ENOTCONN, EOPNOTSUPP
 from typing import Any, NoReturn
 
 from . import peer
@@ -52,12 +52,18 @@ class NeverBlocks:
     def detach(self) -> NoReturn:
         """Raise `OSError`: the descriptor alone would be in clear."""
         raise OSError(
-            EOPNOTSUPP, f"{self!r} has no descriptor to give away: it would be in clear. See plain"
+            EOPNOTSUPP,
+            f"{self!r} can't be detached: its descriptor alone would be in clear (the socket "
+            "underneath is its plain)",
         )
 
     def dup(self) -> NoReturn:
         """Raise `OSError`: a copy would be in clear."""
-        raise OSError(EOPNOTSUPP, f"there is no second {self!r}: it would be in clear. See plain")
+        raise OSError(
+            EOPNOTSUPP,
+            f"there is no second {self!r}: it would be in clear (the socket underneath is its "
+            "plain)",
+        )
 
     def makefile(self, *args: Any, **options: Any) -> NoReturn:
         """Raise `OSError`: a file waits for its data, and the socket is for a loop."""
@@ -145,12 +151,19 @@ class Facade(NeverBlocks, Ending):
         return self.recv_into(buffer, nbytes, flags), self._sender()
 
     def sendto(self, data: Any, *flags_and_address: Any) -> int:
-        """Send as `send`, if the address is the peer's. Raises `OSError` (EISCONN) for another."""
+        """Send as `send`, if the address is the peer's.
+
+        Raises `OSError`: EISCONN for another address, and ENOTCONN before there is a peer.
+        """
         address = flags_and_address[-1] if flags_and_address else None
-        if address is not None and address != self.getpeername():
+        try:
+            known = self.getpeername()
+        except OSError:
             raise OSError(
-                EISCONN, f"{self!r} talks to {self.getpeername()!r} alone, and not to {address!r}"
-            )
+                ENOTCONN, f"{self!r} has no peer: connect first, and then send; TLS is for two"
+            ) from None
+        if address is not None and address != known:
+            raise OSError(EISCONN, f"{self!r} talks to {known!r} alone, and not to {address!r}")
         return self.send(data)
 
     # -- what was agreed, most of it by the names that `ssl.SSLSocket` has for it ---------------

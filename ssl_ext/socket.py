@@ -139,6 +139,8 @@ class OpenSSLSocket(Facade):
             return mask
         if phase is SHAKING:
             return self._read_wants
+        if phase is CONNECTING and self._kind != _socket.SOCK_STREAM:
+            return 0  # always writable, and connected by nothing but connect()
         if phase in (CONNECTING, CLEAR):
             return WRITE
         if phase is UNWRAPPING:

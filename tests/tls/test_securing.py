@@ -857,6 +857,18 @@ def test_a_client_of_datagrams(channels: Any) -> None:
     assert client.log == ["connect"]
 
 
+def test_datagrams_without_a_peer(channels: Any) -> None:
+    """A program that never connects is told so, and the loop does not spin for it."""
+    channel: Any = secure(Echo, client_context(dtls=True))(map=channels)
+    channel.create_socket(socket.AF_INET, socket.SOCK_DGRAM)
+    channel.bind((ADDRESS, 0))
+    with pytest.raises(OSError, match="has no peer: connect first") as caught:
+        channel.socket.sendto(b"hello", (ADDRESS, 9))
+    assert caught.value.errno == errno.ENOTCONN
+    asynccore.loop(timeout=0, map=channels, count=1)
+    assert not channels.engine.interest.poller.wait(0)
+
+
 def test_a_context_for_datagrams_is_for_nothing_else(channels: Any) -> None:
     server = server_side(dtls=True)
     with pytest.raises(ValueError, match=r"whose server is ssl_ext\.tls_listener"):
