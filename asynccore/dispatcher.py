@@ -97,7 +97,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     def add_channel(self, map: Map | None = None) -> None:
         """Enter a map, by default the dispatcher's own."""
         if termination.wanted:
-            termination.enter(self)
+            termination.look_at(self)
         if map is None:
             map = self._map
         if type(map) is ChannelMap:

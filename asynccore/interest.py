@@ -318,7 +318,7 @@ class Interest(Known):
     def _look_at_socket(self, fd: int, channel: Any) -> None:
         if termination.wanted:
             try:
-                termination.found_in_clear(channel)
+                termination.look_at(channel)
             except BaseException:
                 self.dirty.add(fd)  # it is no better the next time
                 raise

@@ -31,9 +31,6 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from .dispatcher import dispatcher
-
 # The file of the server's certificate chain; the variables beside it are `ssl_ext.termination`'s.
 VARIABLE = "ASYNCCORE_TLS_CERT"
 
@@ -126,15 +123,26 @@ def _guard_of(sock: socket.socket) -> tuple[Any, Callable[[Any], Any]]:
     return None if reference is None else reference(), how
 
 
-def enter(channel: dispatcher) -> None:
-    """See to the socket of a channel that enters a map. Raises as `cover`."""
-    sock = channel.socket
+def look_at(channel: Any) -> None:
+    """Put TLS in front of a channel's socket if it listens in clear, and guard it if it may yet.
+
+    For a channel that enters a map, and whenever the loop asks it. Raises as `cover`.
+    """
+    sock: Any = getattr(channel, "socket", None)
     if not _is_clear_tcp(sock):
         return
-    if isinstance(sock, Guarded) and _guard_of(sock)[0] is channel:
-        return  # it is its own, perhaps of a class made secure
-    if not found_in_clear(channel) and not is_connected(sock):
-        guard(channel, sock, cover)
+    guarded = isinstance(sock, Guarded)
+    if is_connected(sock):
+        if guarded:
+            _let_go(sock)  # it did not connect by its own methods
+        return
+    owner, how = _guard_of(sock) if guarded else (None, cover)
+    if owner is not channel:
+        how = cover  # else it is the channel's own, perhaps of a class made secure
+    if listens(sock):
+        how(channel)
+    elif owner is not channel:
+        guard(channel, sock, how)
 
 
 def found_in_clear(channel: Any) -> bool:

@@ -162,6 +162,15 @@ def test_one_that_the_loop_finds(own: Any, new_map: Any, wanted: None, kind: Any
     assert channel.socket.plain is own
 
 
+def test_one_that_the_loop_finds_before_it_listens(own: Any, new_map: Any, wanted: None) -> None:
+    channel: Any = Bare(own)
+    new_map[own.fileno()] = channel
+    channel.readable = lambda: False  # a socket without a peer would be told of a hang-up
+    loop(0, map=new_map, count=1)
+    own.listen(1)
+    assert channel.socket.plain is own
+
+
 @pytest.mark.parametrize("accepting", [True, False])
 def test_one_that_is_found_at_its_first_event(
     own: Any, new_map: Any, wanted: None, accepting: bool
@@ -200,6 +209,12 @@ def test_a_client_has_the_socket_it_would_have(new_map: Any, wanted: None) -> No
             channel = dispatcher(map=new_map)
             channel.set_socket(sock)
             sock.connect(server.getsockname())
+            assert type(sock) is Own
+        with Own() as sock:
+            channel = dispatcher(map=new_map)
+            channel.set_socket(sock)
+            socket.socket.connect(sock, server.getsockname())  # not by a method of its own
+            channel.add_channel()
             assert type(sock) is Own
 
 
