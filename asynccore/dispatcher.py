@@ -8,7 +8,7 @@ from errno import EALREADY, EBADF, EINPROGRESS, EINVAL, EISCONN, ENOTCONN, EWOUL
 from threading import get_ident
 from typing import Any
 
-from . import activation, limits, listening, logs
+from . import activation, limits, listening, logs, termination
 from .channels import ChannelMap, Map, reports_changes
 from .connecting import ConnectsByName
 from .engine import Engine, engine_for
@@ -96,6 +96,8 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     def add_channel(self, map: Map | None = None) -> None:
         """Enter a map, by default the dispatcher's own."""
+        if termination.wanted:
+            termination.look_at(self)
         if map is None:
             map = self._map
         if type(map) is ChannelMap:
@@ -361,7 +363,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         elif self.connecting:
             if self._ac_connected_still():
                 self.handle_read()
-        else:
+        elif not termination.wanted or not termination.found_in_clear(self):
             self.handle_read()
             self._ac_end_if_dead()
 

@@ -25,7 +25,7 @@ import socket
 from errno import EBADF, EINVAL
 from typing import Any
 
-from . import foreign, pollers
+from . import foreign, pollers, termination
 from .keyed import KeyedPoller, has_descriptor, number
 from .known import REVIEW_INTERVAL, Known, is_assigned, own_predicates
 from .pollers import PRIORITY, READ, WRITE
@@ -78,7 +78,11 @@ class Interest(Known):
         map = self.map
         if self.reports_moves:
             moved, asked = self.moved, self.asked
-            plainly = self.poller is poller and not isinstance(poller, WrappedPoller)
+            plainly = (
+                self.poller is poller
+                and not isinstance(poller, WrappedPoller)
+                and not termination.wanted
+            )
             while moved:
                 fd = moved.pop()
                 channel = map.get(fd)
@@ -312,6 +316,12 @@ class Interest(Known):
     # -- sockets with a will of their own -------------------------------------------------------
 
     def _look_at_socket(self, fd: int, channel: Any) -> None:
+        if termination.wanted:
+            try:
+                termination.look_at(channel)
+            except BaseException:
+                self.dirty.add(fd)  # it is no better the next time
+                raise
         sock = getattr(channel, "socket", None)
         poller = self.poller
         if isinstance(poller, WrappedPoller):

@@ -116,7 +116,7 @@ class Listening(Directions):
         if self._ac_mutes & ENDED:
             self._ac_on_loop(self._ac_unmute, ENDED)
         if termination.wanted:
-            termination.cover(self)  # type: ignore[arg-type]  # a dispatcher is made of this
+            termination.cover(self)
         self._ac_touch()
 
     # -- accepting ------------------------------------------------------------------------------
@@ -133,8 +133,8 @@ class Listening(Directions):
 
     def _ac_accept_now(self) -> tuple[Any, Any] | None:
         sock = self.socket
-        if termination.wanted and type(sock) is _plain:
-            sock = termination.cover(self)  # type: ignore[arg-type]  # listens without `listen`
+        if termination.wanted:
+            sock = termination.cover(self)  # it may listen without `listen`
         try:
             if type(sock) is _plain and _plain.accept is _accept_of_plain and not sock.gettimeout():
                 known, family, type_, proto = self._ac_kind
@@ -204,6 +204,10 @@ class Listening(Directions):
         self._ac_crowded = taken > 1
 
     def _ac_handle_accept_event(self) -> None:
+        if termination.wanted:
+            sock = self.socket
+            if termination.cover(self) is not sock:
+                return  # whoever is there is there for the new one
         if not self._ac_limited:
             self.handle_accept()
             return

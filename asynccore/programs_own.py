@@ -14,7 +14,7 @@ for us.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FunctionType
 from typing import Any, Generic, TypeVar, overload
 
@@ -87,9 +87,9 @@ def hook(channel: Any, name: str, count: int) -> Callable[..., Any]:
     raise AttributeError(f"{channel!r} has no {name} that takes {count} arguments")
 
 
-def yield_to_mixins(cls: type) -> None:
+def yield_to_mixins(cls: type, names: Collection[str] = NEW_NAMES) -> None:
     """Let what a class inherits from the program's own mix-ins go before new names of ours."""
-    for name in NEW_NAMES:
+    for name in names:
         having = [base for base in cls.__mro__ if name in base.__dict__]
         if len(having) > 1 and _is_ours(having[0]) and not _is_ours(having[-1]):
             # Those before the last of ours are derived from it, and may have overridden it.

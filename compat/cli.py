@@ -20,7 +20,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises SystemExit, as argparse does, after --help, --version and usage errors.
     """
     parser = _parser()
-    arguments = parser.parse_args(_with_usual_top(sys.argv[1:] if argv is None else argv))
+    words = _with_usual_top(sys.argv[1:] if argv is None else argv)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        options = ", ".join(map(runner.option_of, runner.TLS))
+        known = f" (those of TLS are {options})" if unknown[0].startswith("--tls") else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{known}")
     try:
         status: int = arguments.action(arguments)
     except (ValueError, runner.CannotRun) as problem:
@@ -117,7 +122,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     for name, holds in runner.TLS.items():
         command.add_argument(
-            f"--tls-{name.replace('_', '-')}",
+            runner.option_of(name),
             metavar="FILE",
             help=f"TLS in front of its TCP listeners: {holds}" if name == "cert" else holds,
         )

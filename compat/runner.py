@@ -78,7 +78,8 @@ def interpreter_options(command_line: Sequence[str], arguments: int) -> list[str
     return options
 
 
-# The files of `Options.tls`: what each is called on the command line, and what it holds.
+# The files of `Options.tls`: what each is called on the command line, and what it holds; in the
+# order of `ssl_ext.termination.VARIABLES`.
 TLS = {
     "cert": "the certificate chain that clients are shown, in PEM form, perhaps with the key",
     "key": "its private key, if that is in a file of its own",
@@ -132,22 +133,38 @@ def run(
 def _with_tls(env: dict[str, str], files: Mapping[str, str]) -> dict[str, str]:
     """Return an environment that has listeners speak TLS, after a look whether they can.
 
-    Without `files` it is what `env` says already.
+    Each of `files` goes before its variable in `env`; without any it is what `env` says already.
     """
-    if not files and not env.get(termination.VARIABLE):
+    if not files and not any(name.startswith(termination.PREFIX) for name in env):
         return env
-    if files and "cert" not in files:
-        raise ValueError("TLS needs a certificate: --tls-cert FILE")
+    for name, file in files.items():
+        if not file:
+            option = option_of(name)
+            raise ValueError(f"{option} is empty: give it the path of a file, or leave it out")
     tls = termination.find()
-    settings = tls.Settings(**files) if files else tls.settings_of(env)
+    variables = dict(zip(TLS, tls.VARIABLES, strict=True))
+    told = {**env, **{variables[name]: file for name, file in files.items()}}
+    settings = tls.settings_of(told)
     try:
         tls.make_context(settings)
     except OSError as why:
         raise CannotRun(f"no TLS: {why.strerror}: {why.filename}") from None
     except ValueError as why:
-        raise CannotRun(f"no TLS: {why}") from None
-    others = {name: value for name, value in env.items() if name not in tls.VARIABLES}
-    return {**others, **settings.variables()}
+        raise CannotRun(f"no TLS: {why}{_option_for(str(why))}") from None
+    return {**told, **settings.variables()}
+
+
+def option_of(name: str) -> str:
+    """Return the option of the command line for one of `TLS`."""
+    return f"--tls-{name.replace('_', '-')}"
+
+
+def _option_for(problem: str) -> str:
+    """Name the option that has to do with a problem, for `ssl_ext` knows of none."""
+    for name, words in (("password_file", ("encrypted", "password")), ("key", ("key",))):
+        if any(word in problem for word in words):
+            return f" ({option_of(name)} FILE)"
+    return ""
 
 
 def _inherited(fds: Sequence[int]) -> list[int]:

@@ -30,6 +30,7 @@ from asynccore.listening import ACCEPT_BATCH
 from asynccore.pollers import READ
 
 from .errors import TLSError
+from .facade import NeverBlocks
 from .phases import HANDSHAKE_TIMEOUT, OPEN, SHUTDOWN_TIMEOUT
 from .socket import OpenSSLSocket
 from .translation import adapted, blocked
@@ -53,7 +54,7 @@ class TransparentSocket(OpenSSLSocket):
         super()._raise_failure()
 
 
-class AcceptingSocket:
+class AcceptingSocket(NeverBlocks):
     """A listening socket whose `accept` returns connections after their handshake.
 
     `context` is as for `OpenSSLSocket`, `sock` the socket, which listens. `max_handshakes()` says
@@ -75,10 +76,17 @@ class AcceptingSocket:
         adapted(context)
         if not getattr(context, "server_side", True):
             raise ValueError(f"a listener needs a server's context, not {context!r}")
+        if getattr(context, "dtls", False):
+            raise TypeError(
+                f"{context!r} is for datagrams: make a context without dtls=True, or give a "
+                "listening datagram socket to ssl_ext.DTLSSocket"
+            )
         self.context = context
         self.plain = sock
         self.handshake_timeout = handshake_timeout
         self.shutdown_timeout = shutdown_timeout
+        # A socket that was guarded has another one under the usual name (`asynccore.termination`).
+        self._accept = getattr(sock, "accept_in_clear", sock.accept)
         self._max_handshakes = max_handshakes
         self._shaking: set[Handshake] = set()
         self._ready: deque[tuple[OpenSSLSocket, Any]] = deque()
@@ -131,7 +139,7 @@ class AcceptingSocket:
             if self._is_full():
                 return
             try:
-                sock, address = self.plain.accept()
+                sock, address = self._accept()
             except OSError as why:
                 if why.errno not in NOBODY:
                     self._error = why  # the listener's own business

@@ -1,11 +1,17 @@
 """What a TLS channel knows of its peer, and of what both agreed on.
 
-Nothing of it is known before the handshake's end: see each property.
+Nothing of it is known before the handshake's end: see each property. What was known stays known
+when the connection has ended, until the channel gets another socket: who has left can be told.
+
+A class that is made secure may have something of its own by these names, and its instances may be
+assigned to (`asynccore.programs_own`).
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from asynccore.programs_own import Shown
 
 from . import peer
 from .socket import OpenSSLSocket
@@ -16,7 +22,7 @@ class Acquaintance:
 
     _ac_tls: OpenSSLSocket | None = None
 
-    @property
+    @Shown
     def tls(self) -> OpenSSLSocket | None:
         """The TLS socket, or `None` while the connection is plaintext."""
         return self._ac_tls
@@ -25,47 +31,47 @@ class Acquaintance:
     def _ac_agreed(self) -> Any:
         return None if self._ac_tls is None else self._ac_tls.agreed
 
-    @property
+    @Shown
     def peer_certificate(self) -> Any:
         """The peer's certificate (`cryptography.x509.Certificate`), or `None`."""
         agreed = self._ac_agreed
         return None if agreed is None else peer.peer_certificate(agreed)
 
-    @property
+    @Shown
     def peer_chain(self) -> list[Any]:
         """The peer's certificate and those that vouch for it (`peer.peer_chain`)."""
         agreed = self._ac_agreed
         return [] if agreed is None else peer.peer_chain(agreed)
 
-    @property
+    @Shown
     def peer_names(self) -> list[str]:
         """The names in the peer's certificate (`peer.peer_names`)."""
         agreed = self._ac_agreed
         return [] if agreed is None else peer.peer_names(agreed)
 
-    @property
+    @Shown
     def tls_version(self) -> str | None:
         """ "TLSv1.2" or "TLSv1.3", or `None` before the handshake's end."""
         return None if self._ac_tls is None else self._ac_tls.version()
 
-    @property
+    @Shown
     def cipher(self) -> peer.Cipher | None:
         """The cipher suite in use."""
         agreed = self._ac_agreed
         return None if agreed is None else peer.cipher(agreed)
 
-    @property
+    @Shown
     def alpn_protocol(self) -> str | None:
         """The application protocol that both sides want (RFC 7301), or `None`."""
         return None if self._ac_tls is None else self._ac_tls.selected_alpn_protocol()
 
-    @property
+    @Shown
     def session_reused(self) -> bool | None:
         """Whether the handshake was abbreviated; `None` if that is not known."""
         agreed = self._ac_agreed
         return None if agreed is None else peer.session_reused(agreed)
 
-    @property
+    @Shown
     def server_name(self) -> str | None:
         """The host name that the client asked for (RFC 6066 section 3), or `None`."""
         agreed = self._ac_agreed
@@ -73,4 +79,6 @@ class Acquaintance:
 
     def user_name(self, mapping: peer.UserMapping = "common_name") -> str | None:
         """Return the user that the client's certificate stands for (`peer.user_name`)."""
-        return peer.user_name(self.peer_certificate, mapping)
+        agreed = self._ac_agreed
+        certificate = None if agreed is None else peer.peer_certificate(agreed)
+        return peer.user_name(certificate, mapping)

@@ -15,14 +15,14 @@ from __future__ import annotations
 import socket as _socket
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from asynccore.asynchat import async_chat
 from asynccore.buffered import dispatcher_with_send
 from asynccore.channels import Map
 from asynccore.dispatcher import dispatcher
 from asynccore.errors import RERAISED, speaks_for_channel
-from asynccore.programs_own import hook
+from asynccore.programs_own import Shown, hook, yield_to_mixins
 from asynccore.timeouts import check
 
 from .acquaintance import Acquaintance
@@ -30,6 +30,14 @@ from .dtls import MTU, DTLSSocket
 from .errors import TLSError
 from .phases import CLEAR, FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, SHAKING, SHUTDOWN_TIMEOUT
 from .socket import OpenSSLSocket
+
+
+class Role(NamedTuple):
+    """Which side of TLS a channel is, and whom it expects; without a context it is in clear."""
+
+    context: Any
+    server_side: bool
+    server_hostname: str | None
 
 
 class TLSMixin(Acquaintance, dispatcher):
@@ -61,7 +69,12 @@ class TLSMixin(Acquaintance, dispatcher):
     _ac_greeted = False  # handle_handshake ran
     _ac_reported = False  # handle_tls_error ran
     _ac_unwraps = False
+    _ac_bare: Any = None  # the socket that went back to plaintext
     _ac_listener: tls_listener | None = None  # which counts unfinished handshakes
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        yield_to_mixins(cls, NEW_TLS_NAMES)
 
     def __init__(
         self,
@@ -84,11 +97,15 @@ class TLSMixin(Acquaintance, dispatcher):
             sock = self._ac_wrapped(sock)
         super().__init__(sock, map)
 
+    def _ac_role(self) -> Role:
+        return Role(self.tls_context, self.server_side, self.server_hostname)
+
     def _ac_wrapped(self, sock: Any) -> OpenSSLSocket:
         if isinstance(sock, OpenSSLSocket):
             return sock
-        expected = self._ac_named if self.server_hostname is None else self.server_hostname
-        return self._ac_wrapped_by(self.tls_context, sock, self.server_side, expected)
+        context, server_side, server_hostname = self._ac_role()
+        expected = self._ac_named if server_hostname is None else server_hostname
+        return self._ac_wrapped_by(context, sock, server_side, expected)
 
     def _ac_wrapped_by(
         self,
@@ -113,7 +130,7 @@ class TLSMixin(Acquaintance, dispatcher):
 
     def set_socket(self, sock: Any, map: Map | None = None) -> None:
         """Take over a socket, for TLS if there is a context (`dispatcher.set_socket`)."""
-        if self.tls_context is not None:
+        if self._ac_role().context is not None:
             sock = self._ac_wrapped(sock)
         if isinstance(sock, OpenSSLSocket):
             self._ac_follow(sock)
@@ -125,7 +142,7 @@ class TLSMixin(Acquaintance, dispatcher):
 
     def connect_name(self, host: str, port: int | str, **options: Any) -> None:
         """Connect to a host by name, and expect that host there (`dispatcher.connect_name`)."""
-        self._ac_named = None if self.server_side else host
+        self._ac_named = None if self._ac_role().server_side else host
         super().connect_name(host, port, **options)
 
     def _ac_follow(self, sock: OpenSSLSocket) -> None:
@@ -168,7 +185,7 @@ class TLSMixin(Acquaintance, dispatcher):
                     # handle_connect first: it is what a class begins with.
                     self.handle_connect_event()
                 if self._ac_tls is sock and not self._ac_closed:
-                    self.handle_handshake()
+                    hook(self, "handle_handshake", 0)()
         elif sock.phase is FAILED:
             if isinstance(sock.failure, TLSError) and not sock.read_ahead:
                 self._ac_tls_failed(sock.failure)
@@ -176,9 +193,9 @@ class TLSMixin(Acquaintance, dispatcher):
             self._ac_unwraps = False
             self._ac_tls = None
             sock.on_progress = sock.on_timeout = None
-            self.socket = sock.unwrap()
+            self.socket = self._ac_bare = sock.unwrap()
             self._ac_touch()
-            self.handle_unwrapped()
+            hook(self, "handle_unwrapped", 0)()
         return self._ac_tls is sock and not self._ac_closed
 
     def _ac_timed_out(self) -> None:
@@ -194,7 +211,7 @@ class TLSMixin(Acquaintance, dispatcher):
             self._ac_reported = True
             if self._ac_tls is not None:
                 self._ac_tls.told()
-            self.handle_tls_error(why)
+            hook(self, "handle_tls_error", 1)(why)
 
     def handle_read_event(self) -> None:
         """Run the hooks of TLS first (`dispatcher.handle_read_event`)."""
@@ -326,6 +343,17 @@ class TLSMixin(Acquaintance, dispatcher):
         self._ac_forget_output(len(output))
         sock.begin_unwrap(self._ac_pieces(output), self.shutdown_timeout)
         self._ac_touch()
+
+
+# What a class that is derived from `TLSMixin` and one of a program may have from the latter.
+NEW_TLS_NAMES = frozenset(
+    name
+    for cls in (TLSMixin, Acquaintance)
+    for name, value in vars(cls).items()
+    if not name.startswith("_")
+    and (callable(value) or isinstance(value, Shown))
+    and not hasattr(dispatcher, name)
+)
 
 
 class tls_dispatcher(TLSMixin, dispatcher):

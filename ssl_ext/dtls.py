@@ -24,7 +24,7 @@ from __future__ import annotations
 import socket as _socket
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from errno import EADDRNOTAVAIL, ECONNREFUSED, EINPROGRESS, EINVAL, EISCONN, EMSGSIZE
+from errno import EADDRNOTAVAIL, ECONNREFUSED, EINPROGRESS, EINVAL, EMSGSIZE
 from typing import Any
 
 from OpenSSL import SSL
@@ -273,27 +273,8 @@ class DTLSSocket(OpenSSLSocket):
         data = super().recv(RECORD, flags)  # not more: a full one would be joined with another
         return data[:bufsize]
 
-    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
-        """Return what `recv` does, and the peer's address."""
-        return self.recv(bufsize, flags), self._raw.getpeername()
-
-    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
-        """Do what `recv_into` does; return the count, and the peer's address."""
-        return self.recv_into(buffer, nbytes, flags), self._raw.getpeername()
-
-    def sendto(self, data: Any, *flags_and_address: Any) -> int:
-        """Send one datagram to the peer, as `send`: `sendto(data, address)`, or
-        `sendto(data, flags, address)`.
-
-        Raises `OSError`: EISCONN for the address of anybody else, ENOTCONN without a peer.
-        """
-        if not 1 <= len(flags_and_address) <= 2:
-            raise TypeError("sendto() takes data, perhaps flags, and an address")
-        address = flags_and_address[-1]
-        if address != self._called and not is_peer(self._raw, address):
-            peer = self._raw.getpeername()
-            raise OSError(EISCONN, f"this socket is connected to {peer}, not to {address!r}")
-        return self.send(data)
+    def _is_peer(self, address: Any) -> bool:
+        return address == self._called or is_peer(self._raw, address)
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Send one datagram (`OpenSSLSocket.send`). Raises `OSError` (EMSGSIZE) for a large one."""

@@ -149,6 +149,7 @@ class Ending(Records):
             if self._goodbye is not None:
                 self._raw.shutdown(self._goodbye)
                 self._goodbye = None
+            self.agreed = None
             self._enter(PLAIN)
 
     def close(self) -> None:

@@ -57,6 +57,9 @@ class Handshake:
         self.phase: str
         self.connection: SSL.Connection | None = None
         self.failure: OSError | None = None
+        self.agreed: SSL.Connection | None = None
+        """The connection whose handshake is over, as `ssl_ext.peer` takes it, or `None`. It stays
+        when the connection has ended: who has left can be told."""
         self.map: Map | None = None  # in which it may linger
         self._raw = sock
         self._preludes = iter((prelude,) if isinstance(prelude, bytes) else prelude)
@@ -166,6 +169,7 @@ class Handshake:
             version = connection.get_protocol_version()
             self._unsure = not self.server_side and version == SSL.TLS1_3_VERSION
             self.context.remember(connection)
+            self.agreed = connection
             self._enter(OPEN)
 
     def _fail(self, why: OSError) -> None:

@@ -87,6 +87,13 @@ class OpenSSLSocket(Facade):
     ) -> None:
         if sock.type != self._kind:
             raise ValueError(f"{type(self).__name__} needs a {self._needed}, not {sock!r}")
+        if self._kind == _socket.SOCK_STREAM and getattr(context, "dtls", False):
+            raise TypeError(
+                f"{context!r} is for datagrams: make a context without dtls=True, or give a "
+                "datagram socket to ssl_ext.DTLSSocket"
+            )
+        if hasattr(type(sock), "do_handshake"):
+            raise ValueError(f"{sock!r} speaks TLS already: give the plain socket")
         if server_side and server_hostname is not None:
             raise ValueError("server_hostname is for clients: whom they expect to find")
         super().__init__(
@@ -134,6 +141,8 @@ class OpenSSLSocket(Facade):
             return mask
         if phase is SHAKING:
             return self._read_wants
+        if phase is CONNECTING and self._kind != _socket.SOCK_STREAM:
+            return 0  # always writable, and connected by nothing but connect()
         if phase in (CONNECTING, CLEAR):
             return WRITE
         if phase is UNWRAPPING:

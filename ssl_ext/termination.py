@@ -14,6 +14,7 @@ Trade-off. A program that asks finds a handler that it has not set.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ from typing import Any, NamedTuple
 
 from asynccore.dispatcher import dispatcher
 from asynccore.loop import call_soon_threadsafe
+from asynccore.termination import PREFIX
 from asynccore.termination import VARIABLE as CERT_VARIABLE
 
 from .accepting import AcceptingSocket
@@ -55,8 +57,23 @@ class Settings(NamedTuple):
 
 
 def settings_of(environ: Mapping[str, str]) -> Settings:
-    """Return what an environment says. Raises `KeyError` if it says nothing."""
+    """Return what an environment says.
+
+    Raises `ValueError` if it says nothing, not enough, or something that can't be meant: an empty
+    client CA would be the current folder, and a misspelt one nobody's.
+    """
+    for variable in environ:
+        if variable.startswith(PREFIX):
+            if variable not in VARIABLES:
+                raise ValueError(f"there is no variable {variable}, but {', '.join(VARIABLES)}")
+            if not environ[variable]:
+                raise ValueError(
+                    f"{variable} is empty: give it the path of a file, or take it out of the "
+                    "environment"
+                )
     cert, *others = VARIABLES
+    if cert not in environ:
+        raise ValueError(f"TLS needs a certificate: --tls-cert FILE, or {cert}=FILE")
     return Settings(environ[cert], *(environ.get(variable) for variable in others))
 
 
@@ -86,12 +103,18 @@ _made: weakref.WeakSet[AcceptingSocket] = weakref.WeakSet()
 
 
 def in_front_of(channel: dispatcher) -> AcceptingSocket:
-    """Return what takes the place of a channel's listening socket. Raises as `make_context`."""
+    """Return what takes the place of a channel's listening socket.
+
+    Raises `OSError` where there can't be TLS: that is what programs expect of `listen`.
+    """
     global _context
     if _context is None:  # one for all listeners, whose sessions may be resumed at each
-        files = settings_of(os.environ).variables()  # absolute, before the folder changes
-        settings = settings_of(files)
-        _context = RenewedContext(lambda: make_context(settings), list(files.values()))
+        try:
+            files = settings_of(os.environ).variables()  # absolute, before the folder changes
+            settings = settings_of(files)
+            _context = RenewedContext(lambda: make_context(settings), list(files.values()))
+        except ValueError as why:
+            raise OSError(errno.EINVAL, f"no TLS for a listener: {why}") from why
         if sys.platform != "win32":
             _renew_on_hangup()
     made = _in_front_of(channel, _context, channel.socket)

@@ -193,6 +193,71 @@ def _end_child(program: Program) -> None:
         child.kill()
 
 
+# How programs listen that have it from the example of some book: by the socket's own methods.
+LISTENERS = {
+    "has its socket listen": """
+    def __init__(self):
+        asyncore.dispatcher.__init__(self)
+        self.create_socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.bind(('127.0.0.1', 0))
+        self.kept = self.socket
+        self.kept.listen(5)
+        self.accepting = True
+""",
+    "is given its socket": """
+    def __init__(self):
+        self.kept = socket.socket()
+        self.kept.bind(('127.0.0.1', 0))
+        self.kept.listen(5)
+        asyncore.dispatcher.__init__(self, self.kept)
+        self.accepting = True
+""",
+    "assigns its socket": """
+    def __init__(self):
+        asyncore.dispatcher.__init__(self)
+        self.socket = self.kept = socket.socket()
+        self.kept.setblocking(0)
+        self._fileno = self.kept.fileno()
+        self.add_channel()
+        self.bind(('127.0.0.1', 0))
+        self.kept.listen(5)
+        self.accepting = True
+""",
+}
+
+
+@pytest.mark.parametrize("accepts_from", ["socket", "kept"])
+@pytest.mark.parametrize("listens", LISTENERS.values(), ids=LISTENERS)
+def test_a_program_that_uses_the_socket_itself(
+    started: Any, files: Any, tmp_path: Path, listens: str, accepts_from: str
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import asyncore, socket\n"
+        "class Echo(asyncore.dispatcher_with_send):\n"
+        "    def handle_read(self):\n"
+        "        self.send(self.recv(100))\n"
+        "class Listener(asyncore.dispatcher):"
+        f"{listens}"
+        "        print('listening on %s:%d' % self.kept.getsockname())\n"
+        "    def handle_accept(self):\n"
+        f"        conn, addr = self.{accepts_from}.accept()\n"
+        "        Echo(conn)\n"
+        "Listener()\n"
+        "asyncore.loop()\n"
+    )
+    with started(script, "--tls-cert", files["both"]) as program:
+        program.listen()
+        with program.connect_plain() as plain:
+            plain.sendall(b"in clear")
+            with contextlib.suppress(ConnectionError):
+                while answer := plain.recv(100):
+                    assert answer[:1] == b"\x15"  # an alert (RFC 8446 section 5.1)
+        with program.connect() as client:
+            client.sendall(b"hello")
+            assert demo._receive(client, 5) == b"hello"
+
+
 def test_the_environment_says_it_too(started: Any, files: Any) -> None:
     with started("echo_server.py", ASYNCCORE_TLS_CERT=str(files["both"])) as program:
         program.listen()
@@ -223,13 +288,15 @@ def became(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     ("options", "message"),
     [
         ({"key": "key"}, "TLS needs a certificate: --tls-cert FILE"),
+        ({"client-ca": "ca"}, "TLS needs a certificate: --tls-cert FILE"),
         ({"cert": "missing"}, "can't read the certificate: No such file or directory: "),
         ({"cert": "cert", "key": "missing"}, "can't read the key: No such file or directory: "),
         ({"cert": "nothing"}, "there is no certificate in PEM form in "),
-        ({"cert": "cert"}, "there is no private key in PEM form in "),
-        ({"cert": "cert", "key": "other"}, "does not belong to the (first) certificate"),
-        ({"cert": "cert", "key": "locked"}, "is encrypted: give its password"),
+        ({"cert": "cert"}, " (--tls-key FILE)"),
+        ({"cert": "cert", "key": "other"}, " (--tls-key FILE)"),
+        ({"cert": "cert", "key": "locked"}, " (--tls-password-file FILE)"),
         ({"cert": "cert", "key": "locked", "password-file": "wrong"}, "the password is wrong"),
+        ({"cert": "both", "password-file": "password"}, " (--tls-password-file FILE)"),
         (
             {"cert": "both", "password-file": "missing"},
             "can't read the password: No such file or directory: ",
@@ -247,23 +314,105 @@ def test_errors_come_before_the_program(
     assert became == []
 
 
-def test_what_the_program_is_told(files: Any, became: Any, monkeypatch: Any) -> None:
-    monkeypatch.setenv("ASYNCCORE_TLS_CLIENT_CA", "of somebody else")
-    assert cli.main(["run", "--tls-cert", str(files["both"]), "script.py"]) == 0
+VARIABLE_OF = dict(zip(("cert", "key", "password-file", "client-ca"), VARIABLES, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "expected"),
+    [
+        ({"cert": "both"}, {}, {"cert": "both"}),
+        ({"cert": "both"}, {"client-ca": "ca"}, {"cert": "both", "client-ca": "ca"}),
+        ({"client-ca": "ca"}, {"cert": "both"}, {"cert": "both", "client-ca": "ca"}),
+        ({"cert": "cert"}, {"key": "key"}, {"cert": "cert", "key": "key"}),
+        (
+            {"password-file": "password", "cert": "cert"},
+            {"cert": "nothing", "key": "locked", "password-file": "wrong"},
+            {"cert": "cert", "key": "locked", "password-file": "password"},
+        ),
+        (
+            {"client-ca": "ca"},
+            {"cert": "both", "client-ca": ""},
+            {"cert": "both", "client-ca": "ca"},
+        ),
+    ],
+)
+def test_what_the_program_is_told(
+    files: Any, became: Any, monkeypatch: Any, options: Any, variables: Any, expected: Any
+) -> None:
+    """Each option goes before its own variable, and the other variables count."""
+    for name, file in variables.items():
+        monkeypatch.setenv(VARIABLE_OF[name], str(files.get(file, "")))
+    words = [word for name, file in options.items() for word in (f"--tls-{name}", files[file])]
+    assert cli.main(["run", *map(str, words), "script.py"]) == 0
     ((command, env),) = became
     assert command[-1] == "script.py"
     told = {name: value for name, value in env.items() if name.startswith("ASYNCCORE_TLS_")}
-    assert told == {"ASYNCCORE_TLS_CERT": str(files["both"])}
-    assert settings_of(told) == Settings(str(files["both"]))
+    assert told == {VARIABLE_OF[name]: str(files[file]) for name, file in expected.items()}
+    assert settings_of(told) == Settings(
+        *(str(files[expected[name]]) if name in expected else None for name in VARIABLE_OF)
+    )
+
+
+def test_paths_are_absolute_for_the_program() -> None:
     assert Settings("a", "b", "c", "d").variables() == {
         variable: os.path.abspath(name) for variable, name in zip(VARIABLES, "abcd", strict=True)
     }
 
 
-def test_an_environment_that_can_not_be_right(became: Any, monkeypatch: Any, capsys: Any) -> None:
-    monkeypatch.setenv("ASYNCCORE_TLS_CERT", "/missing.pem")
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"CERT": "/missing.pem"}, "/missing.pem"),
+        ({"CLIENT_CA": "/ca.pem"}, "--tls-cert FILE, or ASYNCCORE_TLS_CERT=FILE"),
+        ({"CERT": ""}, "ASYNCCORE_TLS_CERT is empty: give it the path of a file"),
+        ({"CERT": "both", "CLIENT_CA": ""}, "ASYNCCORE_TLS_CLIENT_CA is empty"),
+        ({"CERT": "both", "CLIENT_CAS": "x"}, "there is no variable ASYNCCORE_TLS_CLIENT_CAS, but"),
+    ],
+)
+def test_an_environment_that_can_not_be_right(
+    files: Any, became: Any, monkeypatch: Any, capsys: Any, variables: Any, message: str
+) -> None:
+    for name, file in variables.items():
+        monkeypatch.setenv(f"ASYNCCORE_TLS_{name}", str(files.get(file, file)))
     assert cli.main(["run", "script.py"]) == 2
-    assert "/missing.pem" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+    assert became == []
+
+
+@pytest.mark.parametrize("name", VARIABLE_OF)
+def test_an_empty_option(files: Any, became: Any, capsys: Any, name: str) -> None:
+    """An empty client CA would be every certificate of the current folder."""
+    options = {"cert": str(files["both"]), name: ""}
+    words = [f"--tls-{option}={file}" for option, file in options.items()]
+    assert cli.main(["run", *words, "script.py"]) == 2
+    assert f"--tls-{name} is empty: give it the path of a file" in capsys.readouterr().err
+    assert became == []
+
+
+def test_an_option_that_there_is_not(became: Any, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--tls-bogus", "x", "script.py"])
+    assert "--tls-bogus (those of TLS are --tls-cert, --tls-key, " in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--bogus", "script.py"])
+    assert "those of TLS" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["nothing", "missing", "cert"])
+def test_a_listener_without_tls_is_an_os_error(files: Any, monkeypatch: Any, content: str) -> None:
+    """Which is what programs expect of `listen`, also where nobody has looked beforehand."""
+    from ssl_ext import termination as front
+
+    monkeypatch.setenv(termination.VARIABLE, str(files[content]))
+    monkeypatch.setattr(termination, "wanted", True)
+    monkeypatch.setattr(front, "_context", None)
+    channel = dispatcher(map={})
+    channel.create_socket()
+    channel.bind((ADDRESS, 0))
+    with pytest.raises(OSError, match=r"certificate|private key"):
+        channel.listen(1)
+    assert not isinstance(channel.socket, AcceptingSocket)
+    channel.close()
 
 
 def test_one_context_for_all_listeners(files: Any, monkeypatch: Any) -> None:

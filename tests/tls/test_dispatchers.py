@@ -283,6 +283,43 @@ def test_a_reset_is_a_disconnection(channels: Any, tcp_pair: Any, version: int) 
     assert pair.server.error is None
 
 
+@pytest.mark.parametrize("how", ["cleanly", "cut", "reset"])
+def test_who_has_left_is_known(channels: Any, tcp_pair: Any, version: int, how: str) -> None:
+    """In handle_close and after close, until the channel gets another socket."""
+    pair = Pair(
+        channels,
+        tcp_pair(),
+        client_raw(version, client_certificate()),
+        server_raw(version, demands=True),
+    )
+    pair.client.send(b"hello")
+    pair.run(lambda: pair.server.got == b"hello" and "handshake" in pair.client.log)
+    server = pair.server
+    known = server.user_name("email"), server.tls_version, server.cipher, server.peer_names
+    assert known[0] == "client@example.org"
+    seen: list[Any] = []
+
+    def handle_close(*_: Any) -> None:
+        for _ in range(2):
+            seen.append(
+                (server.user_name("email"), server.tls_version, server.cipher, server.peer_names)
+            )
+            server.close()
+
+    server.handle_close = server.handle_tls_error = handle_close  # type: ignore[method-assign]
+    if how == "cleanly":
+        pair.client.close()
+    elif how == "cut":
+        pair.client._ac_tls._raw.shutdown(socket.SHUT_WR)  # type: ignore[union-attr]
+    else:
+        reset(pair.client)
+    pair.run(lambda: seen)
+    assert seen == [known, known]
+    server.tls_context = None
+    server.set_socket(tcp_pair()[0])
+    assert (server.user_name("email"), server.tls_version, server.peer_names) == (None, None, [])
+
+
 def reset(channel: Any) -> None:
     """End a channel's connection with RST."""
     raw = channel._ac_tls._raw

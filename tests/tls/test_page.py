@@ -289,3 +289,26 @@ def test_the_client_says_that_nobody_answers(server_files: Path) -> None:
     assert done.returncode == 1 and done.stderr == ""
     (line,) = done.stdout.splitlines()
     assert line.startswith("nobody answers: ") and str(port) in line
+
+
+def test_the_program_of_the_page_that_knows_its_clients(server_files: Path) -> None:
+    (server_files / "ann.pem").write_bytes(issue(names=(), common_name="ann").pem)
+    section = programs("`asynccore run --tls-cert`")
+    (program,) = [block for block in section if "class Greeter(asyncore" in block]
+    program = program.replace("7007", "0").replace(
+        "asyncore.loop()",
+        "print('listening on %s:%d' % listener.socket.getsockname())\nasyncore.loop()",
+    )
+    (server_files / "greeter.py").write_text(program)
+    context = ssl.create_default_context(cafile=str(server_files / "ca.pem"))
+    command = [sys.executable, "-u", "-m", "asynccore", "run", "--tls-cert", "server.pem"]
+    command += ["--tls-key", "server.key"]
+    for options, user in (([], b"stranger"), (["--tls-client-ca", "ca.pem"], b"ann")):
+        if options:
+            context.load_cert_chain(server_files / "ann.pem")
+        with started([*command, *options, "greeter.py"], server_files) as server:
+            with context.wrap_socket(server.connect(), server_hostname=server.address[0]) as sock:
+                sock.sendall(b"hello")
+                with sock.makefile("rb") as answer:
+                    expected = user + b", you said: hello"
+                    assert answer.read(len(expected)) == expected

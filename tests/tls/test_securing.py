@@ -16,6 +16,7 @@ from asynccore.engine import Engine
 from asynccore.testing import FakeClock
 from ssl_ext import (
     AcceptingSocket,
+    DTLSSocket,
     OpenSSLSocket,
     TLSError,
     TransparentSocket,
@@ -24,6 +25,7 @@ from ssl_ext import (
     server_context,
     tls_async_chat,
     tls_dispatcher,
+    tls_listener,
 )
 from ssl_ext.accepting import MAX_HANDSHAKES
 from tests.tls.support import (
@@ -255,6 +257,29 @@ def test_one_that_stalls_delays_nobody(channels: Any) -> None:
             sock.close()
 
 
+@pytest.mark.parametrize(
+    "ask_for",
+    [("settimeout", 30), ("settimeout", None), ("setblocking", 1), ("set_inheritable", True)],
+    ids=str,
+)
+def test_what_programs_say_to_a_connection_does_no_harm(channels: Any, ask_for: Any) -> None:
+    name, value = ask_for
+
+    class Program(Server):
+        def handle_accept(self) -> None:
+            sock, _ = self.accept()  # type: ignore[misc]
+            getattr(sock, name)(value)
+            if name == "settimeout":
+                assert sock.gettimeout() == value
+            Echo(sock, self._map).log = self.log
+            assert sock.gettimeout() == 0  # as the dispatcher wants it
+
+    server = secure(Program, server_side())(ADDRESS, channels)
+    for _ in range(2):  # the listener goes on, too
+        assert meanwhile(channels, lambda: ask(server.port, trusting())) == b"hello"
+    assert server.accept_counts.pauses == 0 and "listener error" not in server.log
+
+
 def test_so_many_handshakes_and_no_more(any_map: Any) -> None:
     server = secure(Server, server_side())(ADDRESS, any_map)
     server.max_handshakes = 2
@@ -388,6 +413,74 @@ def test_a_listener_that_is_given_its_socket(channels: Any) -> None:
     assert meanwhile(channels, lambda: ask(port, trusting())) == b"hello"
 
 
+class Assigns(Server):
+    """Its socket is one that it has made itself."""
+
+    def __init__(self, channels: Any, steps: tuple[str, ...], accepts_from: str) -> None:
+        asynccore.dispatcher.__init__(self, map=channels)
+        self.log = []  # type: ignore[assignment]
+        self.accepts_from = accepts_from
+        self.kept = socket.socket()
+        self.kept.setblocking(False)
+        self.kept.bind((ADDRESS, 0))
+        self.port = self.kept.getsockname()[1]
+        for step in steps:
+            getattr(self, step)()
+
+    def assign(self) -> None:
+        self.socket = self.kept
+        self._fileno = self.kept.fileno()
+
+    def enter(self) -> None:
+        self._map[self._fileno] = self
+
+    def listens(self) -> None:
+        self.listen(5)
+
+    def socket_listens(self) -> None:
+        self.socket.listen(5)
+        self.accepting = True
+
+    def kept_listens(self) -> None:
+        self.kept.listen(5)
+        self.accepting = True
+
+    def handle_accept(self) -> None:
+        accepts_from: Any = {"self": self, "socket": self.socket, "kept": self.kept}
+        sock, _ = accepts_from[self.accepts_from].accept()
+        Echo(sock, self._map).log = self.log
+
+
+@pytest.mark.parametrize("accepts_from", ["self", "socket", "kept"])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ("assign", "add_channel", "listens"),
+        ("assign", "add_channel", "socket_listens"),
+        ("assign", "add_channel", "kept_listens"),
+        ("assign", "listens", "add_channel"),
+        ("kept_listens", "assign", "add_channel"),
+        ("kept_listens", "assign", "enter"),
+    ],
+    ids=" ".join,
+)
+def test_a_listener_that_assigns_its_socket(
+    any_map: Any, steps: tuple[str, ...], accepts_from: str
+) -> None:
+    server = secure(Assigns, server_side())(any_map, steps, accepts_from)
+    assert meanwhile(any_map, lambda: ask(server.port, trusting())) == b"hello"
+    settle(any_map, lambda: len(any_map) == 1)
+    assert server.log == [b"hello", "close"]
+
+    def in_clear() -> bytes:
+        with socket.create_connection((ADDRESS, server.port), PATIENCE) as plain:
+            plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return plain.recv(1)
+
+    assert meanwhile(any_map, in_clear) in (b"", b"\x15")  # an alert (RFC 8446 section 5.1)
+    assert server.log == [b"hello", "close"]
+
+
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets here")
 def test_a_unix_socket(channels: Any, tmp_path: Any) -> None:
     class Local(Modern):
@@ -485,6 +578,46 @@ def test_a_client_expects_whom_it_connects_to(channels: Any) -> None:
     assert other.log == ["CertificateError"]
 
 
+@pytest.mark.parametrize("enters", [True, False])
+def test_a_client_that_assigns_its_socket(channels: Any, enters: bool) -> None:
+    class Own(Client):
+        def __init__(self, port: int) -> None:
+            asynccore.dispatcher_with_send.__init__(self, map=channels)
+            self.log: list[Any] = []  # type: ignore[assignment]
+            self.begin()
+            self.socket = socket.socket()
+            self.socket.setblocking(False)
+            self._fileno = self.socket.fileno()
+            if enters:
+                self.add_channel()
+            self.connect((ADDRESS, port))
+            self.add_channel()
+
+    server = secure(Server, server_side())(ADDRESS, channels)
+    client = secure(Own, client_context(ca=authority().cert_pem.bytes()))(server.port)
+    client.send(b"hi")
+    settle(channels, lambda: client.got == b"hi")
+    assert client.log == ["connect"] and server.log == [b"hi"]
+
+
+@pytest.mark.parametrize("first", ["send", "recv", "event"])
+def test_a_channel_that_assigns_its_connection(channels: Any, tcp_pair: Any, first: str) -> None:
+    """Nothing goes out in clear, and nothing that came in clear is believed."""
+    ours, theirs = tcp_pair()
+    channel: Any = secure(Echo, server_side())(map=channels)
+    channel.log = []
+    channel.socket, channel._fileno, channel.connected = ours, ours.fileno(), True
+    channels[ours.fileno()] = channel  # without add_channel
+    theirs.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    if first == "send":
+        assert channel.send(b"secret") is None
+    elif first == "recv":
+        assert channel.recv(100) == b""
+    settle(channels, lambda: channel.log)
+    assert channel.log == ["close"]
+    assert theirs.recv(100)[:1] in (b"", b"\x15")  # an alert (RFC 8446 section 5.1)
+
+
 def test_a_channel_that_is_given_an_accepted_socket(channels: Any, tcp_pair: Any) -> None:
     ours, theirs = tcp_pair()
 
@@ -544,15 +677,122 @@ def test_a_tls_class_is_told_of_a_handshake_that_is_over(channels: Any) -> None:
     assert meanwhile(channels, client) == b"hello, TLSv1.3"
 
 
-def test_what_was_queued_goes_out_before_unwrap(channels: Any, tcp_pair: Any) -> None:
+# Names that the class has for something else ---------------------------------------------------
+
+
+def test_the_names_of_the_class_go_first(channels: Any, tcp_pair: Any) -> None:
+    ours, theirs = tcp_pair()
+
+    class Program(Echo):
+        server_name = "www"
+        tls_context = server_side = "its own"
+
+        def __init__(self, sock: Any) -> None:
+            asynccore.dispatcher_with_send.__init__(self, sock, channels)
+            self.log = []
+            self.cipher = self.peer_certificate = self.server_hostname = "assigned"
+
+        @property
+        def tls(self) -> str:
+            return "a property"
+
+        @staticmethod
+        def user_name() -> str:
+            return "ann"
+
+        def unwrap(self, gift: str) -> str:
+            return gift
+
+        def start_tls(self) -> str:
+            return "started"
+
+        def handle_handshake(self, request: bytes) -> None:
+            raise AssertionError("this is the program's own")
+
+        def handle_tls_error(self) -> None:
+            raise AssertionError("this is the program's own")
+
+    channel: Any = secure(Program, server_side())(ours)
+
+    def client() -> bytes:
+        with trusting().wrap_socket(theirs, server_hostname=ADDRESS) as sock:
+            sock.sendall(b"hello")
+            answer = sock.recv(5)
+            os.close(sock.detach())  # no close_notify
+            return answer
+
+    assert meanwhile(channels, client) == b"hello"
+    settle(channels, lambda: "close" in channel.log)
+    assert channel.log == [b"hello", "close"]
+    assert channel.server_name == "www" and channel.tls == "a property"
+    assert channel.tls_context == channel.server_side == "its own"
+    assert channel.cipher == channel.peer_certificate == channel.server_hostname == "assigned"
+    assert channel.user_name() == "ann" and channel.unwrap("x") == "x"
+    assert channel.start_tls() == "started"
+    assert channel.tls_version == "TLSv1.3"  # what it has nothing of its own for
+
+
+@pytest.mark.parametrize(
+    "name",
+    """tls cipher peer_certificate peer_chain peer_names tls_version alpn_protocol session_reused
+    server_name user_name unwrap start_tls tls_context server_side server_hostname""".split(),
+)
+def test_any_name_may_be_assigned(channels: Any, name: str) -> None:
+    class Program(Client):
+        def __init__(self, port: int) -> None:
+            setattr(self, name, 5)
+            Client.__init__(self, port, channels)
+
+    server = secure(Server, server_side())(ADDRESS, channels)
+    client = secure(Program, client_context(ca=authority().cert_pem.bytes()))(server.port)
+    client.send(b"hi")
+    settle(channels, lambda: client.got == b"hi")
+    assert getattr(client, name) == 5
+
+
+def test_a_secured_class_goes_back_to_plaintext(channels: Any, tcp_pair: Any) -> None:
+    """Nothing keeps it from being in clear where both sides have agreed on that."""
+    ours, theirs = tcp_pair()
+    said: list[str] = []
+
+    class Program(Echo):
+        def handle_read(self) -> None:
+            Echo.handle_read(self)
+            if channel.tls is not None:
+                channel.unwrap()
+
+        def handle_unwrapped(self) -> None:
+            said.append("unwrapped")
+
+    channel: Any = secure(Program, server_side())(ours, channels)
+    channel.log = []
+
+    def client() -> bytes:
+        sock = trusting().wrap_socket(theirs, server_hostname=ADDRESS)
+        sock.sendall(b"hello")
+        assert sock.recv(5) == b"hello"
+        with sock.unwrap() as plain:
+            plain.sendall(b"in clear")
+            return plain.recv(8)
+
+    assert meanwhile(channels, client) == b"in clear"
+    assert said == ["unwrapped"] and channel.tls is None
+
+
+def test_what_was_queued_goes_out_before_unwrap(channels: Any) -> None:
     """The buffers of the class are known, whatever it is derived from."""
-    for kind in (asynccore.dispatcher, asynccore.dispatcher_with_send, asynchat.async_chat):
-        made = secure(kind, server_side())
-        channel = made(map=channels)
+    sender = secure(asynccore.dispatcher_with_send, server_side())(map=channels)
+    sender.out_buffer = b"queued"
+    chat = secure(asynchat.async_chat, server_side())(map=channels)
+    chat.producer_fifo.append(b"queued")
+    for channel in (sender, chat):
         output = channel._ac_output_now()  # type: ignore[attr-defined]
-        assert b"".join(output) == b""
+        assert output == [b"queued"]
         channel._ac_forget_output(len(output))  # type: ignore[attr-defined]
         channel._ac_forget_input()  # type: ignore[attr-defined]
+    assert sender.out_buffer == b"" and not chat.producer_fifo
+    plain = secure(asynccore.dispatcher, server_side())(map=channels)
+    assert plain._ac_output_now() == []  # type: ignore[attr-defined]
 
 
 def test_a_tls_class_gets_a_context(channels: Any) -> None:
@@ -596,8 +836,71 @@ def test_a_clients_context_is_not_for_listeners(channels: Any) -> None:
 
 def test_there_is_no_tls_over_udp(channels: Any) -> None:
     channel = secure(Echo, server_side())(map=channels)
-    with pytest.raises(ValueError, match="stream socket"):
+    with pytest.raises(ValueError, match=r"stream socket.*a server is a ssl_ext\.tls_listener"):
         channel.create_socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def test_a_client_of_datagrams(channels: Any) -> None:
+    class Datagrams(Client):
+        def __init__(self, port: int) -> None:
+            asynccore.dispatcher_with_send.__init__(self, map=channels)
+            self.log: list[Any] = []  # type: ignore[assignment]
+            self.begin()
+            self.create_socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.connect((ADDRESS, port))
+
+    class Answer(tls_dispatcher):
+        def handle_read(self) -> None:
+            self.send(self.recv(2000))
+
+    server = tls_listener((ADDRESS, 0), server_side(dtls=True), Answer, channels)
+    context = client_context(ca=authority().cert_pem.bytes(), dtls=True)
+    client = secure(Datagrams, context)(server.socket.getsockname()[1])
+    assert isinstance(client.socket, DTLSSocket)
+    client.send(b"hi")
+    settle(channels, lambda: client.got == b"hi")
+    assert client.log == ["connect"]
+
+
+def test_datagrams_without_a_peer(channels: Any) -> None:
+    """A program that never connects is told so, and the loop does not spin for it."""
+    channel: Any = secure(Echo, client_context(dtls=True))(map=channels)
+    channel.create_socket(socket.AF_INET, socket.SOCK_DGRAM)
+    channel.bind((ADDRESS, 0))
+    with pytest.raises(OSError, match="has no peer: connect first") as caught:
+        channel.socket.sendto(b"hello", (ADDRESS, 9))
+    assert caught.value.errno == errno.ENOTCONN
+    asynccore.loop(timeout=0, map=channels, count=1)
+    assert not channels.engine.interest.poller.wait(0)
+
+
+def test_a_context_for_datagrams_is_for_nothing_else(channels: Any) -> None:
+    server = server_side(dtls=True)
+    with pytest.raises(ValueError, match=r"whose server is ssl_ext\.tls_listener"):
+        secure(Echo, server)
+    client = client_context(dtls=True)
+    with pytest.raises(ValueError, match="needs a datagram socket"):
+        secure(Client, client)(1, channels)
+    with socket.socket() as plain:
+        for kind, context in ((OpenSSLSocket, client), (AcceptingSocket, server)):
+            with pytest.raises(TypeError, match="make a context without dtls=True"):
+                kind(context, plain)
+
+
+def test_tls_in_tls(channels: Any, tcp_pair: Any) -> None:
+    ours, _ = tcp_pair()
+    with trusting().wrap_socket(ours, server_hostname=ADDRESS, do_handshake_on_connect=False) as it:
+        with pytest.raises(ValueError, match="speaks TLS already: give the plain socket"):
+            OpenSSLSocket(client_raw(), it, server_hostname=ADDRESS)
+
+
+def test_a_class_that_nobody_can_derive_from() -> None:
+    class Registered(Echo):
+        def __init_subclass__(cls, *, port: int, **options: Any) -> None:
+            super().__init_subclass__(**options)
+
+    with pytest.raises(TypeError, match=r"can't be made secure.*'port'.*TLSMixin, Registered"):
+        secure(Registered, server_side())
 
 
 def test_an_openssl_socket_stays_what_it_is(channels: Any, tcp_pair: Any) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from errno import EINPROGRESS
+from errno import EINPROGRESS, EISCONN, EOPNOTSUPP
+from functools import partial
 from typing import Any
 
 import pytest
 from OpenSSL import SSL
 
 from asynccore.pollers import READ, WRITE
-from ssl_ext import HandshakeError, OpenSSLSocket, TLSError, TruncationError
+from ssl_ext import AcceptingSocket, HandshakeError, OpenSSLSocket, TLSError, TruncationError
 from ssl_ext.phases import FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, RECORD, SHUTDOWN_TIMEOUT
 from ssl_ext.records import SEND_LIMIT
-from tests.tls.support import HOST, VERSIONS, client_raw, server_raw
+from tests.tls.support import ADDRESS, HOST, VERSIONS, client_raw, server_raw
 
 
 @pytest.fixture(params=VERSIONS.values(), ids=VERSIONS)
@@ -311,15 +312,57 @@ def test_what_was_agreed(ends: Any, version: int) -> None:
     assert "open" in repr(client)
 
 
+def test_as_a_connection_has_addresses(ends: Any) -> None:
+    client, server = ends
+    assert client.sendto(b"hello", client.getpeername()) == 5
+    assert client.sendto(b"!", 0, client.getpeername()) == 1
+    buffer = bytearray(9)
+    assert server.recvfrom(5) == (b"hello", None)
+    assert server.recvfrom_into(buffer) == (1, None) and buffer[:1] == b"!"
+    with pytest.raises(OSError, match="not to") as caught:
+        client.sendto(b"hello", ("192.0.2.1", 9))
+    assert caught.value.errno == EISCONN
+
+
+@pytest.mark.parametrize("kind", ["connection", "listener"])
+def test_nobody_gets_it_in_clear(ends: Any, kind: str) -> None:
+    """By a call that looks like any other."""
+    with socket.create_server((ADDRESS, 0)) as plain:
+        sock = ends[0] if kind == "connection" else AcceptingSocket(server_raw(), plain)
+        for refused in (sock.dup, sock.detach, sock.makefile):
+            with pytest.raises(OSError, match=r"clear|never blocks") as caught:
+                refused()
+            assert caught.value.errno == EOPNOTSUPP
+        sock.setblocking(True)
+        sock.settimeout(5)
+        assert sock.plain.gettimeout() == 0.0 and sock.gettimeout() == 5
+        sock.set_inheritable(True)
+        assert sock.get_inheritable() and sock.plain.get_inheritable()
+
+
 def test_it_is_a_socket_that_never_blocks(ends: Any) -> None:
     client, _ = ends
-    assert client.gettimeout() == 0.0
-    client.setblocking(False)
-    client.settimeout(0)
-    with pytest.raises(ValueError, match="never blocks"):
-        client.setblocking(True)
-    with pytest.raises(ValueError, match="never blocks"):
-        client.settimeout(None)
+    assert client.gettimeout() == client.timeout == 0.0 and not client.getblocking()
+    # What is asked for is told, as it was asked for, and nothing waits.
+    for ask, told in (
+        (partial(client.setblocking, 1), None),
+        (partial(client.settimeout, 30), 30.0),
+        (partial(client.settimeout, None), None),
+        (partial(client.settimeout, 0), 0.0),
+        (partial(client.settimeout, 0.5), 0.5),
+        (partial(client.setblocking, False), 0.0),
+    ):
+        ask()
+        assert client.gettimeout() == client.timeout == told
+        assert client.getblocking() is (told != 0)
+        assert client.plain.gettimeout() == 0.0
+        with pytest.raises(BlockingIOError):
+            client.recv(1)
+    for wrong, error in ((-1, ValueError), (float("nan"), ValueError), ("soon", ValueError)):
+        with pytest.raises(error):
+            client.settimeout(wrong)
+    with pytest.raises(TypeError):
+        client.settimeout([])
     assert client.family == socket.AF_UNIX and client.type == socket.SOCK_STREAM
     assert client.proto == 0 and client.fileno() >= 0
     assert client.getpeername() == client.getsockname() == ""
