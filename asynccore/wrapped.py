@@ -21,7 +21,8 @@ Two kinds are known, by what they offer and not by their class:
 
 - a `Willful` socket, such as `ssl_ext.OpenSSLSocket`, decides for itself;
 - one with `pending` and `do_handshake`, such as `ssl.SSLSocket`, whose program drives it: only what
-  it holds back, and what it raises in order to say that it must wait, is seen to.
+  it holds back, and what it raises in order to say that it must wait, is seen to. Reading and
+  writing wait each for themselves: a half record that came must not keep output from going out.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, Protocol
 
-from .pollers import READ, WRITE, Event, Events, FrontPoller, Poller
+from .pollers import ERROR, HANGUP, READ, WRITE, Event, Events, FrontPoller, Poller
 
 _BOTH = READ | WRITE
+_GONE = ERROR | HANGUP
 
 # What a TLS library raises for "come again when the descriptor is ready", by the names of the
 # classes in `ssl` and `OpenSSL.SSL`, neither of which is imported here.
@@ -75,26 +77,36 @@ def direction(why: BaseException) -> int:
 class _Driven:
     """A socket whose program does the handshake and the like by itself."""
 
-    __slots__ = ("only", "sock")
+    __slots__ = ("reads", "sock", "writes")
 
     read_ahead = True  # its program reports nothing
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
-        self.only = 0  # the one direction that it waits for, whatever its channel wants
+        self.reads = READ  # what its channel waits for in order to read
+        self.writes = WRITE  # and in order to write
 
     def poll_interest(self, wanted: int) -> int:
-        return self.only or wanted
+        return (self.reads if wanted & READ else 0) | (self.writes if wanted & WRITE else 0)
 
     def handle_event(self, mask: int, wanted: int) -> int:
-        if self.only:
-            # What waited may have been reading or writing: both try again.
-            self.only = 0
-            return wanted
-        return mask
+        ready = mask & ~_BOTH
+        if wanted & READ and mask & (self.reads | _GONE):
+            ready |= READ
+            self.reads = READ
+        if wanted & WRITE and mask & (self.writes | _GONE):
+            ready |= WRITE
+            self.writes = WRITE
+        return ready
+
+    def waits_for(self, mask: int, doing: int) -> None:
+        if doing == READ:
+            self.reads = mask
+        else:
+            self.writes = mask
 
     def ready_now(self, wanted: int) -> int:
-        if self.only or not wanted & READ:
+        if not wanted & self.reads & READ:
             return 0
         try:
             return READ if self.sock.pending() else 0
@@ -170,11 +182,11 @@ class WrappedPoller(FrontPoller):
         self.sockets.pop(fd, None)
         self._stirred.pop(fd, None)
 
-    def waits_for(self, fd: int, mask: int) -> None:
-        """A socket said, by what it raised, that it waits for one direction alone."""
+    def waits_for(self, fd: int, mask: int, doing: int) -> None:
+        """A socket said, by what it raised, that `READ` or `WRITE` has to wait for `mask`."""
         sock = self.sockets.get(fd)
         if isinstance(sock, _Driven):
-            sock.only = mask
+            sock.waits_for(mask, doing)
             self._stirred[fd] = None
 
     # -- as the engine sees it ------------------------------------------------------------------

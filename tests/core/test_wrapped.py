@@ -449,16 +449,74 @@ def test_an_uncaught_want_is_no_error_and_is_waited_for(
     channel = Noting(Driven(), any_fakes.engine.map, (True, True))
     setattr(channel, hook, attempt)
     turn(any_fakes)
-    event = READ if hook == "on_read" else WRITE
+    event, other = (READ, WRITE) if hook == "on_read" else (WRITE, READ)
     turn(any_fakes, (1000, event))
     turn(any_fakes)
-    assert any_fakes.poller.interest[1000] == mask
+    # The other direction goes on as it was.
+    assert any_fakes.poller.interest[1000] == mask | other
     assert "error" not in channel.log
     channel.log.clear()
     turn(any_fakes, (1000, mask))
     turn(any_fakes)
-    assert channel.log == ["read", "write"]  # either may have been meant
+    assert channel.log == [hook[3:]] if mask == event else ["read", "write"]
     assert any_fakes.poller.interest[1000] == READ | WRITE
+
+
+def test_a_want_in_one_of_two_handlers_is_that_ones(fakes: Fakes) -> None:
+    def attempt() -> None:
+        raise want("SSLWantReadError")
+
+    channel = Noting(Driven(), fakes.engine.map, (True, True))
+    channel.on_write = attempt
+    turn(fakes)
+    turn(fakes, (1000, READ | WRITE))
+    turn(fakes)
+    assert channel.log == ["read", "write"]
+    assert fakes.poller.interest[1000] == READ
+
+
+@pytest.mark.parametrize("base", [dispatcher_with_send, asynchat.async_chat])
+def test_output_that_waits_for_the_peer_waits_for_reading_alone(fakes: Fakes, base: Any) -> None:
+    sock = Driven(1000, takes=[want("SSLWantReadError")])
+    channel = base(sock, fakes.engine.map)
+    turn(fakes)
+    if base is dispatcher_with_send:
+        channel.send(b"hello")
+    else:
+        channel.push(b"hello")
+    turn(fakes)
+    assert fakes.poller.interest[1000] == READ
+    channel.pause_reading()  # it waits all the same
+    turn(fakes)
+    assert fakes.poller.interest[1000] == READ
+    turn(fakes, (1000, READ))
+    assert sock.output == b"hello"
+
+
+def test_a_half_record_that_comes_keeps_no_output_back(fakes: Fakes) -> None:
+    sock = Driven(1000, [want("SSLWantReadError")], takes=[want("SSLWantWriteError")])
+    channel = asynchat.async_chat(sock, fakes.engine.map)
+    turn(fakes)
+    channel.push(b"hello")
+    turn(fakes, (1000, READ))
+    turn(fakes)
+    assert fakes.poller.interest[1000] == READ | WRITE
+    turn(fakes, (1000, WRITE))
+    assert sock.output == b"hello"
+
+
+def test_a_program_that_sends_in_another_thread_is_told_on_the_loops(fakes: Fakes) -> None:
+    sock = Driven(1000, takes=[want("SSLWantReadError")])
+    channel = dispatcher(sock, fakes.engine.map)
+    turn(fakes)
+    before = fakes.engine.take()
+    thread = threading.Thread(target=channel.send, args=(b"hello",))
+    thread.start()
+    thread.join()
+    assert fakes.engine.errands
+    fakes.engine.give(before)
+    turn(fakes)
+    assert fakes.poller.interest[1000] == READ
 
 
 def test_a_want_of_a_socket_that_came_in_the_same_handler(any_fakes: Fakes) -> None:
