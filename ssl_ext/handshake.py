@@ -12,6 +12,7 @@ by the next call of `recv`, `send` and the like.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket as _socket
 from collections.abc import Callable
 
@@ -56,6 +57,7 @@ class Handshake:
         self.map: Map | None = None  # in which it may linger
         self._raw = sock
         self._prelude = prelude
+        self._pid = os.getpid()
         self._told = False  # the failure was raised
         self._unsure = False  # the server may still refuse this client
         self._read_wants = READ
@@ -158,6 +160,12 @@ class Handshake:
         self._raise_failure()
         if self.phase is not OPEN:
             raise blocked()
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a forked child, and the connection its parent's: to be let go of, and
+        not to be ended."""
+        return self._pid != os.getpid()
 
     def told(self) -> None:
         """Take the failure for known: it wakes nobody up any more."""
