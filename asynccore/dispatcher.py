@@ -411,7 +411,14 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     def handle_expt_event(self) -> None:
         """Sort out what an exceptional condition means: an error, or urgent data."""
-        err = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        try:
+            err = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        except OSError as why:
+            # A socket that does TLS has failed (`wrapped`).
+            if self.connecting or why.errno not in _DISCONNECTED:
+                raise
+            self._ac_end()
+            return
         if err == 0:
             self.handle_expt()
         elif self.connecting:

@@ -51,7 +51,9 @@ class Willful(Protocol):
     All masks are made of `READ` and `WRITE` (1 and 4, as poll(2) has them). A socket may also have
     `entered(map, report)`, which is called once it serves a channel of a map: `report()` has it
     looked at again before the next wait, after something changed outside of an event. With a true
-    `takes_pieces` it is offered output as a plain socket is (`asynccore.gather`).
+    `takes_pieces` it is offered output as a plain socket is (`asynccore.gather`). One that is made
+    for the descriptor of a channel calls `asynccore.engine.look_again`, for its program may put it
+    in the old socket's place and say nothing.
     """
 
     @property
@@ -66,11 +68,24 @@ class Willful(Protocol):
         """Act on what the poller reported; return what the channel may do now, of `wanted`."""
 
     def ready_now(self, wanted: int) -> int:
-        """Return what the channel may do, of `wanted`, without any event."""
+        """Return what the channel may do, of `wanted`, without any event.
+
+        Or `ERROR | PRIORITY` for a failure that its channel must hear of though it wants nothing:
+        then SO_ERROR raises it.
+        """
+
+
+class NotReady(BlockingIOError):
+    """What a `Willful` socket raises that can't do it before its handshake is over.
+
+    Its handler was called too early: the socket came in the middle of a batch of events.
+    """
 
 
 def direction(why: BaseException) -> int:
     """Return `READ` or `WRITE` if an exception says that its socket waits for that, else 0."""
+    if isinstance(why, NotReady):
+        return READ  # the socket knows better
     return _WAITS.get(type(why).__name__, 0)
 
 

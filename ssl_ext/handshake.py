@@ -15,6 +15,7 @@ import contextlib
 import os
 import socket as _socket
 from collections.abc import Callable
+from errno import ENOTCONN
 
 from OpenSSL import SSL
 
@@ -26,7 +27,7 @@ from asynccore.timers import Timer
 
 from .errors import HandshakeError
 from .phases import CLEAR, CONNECTING, FAILED, OPEN, SHAKING, UNWRAPPING
-from .translation import ConnectionContext, blocked, translated
+from .translation import ConnectionContext, not_ready, translated
 
 _TCP_FAMILIES = (_socket.AF_INET, _socket.AF_INET6)
 
@@ -59,6 +60,7 @@ class Handshake:
         self._prelude = prelude
         self._pid = os.getpid()
         self._told = False  # the failure was raised
+        self._pressing = False  # the failure is told to a channel that wants nothing, too
         self._unsure = False  # the server may still refuse this client
         self._read_wants = READ
         self._report: Callable[[], None] = _nothing
@@ -93,12 +95,7 @@ class Handshake:
                 self._raw.getpeername()
             except OSError:
                 return
-            try:
-                self._begin()
-            except Exception as why:
-                self._fail(_as_handshake_error(why))
-                return
-            self._enter(CLEAR if self._prelude else SHAKING)
+            self._begin_or_fail()
         if self.phase is CLEAR:
             try:
                 self._prelude = self._prelude[self._raw.send(self._prelude) :]
@@ -114,6 +111,14 @@ class Handshake:
             self._shake()
         elif self.phase is UNWRAPPING:
             self._unwrap_on()
+
+    def _begin_or_fail(self) -> None:
+        try:
+            self._begin()
+        except Exception as why:
+            self._fail(_as_handshake_error(why))
+        else:
+            self._enter(CLEAR if self._prelude else SHAKING)
 
     def _shake(self) -> None:
         connection = self.connection
@@ -138,7 +143,28 @@ class Handshake:
             self.context.remember(connection)
             self._enter(OPEN)
 
+    def _connect_on(self) -> None:
+        """Find out whether a connect is still under way, or there is nothing that could come."""
+        if self._raw.type != _socket.SOCK_STREAM:
+            return
+        try:
+            number = self._raw.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+            if number:
+                raise OSError(number, os.strerror(number))
+            # A stream that was reset may have nothing to say of it any more.
+            if not self._raw.recv(1, _socket.MSG_PEEK):
+                raise OSError(ENOTCONN, os.strerror(ENOTCONN))
+        except BlockingIOError:
+            pass
+        except OSError as why:
+            self._fail(why)
+        else:
+            self._begin_or_fail()  # the peer's last words
+            self._advance()
+
     def _fail(self, why: OSError) -> None:
+        # What fails later is found when its channel reads, as without TLS.
+        self._pressing = self.phase is not OPEN
         self.failure = why
         self._enter(FAILED)
 
@@ -159,7 +185,7 @@ class Handshake:
         self._advance()
         self._raise_failure()
         if self.phase is not OPEN:
-            raise blocked()
+            raise not_ready()
 
     @property
     def inherited(self) -> bool:

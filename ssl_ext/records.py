@@ -23,7 +23,7 @@ from ._openssl import read, write
 from .errors import TruncationError
 from .handshake import Handshake
 from .phases import OPEN, PLAIN, RECORD, UNWRAPPING
-from .translation import blocked, translated
+from .translation import blocked, not_ready, translated
 
 # The most that one `send` takes, in bytes, so that other channels have their turn: encrypting that
 # takes about as long as the plain sockets' share takes the kernel (`asynccore.gather.SEND_SHARE`).
@@ -108,7 +108,7 @@ class Records(Handshake):
                 self._raise_failure()
                 if self._ended and self.phase is OPEN:
                     return b""
-                raise blocked()
+                raise blocked() if self.phase is OPEN else not_ready()
         if flags and flags & _socket.MSG_PEEK:
             self.read_ahead = data
             return data[:bufsize]
@@ -163,7 +163,7 @@ class Records(Handshake):
             self._advance()
             self._raise_failure()
             if self.phase is not OPEN:
-                raise blocked()
+                raise not_ready()
         if not len(data):
             return 0  # OpenSSL takes an empty write for an error
         if self._unsure:

@@ -25,11 +25,12 @@ from __future__ import annotations
 import os
 import socket as _socket
 from collections.abc import Callable
-from errno import EINPROGRESS, EISCONN
+from errno import EAGAIN, EINPROGRESS, EISCONN
 from typing import Any
 
 from asynccore.channels import Map
-from asynccore.pollers import ERROR, HANGUP, READ, WRITE
+from asynccore.engine import look_again
+from asynccore.pollers import ERROR, HANGUP, PRIORITY, READ, WRITE
 
 from .facade import Facade
 from .phases import (
@@ -48,6 +49,9 @@ from .phases import (
 from .translation import adapted
 
 _GONE = ERROR | HANGUP
+
+# How a channel is told that waits for nothing: SO_ERROR has the failure (`Facade.getsockopt`).
+_TOLD = ERROR | PRIORITY
 
 
 class OpenSSLSocket(Facade):
@@ -94,6 +98,7 @@ class OpenSSLSocket(Facade):
         self.suppress_ragged_eofs = suppress_ragged_eofs
         sock.setblocking(False)
         self.phase = self._first_phase()
+        look_again(sock.fileno())
 
     def _first_phase(self) -> str:
         try:
@@ -154,9 +159,9 @@ class OpenSSLSocket(Facade):
             return self._open_event(mask, wanted)
         if self.phase in (LISTENING, PLAIN):
             return mask
-        if self.phase is CONNECTING and mask & _GONE:
-            return mask  # its channel asks for the error
         self._advance()
+        if self.phase is CONNECTING:
+            self._connect_on()
         if self.phase is OPEN:
             return wanted & WRITE
         return self.ready_now(wanted)
@@ -185,7 +190,7 @@ class OpenSSLSocket(Facade):
     def ready_now(self, wanted: int) -> int:
         """Return what of `wanted` can be done without an event (`asynccore.wrapped.Willful`)."""
         if self.failure is not None and not self._told:
-            return wanted
+            return wanted or (_TOLD if self._pressing and not self.read_ahead else 0)
         if wanted & READ:
             if self.read_ahead or (self._ended and self.phase is OPEN):
                 return READ
@@ -198,13 +203,17 @@ class OpenSSLSocket(Facade):
     def connect_ex(self, address: Any) -> int:
         """Begin to connect; the end of the handshake is the end of that (connect(2)).
 
-        A client that was not told whom to expect expects the host in `address`.
+        A client that was not told whom to expect expects the host in `address`. Raises `OSError`
+        (EAGAIN) if the backlog of an AF_UNIX listener is full: dispatchers would wait for ever.
         """
         if self.phase is OPEN:
             return EISCONN
         if self.server_hostname is None and not self.server_side and isinstance(address, tuple):
             self.server_hostname = str(address[0])
         number = self._raw.connect_ex(address)
+        if number == EAGAIN and not isinstance(address, tuple):
+            # AF_UNIX: the listener's backlog is full, and nothing is under way (connect(2)).
+            raise OSError(number, os.strerror(number))
         if number in (0, EISCONN):
             self._advance()
             return EINPROGRESS
