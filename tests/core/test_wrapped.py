@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from errno import ECONNRESET
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ from OpenSSL import SSL
 
 import asynccore
 from asynccore import ChannelMap, asynchat, dispatcher, dispatcher_with_send, loop, pollers
-from asynccore.engine import engine_for
-from asynccore.pollers import EVENTS_PER_PASS, PRIORITY, READ, WRITE
+from asynccore.engine import engine_for, look_again
+from asynccore.pollers import ERROR, EVENTS_PER_PASS, PRIORITY, READ, WRITE
 from asynccore.testing import Fakes, RecordingPoller
 from asynccore.wrapped import WrappedPoller, direction, wrapped
 from tests.core.fakes import Channel, FakeSocket
@@ -296,6 +297,47 @@ def test_what_a_handler_left_when_it_left_the_loop_is_delivered(any_fakes: Fakes
     channel.on_read = lambda: None
     turn(any_fakes)
     assert channel.log == ["read", "read"]
+
+
+@pytest.mark.parametrize(
+    ("why", "told"), [(ConnectionResetError(ECONNRESET, "gone"), "close"), (OSError(71), "error")]
+)
+def test_a_failure_is_told_to_a_channel_that_wants_nothing(
+    any_fakes: Fakes, why: OSError, told: str
+) -> None:
+    class Failed(Willful):
+        def ready_now(self, wanted: int) -> int:
+            return ERROR | PRIORITY if self.now else 0
+
+        def getsockopt(self, level: int, option: int, buflen: int = 0) -> int:
+            self.now = 0
+            raise why
+
+    sock = Failed()
+    sock.wants = 0
+    channel = Noting(sock, any_fakes.engine.map, (False, False))
+    turn(any_fakes)
+    sock.now = ERROR
+    sock.report()
+    turn(any_fakes)
+    turn(any_fakes)
+    assert channel.log == [told]
+
+
+@pytest.mark.parametrize("kind", [ChannelMap, dict])
+def test_who_has_a_descriptor_is_looked_at_again(with_fakes: Any, kind: Any) -> None:
+    fakes, other = with_fakes(kind()), with_fakes(ChannelMap())
+    channel = Noting(FakeSocket(1000), fakes.engine.map)
+    bystander = Noting(FakeSocket(1001), other.engine.map)
+    turn(fakes)
+    turn(other)
+    sock = Willful()
+    look_again(1000)
+    channel.socket = sock
+    assert 1000 not in other.engine.interest.dirty
+    turn(fakes)
+    assert sock.map is fakes.engine.map
+    assert channel.log == bystander.log == []
 
 
 # Coming and going ------------------------------------------------------------------------------
