@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import asynccore
-from asynccore import ChannelMap, asynchat, dispatcher_with_send, loop
+from asynccore import ChannelMap, asynchat, dispatcher, dispatcher_with_send, loop
 from tests.tls.support import HOST, authority, server_certificate
 from tests.tls.wire import Watch, connected_pair
 
@@ -127,6 +127,26 @@ def test_both_sides_of_a_conversation(watch: Watch, version: Any, kind: Any, say
     assert client.log == server.log == []
     assert client.got == server.got == say
     watch.settle()
+
+
+def test_one_that_listens_and_leaves_the_handshake_to_its_channels(
+    watch: Watch, version: Any
+) -> None:
+    class Listener(dispatcher):
+        def handle_accepted(self, sock: Any, addr: Any) -> None:
+            Chat(sock, self._map).begin().echoes = True
+
+    listening = wrapped(socket.create_server(("127.0.0.1", 0)), version, True)
+    listener = Listener(listening, watch.channels)
+    listener.accepting = True
+    ours = socket.create_connection(listening.getsockname())
+    client = Sending(wrapped(ours, version, False), watch.channels).begin()
+    client.say(b"hello")
+    while len(client.got) < 5 and not client.log:
+        loop(timeout=5, map=watch.channels, count=1)
+        del watch.waits[:]
+    assert client.got == b"hello" and client.log == []
+    listener.close()
 
 
 @KINDS
