@@ -21,9 +21,11 @@ from typing import Any
 from .channels import Map, reports_changes
 from .dispatcher import dispatcher
 from .gather import IOV_MAX, SEND_SHARE, send_pieces, takes_pieces
+from .pollers import WRITE
 from .producers import file_producer
 from .programs_own import Shown
 from .watermarks import Watermarked
+from .wrapped import direction
 
 # The `send` that takes whatever its socket takes.
 _SEND = dispatcher.send
@@ -261,8 +263,13 @@ class ChatOutput(dispatcher, Watermarked):
                 data, size = self._ac_head(share)
             try:
                 count = send_pieces(self, data, size) if type(data) is list else send(data)
-            except OSError:
-                self.handle_error()
+            except OSError as why:
+                # Of a `send` of the program's own.
+                if direction(why):
+                    self._ac_must_wait(why, WRITE)
+                    self._ac_full = True
+                else:
+                    self.handle_error()
                 break
             if not count:
                 self._ac_full = not self._ac_closed

@@ -535,6 +535,24 @@ def test_output_that_waits_for_the_peer_waits_for_reading_alone(fakes: Fakes, ba
     assert sock.output == b"hello"
 
 
+def test_asynchat_takes_a_want_from_a_send_of_the_programs_own(fakes: Fakes) -> None:
+    class Chat(asynchat.async_chat):
+        def send(self, data: Any) -> Any:
+            return self.socket.send(data)
+
+        def handle_error(self) -> None:
+            raise AssertionError("no error")
+
+    sock = Driven(1000, takes=[want("SSLWantReadError")])
+    channel = Chat(sock, fakes.engine.map)
+    turn(fakes)
+    channel.push(b"hello")
+    turn(fakes)
+    assert fakes.poller.interest[1000] == READ
+    turn(fakes, (1000, READ))
+    assert sock.output == b"hello"
+
+
 def test_a_half_record_that_comes_keeps_no_output_back(fakes: Fakes) -> None:
     sock = Driven(1000, [want("SSLWantReadError")], takes=[want("SSLWantWriteError")])
     channel = asynchat.async_chat(sock, fakes.engine.map)
