@@ -22,9 +22,11 @@ from typing import Any
 from .channels import Map, reports_changes
 from .dispatcher import dispatcher
 from .gather import IOV_MAX, SEND_SHARE, keeps_bounds, send_pieces, takes_pieces
+from .pollers import WRITE
 from .producers import file_producer
 from .programs_own import Shown
 from .watermarks import Watermarked
+from .wrapped import direction
 
 # The `send` that takes whatever its socket takes.
 _SEND = dispatcher.send
@@ -263,6 +265,10 @@ class ChatOutput(dispatcher, Watermarked):
             try:
                 count = send_pieces(self, data, size) if type(data) is list else send(data)
             except OSError as why:
+                if direction(why):  # of a `send` of the program's own
+                    self._ac_must_wait(why, WRITE)
+                    self._ac_full = True
+                    break
                 if why.errno == EMSGSIZE and self._ac_fifo and self._ac_fifo[0] is data:
                     self._ac_fifo.popleft()  # a datagram that never fits, and others wait behind it
                     self._ac_queued = None

@@ -41,6 +41,7 @@ class Delivery(Turn):
     events: int
     meter: Meter | None
     _signalled: bool
+    _doing = READ  # what the last handler of several was to do
 
     if TYPE_CHECKING:
 
@@ -82,7 +83,7 @@ class Delivery(Turn):
                 except BaseException as why:
                     if leaves_loop(why):
                         raise
-                    if not interest.waits(fd, channel, why):
+                    if not interest.waits(fd, channel, why, READ):
                         channel.handle_error()
                 if self.passes != serial:
                     break
@@ -110,7 +111,8 @@ class Delivery(Turn):
                 except BaseException as why:
                     if leaves_loop(why):
                         raise
-                    if not interest.waits(fd, channel, why):
+                    doing = READ if mask == READ else self._doing
+                    if not interest.waits(fd, channel, why, doing):
                         channel.handle_error()
                 if self.passes != serial:
                     break
@@ -128,6 +130,7 @@ class Delivery(Turn):
         elif not mask & wanted:
             return
         meter = self.meter
+        self._doing = READ
         if mask & READ:
             if meter is None:
                 channel.handle_read_event()
@@ -136,6 +139,7 @@ class Delivery(Turn):
             if not self._still(fd, channel, serial):
                 return
         if mask & WRITE:
+            self._doing = WRITE
             if meter is None:
                 channel.handle_write_event()
             else:

@@ -15,6 +15,7 @@ from .engine import Engine, engine_for
 from .errors import _DISCONNECTED, _strerror
 from .listening import Listening
 from .namespace import default_map, legacy_name, package
+from .pollers import READ, WRITE
 from .programs_own import yield_to_mixins
 from .sockets import SocketOptions, is_datagram
 from .tracebacks import compact_traceback
@@ -263,7 +264,10 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         """Return 0 for what is no error to `send`, and raise the rest again."""
         if self._ac_halves and not self._ac_has_output():
             self._ac_check_output()
-        if why.errno == EWOULDBLOCK or direction(why):
+        if direction(why):
+            self._ac_must_wait(why, WRITE)
+            return 0
+        if why.errno == EWOULDBLOCK:
             return 0
         if why.errno in _DISCONNECTED:
             self._ac_end_output()
@@ -282,7 +286,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
                 self._ac_end()
                 return b""
             if direction(why):
-                self._ac_touch()  # perhaps the engine doesn't know this socket yet
+                self._ac_must_wait(why, READ)
             raise
         if data:
             counts = self._ac_counts
@@ -293,6 +297,12 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if buffer_size and not is_datagram(self.socket):
             self._ac_end_input()
         return b""
+
+    def _ac_must_wait(self, why: OSError, doing: int) -> None:
+        # Perhaps the engine doesn't even know this socket yet.
+        engine = self._ac_engine
+        if engine is not None and self._fileno is not None:
+            engine.run_on_loop(engine.interest.waits, self._fileno, self, why, doing)
 
     def close(self) -> None:
         """Leave the map and close the socket. A second call does nothing.
@@ -403,7 +413,14 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     def handle_expt_event(self) -> None:
         """Sort out what an exceptional condition means: an error, or urgent data."""
-        err = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        try:
+            err = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        except OSError as why:
+            # A socket that does TLS has failed (`wrapped`).
+            if self.connecting or why.errno not in _DISCONNECTED:
+                raise
+            self._ac_end()
+            return
         if err == 0:
             self.handle_expt()
         elif self.connecting:

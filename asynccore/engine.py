@@ -441,6 +441,16 @@ def engines() -> list[Engine]:
             continue
 
 
+def look_again(fd: int) -> None:
+    """Have the channels under a descriptor looked at before the next wait, if there are any.
+
+    Another socket stands for it now, or is about to. Safe from any thread.
+    """
+    for engine in engines():
+        if fd in engine.interest.asked:
+            engine.touch(fd)
+
+
 def _after_fork_in_child() -> None:
     for engine in list(_engines):
         engine.after_fork()

@@ -330,15 +330,18 @@ class Interest(Known):
             self.poller = WrappedPoller(poller)
             self.dirty.update(self.asked)
 
-    def waits(self, fd: int, channel: Any, why: BaseException) -> bool:
-        """Whether what a handler let out says no more than that its TLS socket must wait."""
+    def waits(self, fd: int, channel: Any, why: BaseException, doing: int) -> bool:
+        """Whether an exception says no more than that a TLS socket must wait.
+
+        It came out of the handler for `READ` or `WRITE`, or out of a call that does this.
+        """
         mask = direction(why)
         if mask and self._holds(fd, channel):
             self.dirty.add(fd)
             self._look_at_socket(fd, channel)
             if isinstance(self.poller, WrappedPoller):
                 self.poller.wrap(fd, getattr(channel, "socket", None), self.map)
-                self.poller.waits_for(fd, mask)
+                self.poller.waits_for(fd, mask, doing)
         return bool(mask)
 
     # -- the poller -----------------------------------------------------------------------------

@@ -21,7 +21,8 @@ Two kinds are known, by what they offer and not by their class:
 
 - a `Willful` socket, such as `ssl_ext.OpenSSLSocket`, decides for itself;
 - one with `pending` and `do_handshake`, such as `ssl.SSLSocket`, whose program drives it: only what
-  it holds back, and what it raises in order to say that it must wait, is seen to.
+  it holds back, and what it raises in order to say that it must wait, is seen to. Reading and
+  writing wait each for themselves: a half record that came must not keep output from going out.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, Protocol
 
-from .pollers import READ, WRITE, Event, Events, FrontPoller, Poller
+from .pollers import ERROR, HANGUP, READ, WRITE, Event, Events, FrontPoller, Poller
 
 _BOTH = READ | WRITE
+_GONE = ERROR | HANGUP
 
 # What a TLS library raises for "come again when the descriptor is ready", by the names of the
 # classes in `ssl` and `OpenSSL.SSL`, neither of which is imported here.
@@ -50,7 +52,9 @@ class Willful(Protocol):
     `entered(map, report)`, which is called once it serves a channel of a map: `report()` has it
     looked at again before the next wait, after something changed outside of an event. With a true
     `takes_pieces` it is offered output as a plain socket is, and with a true `keeps_bounds` one
-    message at a time (`asynccore.gather`).
+    message at a time (`asynccore.gather`). One that is made for the descriptor of a channel calls
+    `asynccore.engine.look_again`, for its program may put it in the old socket's place and say
+    nothing.
     """
 
     @property
@@ -65,37 +69,60 @@ class Willful(Protocol):
         """Act on what the poller reported; return what the channel may do now, of `wanted`."""
 
     def ready_now(self, wanted: int) -> int:
-        """Return what the channel may do, of `wanted`, without any event."""
+        """Return what the channel may do, of `wanted`, without any event.
+
+        Or `ERROR | PRIORITY` for a failure that its channel must hear of though it wants nothing:
+        then SO_ERROR raises it.
+        """
+
+
+class NotReady(BlockingIOError):
+    """What a `Willful` socket raises that can't do it before its handshake is over.
+
+    Its handler was called too early: the socket came in the middle of a batch of events.
+    """
 
 
 def direction(why: BaseException) -> int:
     """Return `READ` or `WRITE` if an exception says that its socket waits for that, else 0."""
+    if isinstance(why, NotReady):
+        return READ  # the socket knows better
     return _WAITS.get(type(why).__name__, 0)
 
 
 class _Driven:
     """A socket whose program does the handshake and the like by itself."""
 
-    __slots__ = ("only", "sock")
+    __slots__ = ("reads", "sock", "writes")
 
     read_ahead = True  # its program reports nothing
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
-        self.only = 0  # the one direction that it waits for, whatever its channel wants
+        self.reads = READ  # what its channel waits for in order to read
+        self.writes = WRITE  # and in order to write
 
     def poll_interest(self, wanted: int) -> int:
-        return self.only or wanted
+        return (self.reads if wanted & READ else 0) | (self.writes if wanted & WRITE else 0)
 
     def handle_event(self, mask: int, wanted: int) -> int:
-        if self.only:
-            # What waited may have been reading or writing: both try again.
-            self.only = 0
-            return wanted
-        return mask
+        ready = mask & ~_BOTH
+        if wanted & READ and mask & (self.reads | _GONE):
+            ready |= READ
+            self.reads = READ
+        if wanted & WRITE and mask & (self.writes | _GONE):
+            ready |= WRITE
+            self.writes = WRITE
+        return ready
+
+    def waits_for(self, mask: int, doing: int) -> None:
+        if doing == READ:
+            self.reads = mask
+        else:
+            self.writes = mask
 
     def ready_now(self, wanted: int) -> int:
-        if self.only or not wanted & READ:
+        if not wanted & self.reads & READ:
             return 0
         try:
             return READ if self.sock.pending() else 0
@@ -171,11 +198,11 @@ class WrappedPoller(FrontPoller):
         self.sockets.pop(fd, None)
         self._stirred.pop(fd, None)
 
-    def waits_for(self, fd: int, mask: int) -> None:
-        """A socket said, by what it raised, that it waits for one direction alone."""
+    def waits_for(self, fd: int, mask: int, doing: int) -> None:
+        """A socket said, by what it raised, that `READ` or `WRITE` has to wait for `mask`."""
         sock = self.sockets.get(fd)
         if isinstance(sock, _Driven):
-            sock.only = mask
+            sock.waits_for(mask, doing)
             self._stirred[fd] = None
 
     # -- as the engine sees it ------------------------------------------------------------------

@@ -189,6 +189,8 @@ class TLSMixin(Acquaintance, dispatcher):
         elif sock.phase is FAILED:
             if isinstance(sock.failure, TLSError) and not sock.read_ahead:
                 self._ac_tls_failed(sock.failure)
+        elif sock.phase in (CLEAR, SHAKING):
+            return False  # begun by another handler, after this event was taken
         elif sock.phase is PLAIN and self._ac_unwraps:
             self._ac_unwraps = False
             self._ac_tls = None
@@ -233,6 +235,13 @@ class TLSMixin(Acquaintance, dispatcher):
             return  # connected, but not yet to the right peer
         try:
             super().handle_connect_event()
+        except TLSError as why:
+            self._ac_tls_failed(why)
+
+    def handle_expt_event(self) -> None:
+        """Hear of a failure, or of urgent data (`dispatcher.handle_expt_event`)."""
+        try:
+            super().handle_expt_event()
         except TLSError as why:
             self._ac_tls_failed(why)
 

@@ -323,7 +323,7 @@ class DTLSSocket(OpenSSLSocket):
 
     def close(self) -> None:
         """Say close_notify, and close."""
-        if self.phase is OPEN and not self._said_goodbye:
+        if self.phase is OPEN and not self._said_goodbye and not self.inherited:
             self._say_last()
         for timer in (self._timer, self._repeat):
             if timer is not None:

@@ -153,7 +153,10 @@ class Ending(Records):
             self._enter(PLAIN)
 
     def close(self) -> None:
-        """Say close_notify and close, in the background if need be; see `shutdown_timeout`."""
+        """Say close_notify and close, in the background if need be; see `shutdown_timeout`.
+
+        A forked child closes its copy of the descriptor, and says nothing in its parent's name.
+        """
         phase, self.phase = self.phase, CLOSED
         if self._timer is not None:
             self._timer.cancel()
@@ -162,7 +165,7 @@ class Ending(Records):
         held, self._held = self._held, b""
         self.read_ahead = self._ahead = b""
         self.on_progress = self.on_timeout = None
-        if connection is None or phase in (PLAIN, SHAKING, CLEAR, CLOSED):
+        if connection is None or phase in (PLAIN, SHAKING, CLEAR, CLOSED) or self.inherited:
             self._raw.close()
         elif phase is FAILED:
             if isinstance(self.failure, TLSError) and not isinstance(self.failure, TruncationError):

@@ -12,8 +12,10 @@ by the next call of `recv`, `send` and the like.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket as _socket
 from collections.abc import Callable, Iterable, Iterator
+from errno import ENOTCONN
 
 from OpenSSL import SSL
 
@@ -27,7 +29,7 @@ from asynccore.timers import Timer
 from .errors import HandshakeError
 from .names import check_server_hostname
 from .phases import CLEAR, CONNECTING, FAILED, OPEN, SHAKING, UNWRAPPING
-from .translation import ConnectionContext, blocked, translated
+from .translation import ConnectionContext, not_ready, translated
 
 _TCP_FAMILIES = (_socket.AF_INET, _socket.AF_INET6)
 
@@ -54,7 +56,7 @@ class Handshake:
         self.server_side = server_side
         self.server_hostname = server_hostname
         self.handshake_timeout = handshake_timeout
-        self.phase: str
+        self.phase = CONNECTING
         self.connection: SSL.Connection | None = None
         self.failure: OSError | None = None
         self.agreed: SSL.Connection | None = None
@@ -64,7 +66,9 @@ class Handshake:
         self._raw = sock
         self._preludes = iter((prelude,) if isinstance(prelude, bytes) else prelude)
         self._prelude = memoryview(b"")  # the present one
+        self._pid = os.getpid()
         self._told = False  # the failure was raised
+        self._pressing = False  # the failure is told to a channel that wants nothing, too
         self._unsure = False  # the server may still refuse this client
         self._read_wants = READ
         self._report: Callable[[], None] = _nothing
@@ -99,12 +103,7 @@ class Handshake:
                 self._raw.getpeername()
             except OSError:
                 return
-            try:
-                self._begin()
-            except Exception as why:
-                self._fail(_as_handshake_error(why))
-                return
-            self._enter(CLEAR if self._has_prelude() else SHAKING)
+            self._begin_or_fail()
         if self.phase is CLEAR:
             self._send_prelude()
         if self.phase is SHAKING:
@@ -148,6 +147,22 @@ class Handshake:
         if self.phase is CLEAR and not self._prelude and share > 0:
             self._enter(SHAKING)
 
+    def _begin_or_fail(self) -> None:
+        try:
+            self._begin()
+        except Exception as why:
+            self._fail(_as_handshake_error(why))
+        else:
+            phase = self._phase_before_tls()
+            if phase is not FAILED:
+                self._enter(phase)
+
+    def _phase_before_tls(self) -> str:
+        """Return where a connection is that has begun."""
+        if self._has_prelude():
+            return CLEAR
+        return SHAKING if self.failure is None else FAILED
+
     def _shake(self) -> None:
         connection = self.connection
         assert connection is not None
@@ -172,7 +187,28 @@ class Handshake:
             self.agreed = connection
             self._enter(OPEN)
 
+    def _connect_on(self) -> None:
+        """Find out whether a connect is still under way, or there is nothing that could come."""
+        if self._raw.type != _socket.SOCK_STREAM:
+            return
+        try:
+            number = self._raw.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+            if number:
+                raise OSError(number, os.strerror(number))
+            # A stream that was reset may have nothing to say of it any more.
+            if not self._raw.recv(1, _socket.MSG_PEEK):
+                raise OSError(ENOTCONN, os.strerror(ENOTCONN))
+        except BlockingIOError:
+            pass
+        except OSError as why:
+            self._fail(why)
+        else:
+            self._begin_or_fail()  # the peer's last words
+            self._advance()
+
     def _fail(self, why: OSError) -> None:
+        # What fails later is found when its channel reads, as without TLS.
+        self._pressing = self.phase is not OPEN
         self.failure = why
         self._enter(FAILED)
 
@@ -193,7 +229,13 @@ class Handshake:
         self._advance()
         self._raise_failure()
         if self.phase is not OPEN:
-            raise blocked()
+            raise not_ready()
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a forked child, and the connection its parent's: to be let go of, and
+        not to be ended."""
+        return self._pid != os.getpid()
 
     def told(self) -> None:
         """Take the failure for known: it wakes nobody up any more."""

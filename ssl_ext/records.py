@@ -25,7 +25,7 @@ from ._openssl import read, write
 from .errors import TruncationError
 from .handshake import Handshake
 from .phases import CLOSED, OPEN, PLAIN, RECORD, UNWRAPPING
-from .translation import blocked, translated
+from .translation import blocked, not_ready, translated
 
 # The most that one `send` takes, in bytes, so that other channels have their turn: encrypting that
 # takes about as long as the plain sockets' share takes the kernel (`asynccore.gather.SEND_SHARE`).
@@ -131,7 +131,7 @@ class Records(Handshake):
         """Return what a socket raises that can't do it now, or not any more."""
         if self.phase is CLOSED:
             return OSError(EBADF, os.strerror(EBADF))
-        return blocked()
+        return blocked() if self.phase is OPEN else not_ready()
 
     def _recv_more(self, data: bytes, bufsize: int) -> bytes:
         """Add what follows a full record: that is hardly ever the last one."""

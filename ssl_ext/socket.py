@@ -25,11 +25,12 @@ from __future__ import annotations
 import os
 import socket as _socket
 from collections.abc import Callable, Iterable
-from errno import EINPROGRESS, EISCONN
+from errno import EAGAIN, EINPROGRESS, EISCONN
 from typing import Any
 
 from asynccore.channels import Map
-from asynccore.pollers import ERROR, HANGUP, READ, WRITE
+from asynccore.engine import look_again
+from asynccore.pollers import ERROR, HANGUP, PRIORITY, READ, WRITE
 
 from .facade import Facade
 from .names import check_server_hostname
@@ -49,6 +50,9 @@ from .phases import (
 from .translation import adapted
 
 _GONE = ERROR | HANGUP
+
+# How a channel is told that waits for nothing: SO_ERROR has the failure (`Facade.getsockopt`).
+_TOLD = ERROR | PRIORITY
 
 
 class OpenSSLSocket(Facade):
@@ -103,6 +107,7 @@ class OpenSSLSocket(Facade):
         self.suppress_ragged_eofs = suppress_ragged_eofs
         sock.setblocking(False)
         self.phase = self._first_phase()
+        look_again(sock.fileno())
 
     def _first_phase(self) -> str:
         try:
@@ -113,11 +118,11 @@ class OpenSSLSocket(Facade):
             return CONNECTING
         self._begin()
         self._read_wants = READ if self.server_side else WRITE  # the client begins
-        return CLEAR if self._has_prelude() else SHAKING
+        return self._phase_before_tls()
 
     def __repr__(self) -> str:
         role = "server" if self.server_side else "client"
-        return f"<OpenSSLSocket fd={self._raw.fileno()} {role} {self.phase}>"
+        return f"<{type(self).__name__} fd={self._raw.fileno()} {role} {self.phase}>"
 
     # -- for the engine -------------------------------------------------------------------------
 
@@ -165,9 +170,9 @@ class OpenSSLSocket(Facade):
             return self._open_event(mask, wanted)
         if self.phase in (LISTENING, PLAIN):
             return mask
-        if self.phase is CONNECTING and mask & _GONE:
-            return mask  # its channel asks for the error
         self._advance()
+        if self.phase is CONNECTING:
+            self._connect_on()
         if self.phase is OPEN:
             return wanted & WRITE
         return self.ready_now(wanted)
@@ -196,7 +201,7 @@ class OpenSSLSocket(Facade):
     def ready_now(self, wanted: int) -> int:
         """Return what of `wanted` can be done without an event (`asynccore.wrapped.Willful`)."""
         if self.failure is not None and not self._told:
-            return wanted
+            return wanted or (_TOLD if self._pressing and not self.read_ahead else 0)
         if wanted & READ:
             if self.read_ahead or (self._ended and self.phase is OPEN):
                 return READ
@@ -210,7 +215,8 @@ class OpenSSLSocket(Facade):
         """Begin to connect; the end of the handshake is the end of that (connect(2)).
 
         A client that was not told whom to expect expects the host in `address`. Raises `ValueError`
-        for one that no certificate could be for.
+        for one that no certificate could be for, and `OSError` (EAGAIN) if the backlog of an
+        AF_UNIX listener is full: dispatchers would wait for ever.
         """
         if self.phase is OPEN:
             return EISCONN
@@ -219,6 +225,9 @@ class OpenSSLSocket(Facade):
             check_server_hostname(expected)
             self.server_hostname = expected
         number = self._raw.connect_ex(address)
+        if number == EAGAIN and not isinstance(address, tuple):
+            # AF_UNIX: the listener's backlog is full, and nothing is under way (connect(2)).
+            raise OSError(number, os.strerror(number))
         if number in (0, EISCONN):
             self._advance()
             return EINPROGRESS

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from OpenSSL import SSL
 
+from asynccore.wrapped import NotReady
+
 from . import peer
 from .errors import (
     CertificateError,
@@ -116,6 +118,11 @@ def adapted(context: Any) -> ConnectionContext:
 def blocked() -> BlockingIOError:
     """Return what a socket raises that can't do it now."""
     return BlockingIOError(EWOULDBLOCK, os.strerror(EWOULDBLOCK))
+
+
+def not_ready() -> NotReady:
+    """Return what a socket raises that can't do it before the handshake is over."""
+    return NotReady(EWOULDBLOCK, os.strerror(EWOULDBLOCK))
 
 
 def translated(

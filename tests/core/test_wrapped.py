@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from errno import ECONNRESET
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ from OpenSSL import SSL
 
 import asynccore
 from asynccore import ChannelMap, asynchat, dispatcher, dispatcher_with_send, loop, pollers
-from asynccore.engine import engine_for
-from asynccore.pollers import EVENTS_PER_PASS, PRIORITY, READ, WRITE
+from asynccore.engine import engine_for, look_again
+from asynccore.pollers import ERROR, EVENTS_PER_PASS, PRIORITY, READ, WRITE
 from asynccore.testing import Fakes, RecordingPoller
 from asynccore.wrapped import WrappedPoller, direction, wrapped
 from tests.core.fakes import Channel, FakeSocket
@@ -298,6 +299,47 @@ def test_what_a_handler_left_when_it_left_the_loop_is_delivered(any_fakes: Fakes
     assert channel.log == ["read", "read"]
 
 
+@pytest.mark.parametrize(
+    ("why", "told"), [(ConnectionResetError(ECONNRESET, "gone"), "close"), (OSError(71), "error")]
+)
+def test_a_failure_is_told_to_a_channel_that_wants_nothing(
+    any_fakes: Fakes, why: OSError, told: str
+) -> None:
+    class Failed(Willful):
+        def ready_now(self, wanted: int) -> int:
+            return ERROR | PRIORITY if self.now else 0
+
+        def getsockopt(self, level: int, option: int, buflen: int = 0) -> int:
+            self.now = 0
+            raise why
+
+    sock = Failed()
+    sock.wants = 0
+    channel = Noting(sock, any_fakes.engine.map, (False, False))
+    turn(any_fakes)
+    sock.now = ERROR
+    sock.report()
+    turn(any_fakes)
+    turn(any_fakes)
+    assert channel.log == [told]
+
+
+@pytest.mark.parametrize("kind", [ChannelMap, dict])
+def test_who_has_a_descriptor_is_looked_at_again(with_fakes: Any, kind: Any) -> None:
+    fakes, other = with_fakes(kind()), with_fakes(ChannelMap())
+    channel = Noting(FakeSocket(1000), fakes.engine.map)
+    bystander = Noting(FakeSocket(1001), other.engine.map)
+    turn(fakes)
+    turn(other)
+    sock = Willful()
+    look_again(1000)
+    channel.socket = sock
+    assert 1000 not in other.engine.interest.dirty
+    turn(fakes)
+    assert sock.map is fakes.engine.map
+    assert channel.log == bystander.log == []
+
+
 # Coming and going ------------------------------------------------------------------------------
 
 
@@ -449,16 +491,92 @@ def test_an_uncaught_want_is_no_error_and_is_waited_for(
     channel = Noting(Driven(), any_fakes.engine.map, (True, True))
     setattr(channel, hook, attempt)
     turn(any_fakes)
-    event = READ if hook == "on_read" else WRITE
+    event, other = (READ, WRITE) if hook == "on_read" else (WRITE, READ)
     turn(any_fakes, (1000, event))
     turn(any_fakes)
-    assert any_fakes.poller.interest[1000] == mask
+    # The other direction goes on as it was.
+    assert any_fakes.poller.interest[1000] == mask | other
     assert "error" not in channel.log
     channel.log.clear()
     turn(any_fakes, (1000, mask))
     turn(any_fakes)
-    assert channel.log == ["read", "write"]  # either may have been meant
+    assert channel.log == [hook[3:]] if mask == event else ["read", "write"]
     assert any_fakes.poller.interest[1000] == READ | WRITE
+
+
+def test_a_want_in_one_of_two_handlers_is_that_ones(fakes: Fakes) -> None:
+    def attempt() -> None:
+        raise want("SSLWantReadError")
+
+    channel = Noting(Driven(), fakes.engine.map, (True, True))
+    channel.on_write = attempt
+    turn(fakes)
+    turn(fakes, (1000, READ | WRITE))
+    turn(fakes)
+    assert channel.log == ["read", "write"]
+    assert fakes.poller.interest[1000] == READ
+
+
+@pytest.mark.parametrize("base", [dispatcher_with_send, asynchat.async_chat])
+def test_output_that_waits_for_the_peer_waits_for_reading_alone(fakes: Fakes, base: Any) -> None:
+    sock = Driven(1000, takes=[want("SSLWantReadError")])
+    channel = base(sock, fakes.engine.map)
+    turn(fakes)
+    if base is dispatcher_with_send:
+        channel.send(b"hello")
+    else:
+        channel.push(b"hello")
+    turn(fakes)
+    assert fakes.poller.interest[1000] == READ
+    channel.pause_reading()  # it waits all the same
+    turn(fakes)
+    assert fakes.poller.interest[1000] == READ
+    turn(fakes, (1000, READ))
+    assert sock.output == b"hello"
+
+
+def test_asynchat_takes_a_want_from_a_send_of_the_programs_own(fakes: Fakes) -> None:
+    class Chat(asynchat.async_chat):
+        def send(self, data: Any) -> Any:
+            return self.socket.send(data)
+
+        def handle_error(self) -> None:
+            raise AssertionError("no error")
+
+    sock = Driven(1000, takes=[want("SSLWantReadError")])
+    channel = Chat(sock, fakes.engine.map)
+    turn(fakes)
+    channel.push(b"hello")
+    turn(fakes)
+    assert fakes.poller.interest[1000] == READ
+    turn(fakes, (1000, READ))
+    assert sock.output == b"hello"
+
+
+def test_a_half_record_that_comes_keeps_no_output_back(fakes: Fakes) -> None:
+    sock = Driven(1000, [want("SSLWantReadError")], takes=[want("SSLWantWriteError")])
+    channel = asynchat.async_chat(sock, fakes.engine.map)
+    turn(fakes)
+    channel.push(b"hello")
+    turn(fakes, (1000, READ))
+    turn(fakes)
+    assert fakes.poller.interest[1000] == READ | WRITE
+    turn(fakes, (1000, WRITE))
+    assert sock.output == b"hello"
+
+
+def test_a_program_that_sends_in_another_thread_is_told_on_the_loops(fakes: Fakes) -> None:
+    sock = Driven(1000, takes=[want("SSLWantReadError")])
+    channel = dispatcher(sock, fakes.engine.map)
+    turn(fakes)
+    before = fakes.engine.take()
+    thread = threading.Thread(target=channel.send, args=(b"hello",))
+    thread.start()
+    thread.join()
+    assert fakes.engine.errands
+    fakes.engine.give(before)
+    turn(fakes)
+    assert fakes.poller.interest[1000] == READ
 
 
 def test_a_want_of_a_socket_that_came_in_the_same_handler(any_fakes: Fakes) -> None:

@@ -12,7 +12,7 @@ import pytest
 import asynccore
 from asynccore import ChannelMap, ExitNow, loop
 from ssl_ext import OpenSSLSocket, TLSError
-from tests.tls.support import HOST, TLS13, VERSIONS, client_raw, raw_context, server_raw
+from tests.tls.support import HOST, VERSIONS, client_raw, raw_context, server_raw
 from tests.tls.support import strange_certificate as strange
 from tests.tls.test_torture import World, contexts
 from tests.tls.wire import Noting, Watch, Wire
@@ -365,28 +365,37 @@ def test_a_descriptor_that_comes_back(version: int, poller_name: str, tcp_pair: 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_child_does_not_end_its_parents_connection(tcp_pair: Any) -> None:
-    """After a fork, the child empties its map without a word to the peer."""
+@pytest.mark.parametrize("held", [0, 3_000_000])
+def test_a_child_does_not_end_its_parents_connection(
+    tcp_pair: Any, version: int, held: int
+) -> None:
+    """After a fork, the child closes its channels without a word to the peer."""
     channels = ChannelMap()
     ours, theirs = tcp_pair()
-    client = Noting(ours, channels, context=client_raw(TLS13), server_hostname=HOST)
-    server = Noting(theirs, channels, context=server_raw(TLS13), server_side=True)
+    client = Noting(ours, channels, context=client_raw(version), server_hostname=HOST)
+    server = Noting(theirs, channels, context=server_raw(version), server_side=True)
     client.send(b"before")
-    while server.got != b"before":
+    while server.got != b"before" or "handshake" not in client.log:
         loop(timeout=10.0, map=channels, count=1)
+    sent = b"before"
+    if held:
+        server.pause_reading()
+        client.send(bytes(held))  # more than fits: OpenSSL has begun what it could not send
+        sent += bytes(held)
     child = os.fork()
     if child == 0:
         try:
-            for channel in list(channels.values()):
-                channel.socket._raw.close()
-            channels.clear()
-            loop(timeout=0, map=channels, count=1)
+            asynccore.close_all(channels)
+            loop(timeout=0, map=channels, count=3)
         finally:
             os._exit(0)
     os.waitpid(child, 0)
+    server.resume_reading()
     client.send(b" and after")
-    while server.got != b"before and after":
+    sent += b" and after"
+    while len(server.got) < len(sent) and "close" not in server.log:
         loop(timeout=10.0, map=channels, count=1)
+    assert server.got == sent
     assert client.log == ["handshake"] and server.log == ["handshake", "read"]
     client.close()
     while "close" not in server.log:
