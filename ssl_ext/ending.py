@@ -21,20 +21,24 @@ from asynccore.pollers import READ, WRITE
 
 from .closing import linger
 from .errors import HandshakeError, TLSError, TruncationError
+from .handshake import NOTHING
 from .phases import CLEAR, CLOSED, FAILED, LISTENING, OPEN, PLAIN, RECORD, SHAKING, UNWRAPPING
 from .records import Records
 from .translation import blocked, translated
+
+_NO_MORE: Iterator[bytes] = iter(())
 
 
 class Ending(Records):
     """The part of an `OpenSSLSocket` that ends it."""
 
+    __slots__ = ("_last", "_piece", "shutdown_timeout")
     shutdown_timeout: float | None
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._last: Iterator[bytes] = iter(())  # to be sent before going back to plaintext
-        self._piece = memoryview(b"")  # the present one of these
+        self._last = _NO_MORE  # to be sent before going back to plaintext
+        self._piece = NOTHING  # the present one of these
 
     def shutdown(self, how: int = _socket.SHUT_RDWR) -> None:
         """Say close_notify, unless only reading is to end; then as shutdown(2).

@@ -31,15 +31,38 @@ from .names import check_server_hostname
 from .phases import CLEAR, CONNECTING, FAILED, OPEN, SHAKING, UNWRAPPING
 from .translation import ConnectionContext, not_ready, translated
 
+NOTHING = memoryview(b"")
+
 _TCP_FAMILIES = (_socket.AF_INET, _socket.AF_INET6)
 
 
 class Handshake:
     """The part of an `OpenSSLSocket` that opens it."""
 
-    # Called when `phase` has changed, and instead of a failure when the handshake takes too long.
-    on_progress: Callable[[], object] | None = None
-    on_timeout: Callable[[], object] | None = None
+    # These are read at every event. A dict of more than 30 is shared by no instances, and slow.
+    __slots__ = (
+        "_pid",
+        "_prelude",
+        "_preludes",
+        "_pressing",
+        "_raw",
+        "_read_wants",
+        "_report",
+        "_timer",
+        "_told",
+        "_unsure",
+        "agreed",
+        "connection",
+        "context",
+        "failure",
+        "handshake_timeout",
+        "map",
+        "on_progress",
+        "on_timeout",
+        "phase",
+        "server_hostname",
+        "server_side",
+    )
 
     def __init__(
         self,
@@ -63,9 +86,13 @@ class Handshake:
         """The connection whose handshake is over, as `ssl_ext.peer` takes it, or `None`. It stays
         when the connection has ended: who has left can be told."""
         self.map: Map | None = None  # in which it may linger
+        # Called when `phase` has changed, and instead of a failure when the handshake takes too
+        # long.
+        self.on_progress: Callable[[], object] | None = None
+        self.on_timeout: Callable[[], object] | None = None
         self._raw = sock
         self._preludes = iter((prelude,) if isinstance(prelude, bytes) else prelude)
-        self._prelude = memoryview(b"")  # the present one
+        self._prelude = NOTHING  # the present one
         self._pid = os.getpid()
         self._told = False  # the failure was raised
         self._pressing = False  # the failure is told to a channel that wants nothing, too
@@ -120,7 +147,7 @@ class Handshake:
             return memoryview(next(pieces, b""))
         except Exception as why:
             self._fail(_as_handshake_error(why))
-            return memoryview(b"")
+            return NOTHING
 
     def _has_prelude(self) -> bool:
         self._prelude = self._prelude or self._next_of(self._preludes)

@@ -35,6 +35,19 @@ SEND_LIMIT = 32 * RECORD
 class Records(Handshake):
     """The part of an `OpenSSLSocket` that receives and sends."""
 
+    __slots__ = (
+        "_ahead",
+        "_deep",
+        "_ended",
+        "_fresh",
+        "_goodbye",
+        "_held",
+        "_output_ends",
+        "_said_goodbye",
+        "_write_wants",
+        "read_ahead",
+        "suppress_ragged_eofs",
+    )
     suppress_ragged_eofs: bool
 
     def __init__(self, *args: Any) -> None:
@@ -177,7 +190,8 @@ class Records(Handshake):
             self._raise_failure()
             if self.phase is not OPEN:
                 raise self._nothing_now()
-        if not len(data):
+        size = len(data)
+        if not size:
             return 0  # OpenSSL takes an empty write for an error
         if self._output_ends:
             raise BrokenPipeError(EPIPE, f"{os.strerror(EPIPE)}: shutdown() has ended the output")
@@ -189,7 +203,7 @@ class Records(Handshake):
             if self._held:
                 raise blocked()
         count = self._settle(data) if self._ahead else 0
-        if len(data) > RECORD or count:
+        if size > RECORD or count:
             count += self._write_records(data, count)
         else:
             count = self._write(data)
