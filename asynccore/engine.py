@@ -66,7 +66,7 @@ class Engine(Delivery):
         self._outstays = False  # whether one of these does
         self._signalled = False  # the wake-up told of signals alone
         self._chosen: str | None = None  # the name of the poller to be made, None for the default
-        _engines.add(self)
+        _engines.add(weakref.ref(self, _engines.discard))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A pickled or copied dispatcher finds the engine of its map anew.
@@ -409,7 +409,8 @@ class Engine(Delivery):
             poller.after_fork()
 
 
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+# A set of references, and no WeakSet: to go through that takes longer than all of `look_again`.
+_engines: set[weakref.ref[Engine]] = set()
 _kept: set[Engine] = set()
 _by_id: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()
 
@@ -434,11 +435,8 @@ def engine_for(map: Map) -> Engine:
 
 def engines() -> list[Engine]:
     """Return the engines there are now. Safe from any thread."""
-    while True:
-        try:
-            return list(_engines)
-        except RuntimeError:  # another thread made one meanwhile
-            continue
+    found = [reference() for reference in list(_engines)]  # a copy is made at one go
+    return [engine for engine in found if engine is not None]
 
 
 def look_again(fd: int) -> None:
@@ -452,7 +450,7 @@ def look_again(fd: int) -> None:
 
 
 def _after_fork_in_child() -> None:
-    for engine in list(_engines):
+    for engine in engines():
         engine.after_fork()
 
 

@@ -11,7 +11,6 @@ by the next call of `recv`, `send` and the like.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket as _socket
 from collections.abc import Callable, Iterable, Iterator
@@ -32,8 +31,6 @@ from .phases import CLEAR, CONNECTING, FAILED, OPEN, SHAKING, UNWRAPPING
 from .translation import ConnectionContext, not_ready, translated
 
 NOTHING = memoryview(b"")
-
-_TCP_FAMILIES = (_socket.AF_INET, _socket.AF_INET6)
 
 
 class Handshake:
@@ -105,11 +102,12 @@ class Handshake:
         raise NotImplementedError
 
     def _begin(self) -> None:
-        if self._raw.family in _TCP_FAMILIES:
-            # A handshake is short writes that wait for one another: with Nagle's algorithm, each
-            # for the peer's delayed acknowledgement (RFC 1122 section 4.2.3.4; asyncio's default).
-            with contextlib.suppress(OSError):
-                self._raw.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        # A handshake is short writes that wait for one another, with Nagle's algorithm each for the
+        # peer's delayed acknowledgement (RFC 1122 section 4.2.3.4; asyncio's default).
+        try:
+            self._raw.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        except OSError:
+            pass  # AF_UNIX
         self.connection = self.context.connection(self._raw, self.server_side, self.server_hostname)
 
     def _enter(self, phase: str) -> None:
