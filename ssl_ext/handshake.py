@@ -32,6 +32,10 @@ from .translation import ConnectionContext, not_ready, translated
 
 NOTHING = memoryview(b"")
 
+# A failed handshake is told to a channel that waits for nothing, too; but one that pays no heed
+# must not keep the loop busy. Being found to be so, and then told, are two looks.
+_PRESSED = 8
+
 
 class Handshake:
     """The part of an `OpenSSLSocket` that opens it."""
@@ -92,7 +96,7 @@ class Handshake:
         self._prelude = NOTHING  # the present one
         self._pid = os.getpid()
         self._told = False  # the failure was raised
-        self._pressing = False  # the failure is told to a channel that wants nothing, too
+        self._pressing = 0  # how often yet the failure is told to a channel that wants nothing
         self._unsure = False  # the server may still refuse this client
         self._read_wants = READ
         self._report: Callable[[], None] = _nothing
@@ -233,7 +237,7 @@ class Handshake:
 
     def _fail(self, why: OSError) -> None:
         # What fails later is found when its channel reads, as without TLS.
-        self._pressing = self.phase is not OPEN
+        self._pressing = 0 if self.phase is OPEN else _PRESSED
         self.failure = why
         self._enter(FAILED)
 

@@ -201,7 +201,10 @@ class OpenSSLSocket(Facade):
     def ready_now(self, wanted: int) -> int:
         """Return what of `wanted` can be done without an event (`asynccore.wrapped.Willful`)."""
         if self.failure is not None and not self._told:
-            return wanted or (_TOLD if self._pressing and not self.read_ahead else 0)
+            if wanted or not self._pressing or self.read_ahead:
+                return wanted
+            self._pressing -= 1
+            return _TOLD
         if wanted & READ:
             if self.read_ahead or (self._ended and self.phase is OPEN):
                 return READ

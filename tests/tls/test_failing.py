@@ -144,6 +144,21 @@ def test_who_is_told_and_stays_is_not_told_again(channels: Any, tcp_pair: Any) -
     assert channel.log == ["error"]
 
 
+def test_who_pays_no_heed_does_not_keep_the_loop_busy(channels: Any, tcp_pair: Any) -> None:
+    class Deaf(Idle):
+        def handle_expt_event(self) -> None:
+            self.log.append("told")
+
+    ours, theirs = tcp_pair()
+    channel = Deaf(OpenSSLSocket(server_raw(), ours, True), channels)
+    theirs.sendall(NO_TLS)
+    settle(channels, lambda: channel.log)
+    loop(timeout=0, map=channels, count=20)
+    before = channels.engine.events
+    loop(timeout=0, map=channels, count=20)
+    assert channels.engine.events == before
+
+
 def test_what_fails_later_waits_for_its_channel_to_read() -> None:
     ours, theirs = socket.socketpair()
     client = OpenSSLSocket(client_raw(), ours, server_hostname=HOST)
