@@ -21,7 +21,7 @@ from asynccore.asynchat import async_chat
 from asynccore.buffered import dispatcher_with_send
 from asynccore.channels import Map
 from asynccore.dispatcher import dispatcher
-from asynccore.errors import RERAISED, speaks_for_channel
+from asynccore.errors import _DISCONNECTED, RERAISED, speaks_for_channel
 from asynccore.programs_own import Shown, hook, yield_to_mixins
 from asynccore.timeouts import check
 
@@ -189,6 +189,13 @@ class TLSMixin(Acquaintance, dispatcher):
         elif sock.phase is FAILED:
             if isinstance(sock.failure, TLSError) and not sock.read_ahead:
                 self._ac_tls_failed(sock.failure)
+            elif not self._ac_greeted and not self.connecting and sock.failure is not None:
+                # Nothing was ever there to be read, so `handle_read` is not to find it out.
+                sock.told()
+                if sock.failure.errno not in _DISCONNECTED:
+                    raise sock.failure
+                self._ac_end()
+                return False
         elif sock.phase in (CLEAR, SHAKING):
             return False  # begun by another handler, after this event was taken
         elif sock.phase is PLAIN and self._ac_unwraps:

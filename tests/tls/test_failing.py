@@ -17,7 +17,7 @@ from asynccore import ChannelMap, dispatcher, loop
 from asynccore.engine import Engine
 from asynccore.pollers import ERROR, PRIORITY, READ
 from asynccore.testing import FakeClock
-from ssl_ext import OpenSSLSocket, tls_listener
+from ssl_ext import OpenSSLSocket, tls_dispatcher_with_send, tls_listener
 from ssl_ext.phases import CONNECTING
 from tests.tls.support import HOST, client_raw, server_raw
 from tests.tls.talking import settle
@@ -142,6 +142,35 @@ def test_who_is_told_and_stays_is_not_told_again(channels: Any, tcp_pair: Any) -
     for _ in range(5):
         loop(timeout=0, map=channels, count=1)
     assert channel.log == ["error"]
+
+
+@pytest.mark.parametrize("before", ["tls", "start_tls"])
+def test_a_reset_before_tls_is_not_left_to_who_reads(
+    channels: Any, tcp_pair: Any, before: str
+) -> None:
+    """A class that has no `handle_read` yet learns of it, and keeps no loop busy."""
+
+    class Deaf(tls_dispatcher_with_send):
+        closed = 0
+
+        def handle_close(self) -> None:
+            self.closed += 1
+
+    ours, theirs = tcp_pair()
+    if before == "tls":
+        channel = Deaf(ours, channels, context=server_raw(), server_side=True)
+        theirs.sendall(BEGINNING)
+        loop(timeout=0, map=channels, count=2)
+        reset(theirs)
+    else:
+        channel = Deaf(ours, channels)
+        reset(theirs)
+        channel.start_tls(server_raw(), server_side=True)
+    settle(channels, lambda: channel.closed)
+    loop(timeout=0, map=channels, count=5)
+    seen = channels.engine.events
+    loop(timeout=0, map=channels, count=20)
+    assert channel.closed == 1 and channels.engine.events == seen
 
 
 def test_who_pays_no_heed_does_not_keep_the_loop_busy(channels: Any, tcp_pair: Any) -> None:
