@@ -14,7 +14,7 @@ import pytest
 
 import asynccore
 import ssl_ext
-from asynccore import ChannelMap, asynchat, call_later, dispatcher, dispatcher_with_send, loop
+from asynccore import asynchat, call_later, dispatcher, dispatcher_with_send, loop
 from asynccore.engine import Engine, engine_for
 from asynccore.testing import FakeClock
 from ssl_ext import (
@@ -32,7 +32,6 @@ from ssl_ext import (
 from tests.tls.support import (
     ADDRESS,
     HOST,
-    VERSIONS,
     authority,
     client_certificate,
     client_raw,
@@ -42,22 +41,6 @@ from tests.tls.support import (
     strange_certificate,
     write_pem,
 )
-
-
-@pytest.fixture(params=VERSIONS.values(), ids=VERSIONS)
-def version(request: pytest.FixtureRequest) -> int:
-    """TLS 1.2 and 1.3 in turn."""
-    number: int = request.param
-    return number
-
-
-@pytest.fixture
-def channels() -> Any:
-    """A map of the test's own."""
-    made = ChannelMap()
-    yield made
-    asynccore.close_all(made, ignore_all=True)
-    made.clear()
 
 
 class Noting(tls_dispatcher_with_send):

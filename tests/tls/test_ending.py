@@ -20,23 +20,8 @@ from ssl_ext import (
     tls_dispatcher_with_send,
 )
 from ssl_ext.closing import Closing, linger
-from tests.tls.support import ADDRESS, HOST, TLS12, VERSIONS, client_raw, server_raw
+from tests.tls.support import ADDRESS, HOST, TLS12, client_raw, server_raw
 from tests.tls.talking import settle
-
-
-@pytest.fixture(params=VERSIONS.values(), ids=VERSIONS)
-def version(request: pytest.FixtureRequest) -> int:
-    """TLS 1.2 and 1.3 in turn."""
-    number: int = request.param
-    return number
-
-
-@pytest.fixture
-def channels() -> Iterator[ChannelMap]:
-    """A map of the test's own."""
-    made = ChannelMap()
-    yield made
-    asynccore.close_all(made, ignore_all=True)
 
 
 class Channel(tls_dispatcher_with_send):

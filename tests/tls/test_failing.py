@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-import asynccore
-from asynccore import ChannelMap, dispatcher, loop
+from asynccore import dispatcher, loop
 from asynccore.engine import Engine
 from asynccore.pollers import ERROR, PRIORITY, READ
 from asynccore.testing import FakeClock
@@ -26,15 +25,6 @@ from tests.tls.wire import Noting
 # A client's first bytes: the rest of its hello never comes.
 BEGINNING = b"\x16\x03\x01\x02\x00\x01"
 NO_TLS = b"GET / HTTP/1.0\r\n\r\n"
-
-
-@pytest.fixture
-def channels() -> Any:
-    """A map of the test's own."""
-    made = ChannelMap()
-    yield made
-    asynccore.close_all(made, ignore_all=True)
-    made.clear()
 
 
 def reset(sock: socket.socket) -> None:

@@ -18,7 +18,7 @@ from asynccore.testing import FakeClock
 from ssl_ext import tls_async_chat, tls_listener
 from ssl_ext.phases import RECORD
 from tests.corners.support import run_script
-from tests.tls.support import HOST, VERSIONS, client_raw, server_raw
+from tests.tls.support import HOST, client_raw, server_raw
 from tests.tls.talking import settle
 from tests.tls.wire import Noting
 
@@ -27,22 +27,6 @@ LARGE = bytes(range(250)) * 12_000
 
 # More passes than anything here needs.
 MOST = 100_000
-
-
-@pytest.fixture(params=VERSIONS.values(), ids=VERSIONS)
-def version(request: pytest.FixtureRequest) -> int:
-    """TLS 1.2 and 1.3 in turn."""
-    number: int = request.param
-    return number
-
-
-@pytest.fixture
-def channels() -> Any:
-    """A map of the test's own."""
-    made = ChannelMap()
-    yield made
-    asynccore.close_all(made, ignore_all=True)
-    made.clear()
 
 
 class Chat(tls_async_chat):

@@ -18,18 +18,11 @@ from asynccore import ChannelMap, asynchat, dispatcher, dispatcher_with_send, lo
 from asynccore.engine import Engine
 from asynccore.testing import FakeClock
 from ssl_ext import OpenSSLSocket, TLSMixin, tls_async_chat, tls_dispatcher_with_send
-from tests.tls.support import HOST, VERSIONS, authority, client_raw, server_certificate, server_raw
+from tests.tls.support import HOST, authority, client_raw, server_certificate, server_raw
 from tests.tls.talking import meanwhile
 
 # Seconds that nothing here takes: the clock that stands still keeps `meanwhile` from noticing.
 PATIENCE = 10.0
-
-
-@pytest.fixture(params=VERSIONS.values(), ids=VERSIONS)
-def version(request: pytest.FixtureRequest) -> int:
-    """TLS 1.2 and 1.3 in turn."""
-    number: int = request.param
-    return number
 
 
 @pytest.fixture

@@ -41,15 +41,6 @@ from tests.tls.support import (
 from tests.tls.talking import PATIENCE, meanwhile, settle
 
 
-@pytest.fixture
-def channels() -> Any:
-    """A map of the test's own."""
-    made = ChannelMap()
-    yield made
-    asynccore.close_all(made, ignore_all=True)
-    made.clear()
-
-
 @pytest.fixture(params=[ChannelMap, dict], ids=["ChannelMap", "dict"])
 def any_map(request: pytest.FixtureRequest) -> Any:
     """A map that reports its changes, and one that is compared."""

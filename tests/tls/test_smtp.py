@@ -16,7 +16,7 @@ import pytest
 from cryptography import x509
 
 import asynccore
-from asynccore import ChannelMap, smtpd
+from asynccore import smtpd
 from asynccore.engine import Engine
 from asynccore.testing import FakeClock
 from ssl_ext import TLSSMTPChannel, TLSSMTPServer, client_context, secure, server_context
@@ -91,15 +91,6 @@ class WithPasswords(Inbox):
     def authenticate(self, peer: Any, mechanism: str, user: str, password: str) -> bool:
         self.asked.append((peer[0], mechanism, user, password))
         return (user, password) == ("ann", "secret")
-
-
-@pytest.fixture
-def channels() -> Any:
-    """A map of the test's own."""
-    made = ChannelMap()
-    yield made
-    asynccore.close_all(made, ignore_all=True)
-    made.clear()
 
 
 def smtp(port: int) -> smtplib.SMTP:

@@ -15,14 +15,7 @@ from asynccore.pollers import READ, WRITE
 from ssl_ext import AcceptingSocket, HandshakeError, OpenSSLSocket, TLSError, TruncationError
 from ssl_ext.phases import FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, RECORD, SHUTDOWN_TIMEOUT
 from ssl_ext.records import SEND_LIMIT
-from tests.tls.support import ADDRESS, HOST, VERSIONS, client_raw, server_raw
-
-
-@pytest.fixture(params=VERSIONS.values(), ids=VERSIONS)
-def version(request: pytest.FixtureRequest) -> int:
-    """TLS 1.2 and 1.3 in turn."""
-    number: int = request.param
-    return number
+from tests.tls.support import ADDRESS, HOST, client_raw, server_raw
 
 
 @pytest.fixture

@@ -25,12 +25,6 @@ VERSIONS = {"TLS 1.2": ssl.TLSVersion.TLSv1_2, "TLS 1.3": ssl.TLSVersion.TLSv1_3
 LARGE = bytes(range(250)) * 12_000
 
 
-@pytest.fixture(params=VERSIONS.values(), ids=VERSIONS)
-def version(request: pytest.FixtureRequest) -> Any:
-    """TLS 1.2 and 1.3 in turn."""
-    return request.param
-
-
 @pytest.fixture
 def watch(poller_name: str) -> Iterator[Watch]:
     """A loop over an empty map that does not sleep."""

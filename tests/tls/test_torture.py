@@ -15,7 +15,6 @@ from asynccore import ChannelMap
 from ssl_ext import TruncationError
 from tests.tls.support import (
     HOST,
-    VERSIONS,
     client_certificate,
     client_raw,
     server_raw,
@@ -26,13 +25,6 @@ from tests.tls.wire import Noting, Watch, Wire, whole_records
 WAYS = ("up", "down")
 
 WORDS = (b"hello", b"again")
-
-
-@pytest.fixture(params=VERSIONS.values(), ids=VERSIONS)
-def version(request: pytest.FixtureRequest) -> int:
-    """TLS 1.2 and 1.3 in turn."""
-    number: int = request.param
-    return number
 
 
 class World:

@@ -12,17 +12,10 @@ import pytest
 import asynccore
 from asynccore import ChannelMap, ExitNow, loop
 from ssl_ext import OpenSSLSocket, TLSError
-from tests.tls.support import HOST, VERSIONS, client_raw, raw_context, server_raw
+from tests.tls.support import HOST, client_raw, raw_context, server_raw
 from tests.tls.support import strange_certificate as strange
 from tests.tls.test_torture import World, contexts
 from tests.tls.wire import Noting, Watch, Wire
-
-
-@pytest.fixture(params=VERSIONS.values(), ids=VERSIONS)
-def version(request: pytest.FixtureRequest) -> int:
-    """TLS 1.2 and 1.3 in turn."""
-    number: int = request.param
-    return number
 
 
 @pytest.fixture
