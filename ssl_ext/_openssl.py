@@ -21,7 +21,7 @@ _SSL_read: Any = getattr(_lib, "SSL_read", None)
 _SSL_write: Any = getattr(_lib, "SSL_write", None)
 _direct = (
     None not in (_SSL_read, _SSL_write)
-    and all(hasattr(_ffi, name) for name in ("new", "buffer"))
+    and all(hasattr(_ffi, name) for name in ("new", "buffer", "from_buffer"))
     and all(
         hasattr(SSL.Connection(SSL.Context(SSL.TLS_METHOD)), name)
         for name in ("_ssl", "_raise_ssl_error")
@@ -60,9 +60,14 @@ def read(connection: SSL.Connection, size: int) -> bytes:
 
 def write(connection: SSL.Connection, data: Any) -> int:
     """Do what `connection.send(data)` does (SSL_write(3)), which looks for errors likewise."""
-    if not _direct or type(data) is not bytes:
-        return connection.send(data)  # what may move or change meanwhile has to be held
-    count: int = _SSL_write(connection._ssl, data, len(data))
+    if not _direct:
+        return connection.send(data)
+    count: int
+    if type(data) is bytes:
+        count = _SSL_write(connection._ssl, data, len(data))
+    else:
+        with _ffi.from_buffer(data) as held:  # it must not move or shrink meanwhile
+            count = _SSL_write(connection._ssl, held, len(held))
     if count <= 0:
         connection._raise_ssl_error(connection._ssl, count)
     return count
