@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from .dispatchers import tls_async_chat as tls_async_chat
     from .dispatchers import tls_dispatcher as tls_dispatcher
     from .dispatchers import tls_dispatcher_with_send as tls_dispatcher_with_send
-    from .dispatchers import tls_listener as tls_listener
     from .dtls import DTLSSocket as DTLSSocket
+    from .listening import tls_listener as tls_listener
     from .peer import Cipher as Cipher
     from .peer import user_name as user_name
     from .pins import pin as pin
@@ -44,14 +44,9 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "certificates": ("load_certificates", "load_identity"),
     "contexts": ("Context", "client_context", "insecure_context", "server_context"),
     "peer": ("Cipher", "user_name"),
-    "dispatchers": (
-        "TLSMixin",
-        "tls_async_chat",
-        "tls_dispatcher",
-        "tls_dispatcher_with_send",
-        "tls_listener",
-    ),
+    "dispatchers": ("TLSMixin", "tls_async_chat", "tls_dispatcher", "tls_dispatcher_with_send"),
     "dtls": ("DTLSSocket",),
+    "listening": ("tls_listener",),
     "pins": ("pin",),
     "securing": ("secure",),
     "smtp": ("TLSSMTPChannel", "TLSSMTPServer"),

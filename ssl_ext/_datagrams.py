@@ -57,13 +57,6 @@ def drain(connection: SSL.Connection) -> bytes:
 # Addresses ---------------------------------------------------------------------------------------
 
 
-def is_peer(sock: _socket.socket, address: Any) -> bool:
-    """Whether an address, perhaps without an IPv6 address's last two numbers, is who a socket is
-    connected to. Raises `OSError` (ENOTCONN) if it is not connected."""
-    peer = sock.getpeername()
-    return isinstance(address, (tuple, list)) and tuple(address) == peer[: max(len(address), 2)]
-
-
 def keep_address(sock: _socket.socket) -> None:
     """Have a socket that is not bound yet share its address with nobody: for datagrams,
     SO_REUSEADDR means what SO_REUSEPORT does."""

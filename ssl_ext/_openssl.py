@@ -19,14 +19,13 @@ _ffi: Any = getattr(SSL, "_ffi", None)
 
 _SSL_read: Any = getattr(_lib, "SSL_read", None)
 _SSL_write: Any = getattr(_lib, "SSL_write", None)
+_probe = SSL.Connection(SSL.Context(SSL.TLS_METHOD))
 _direct = (
     None not in (_SSL_read, _SSL_write)
     and all(hasattr(_ffi, name) for name in ("new", "buffer", "from_buffer"))
-    and all(
-        hasattr(SSL.Connection(SSL.Context(SSL.TLS_METHOD)), name)
-        for name in ("_ssl", "_raise_ssl_error")
-    )
+    and all(hasattr(_probe, name) for name in ("_ssl", "_raise_ssl_error"))
 )
+del _probe
 
 # Where records are decrypted into, as pairs of a C array and a view of it. Each is taken out while
 # it is in use: OpenSSL runs without the interpreter's lock, and calls back into Python.

@@ -70,7 +70,7 @@ class TLSMixin(Acquaintance, dispatcher):
     _ac_reported = False  # handle_tls_error ran
     _ac_unwraps = False
     _ac_bare: Any = None  # the socket that went back to plaintext
-    _ac_listener: tls_listener | None = None  # which counts unfinished handshakes
+    _ac_listener: dispatcher | None = None  # which counts unfinished handshakes
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -101,27 +101,21 @@ class TLSMixin(Acquaintance, dispatcher):
         return Role(self.tls_context, self.server_side, self.server_hostname)
 
     def _ac_wrapped(self, sock: Any) -> OpenSSLSocket:
-        if isinstance(sock, OpenSSLSocket):
-            return sock
-        context, server_side, server_hostname = self._ac_role()
-        expected = self._ac_named if server_hostname is None else server_hostname
-        return self._ac_wrapped_by(context, sock, server_side, expected)
+        return (
+            sock if isinstance(sock, OpenSSLSocket) else self._ac_wrapped_as(self._ac_role(), sock)
+        )
 
-    def _ac_wrapped_by(
-        self,
-        context: Any,
-        sock: Any,
-        server_side: bool,
-        server_hostname: str | None,
-        prelude: Iterable[bytes] = (),
-    ) -> OpenSSLSocket:
+    def _ac_wrapped_as(self, role: Role, sock: Any, prelude: Iterable[bytes] = ()) -> OpenSSLSocket:
+        context, server_side, expected = role
+        if expected is None and not server_side:
+            expected = self._ac_named
         datagrams = getattr(sock, "type", None) == _socket.SOCK_DGRAM
         make: Any = partial(DTLSSocket, mtu=self.mtu) if datagrams else OpenSSLSocket
         wrapped: OpenSSLSocket = make(
             context,
             sock,
             server_side,
-            server_hostname,
+            expected,
             handshake_timeout=self.handshake_timeout,
             shutdown_timeout=self.shutdown_timeout,
             prelude=prelude,
@@ -302,15 +296,13 @@ class TLSMixin(Acquaintance, dispatcher):
             raise RuntimeError(f"{self!r} speaks TLS already")
         if self._ac_engine is None or self.socket is None or self._ac_closed or not self.connected:
             raise RuntimeError(f"{self!r} has no connection that could begin to speak TLS")
-        self._ac_engine.run_on_loop(self._ac_start_tls, context, server_hostname, server_side)
-
-    def _ac_start_tls(self, context: Any, server_hostname: str | None, server_side: bool) -> None:
         # For this connection alone: what the class or the constructor said is for the next one.
-        if server_hostname is None and not server_side:
-            server_hostname = self._ac_named
+        role = Role(context, server_side, server_hostname)
+        self._ac_engine.run_on_loop(self._ac_start_tls, role)
+
+    def _ac_start_tls(self, role: Role) -> None:
         output = self._ac_output_now()
-        first = self._ac_pieces(output)
-        sock = self._ac_wrapped_by(context, self.socket, server_side, server_hostname, first)
+        sock = self._ac_wrapped_as(role, self.socket, self._ac_pieces(output))
         self._ac_forget_output(len(output))
         self._ac_forget_input()
         self._ac_follow(sock)
@@ -412,80 +404,3 @@ class tls_async_chat(TLSMixin, async_chat):
         self.ac_in_buffer = b""
         self.incoming.clear()
         self._ac_line_length = 0
-
-
-class tls_listener(dispatcher):
-    """A listener that hands out channels which speak TLS.
-
-    `address` is as `bind` takes it (a path for AF_UNIX); `channel_class` is made for each
-    connection as `channel_class(sock, map, context=context, server_side=True)`; it must be a
-    `TLSMixin`. The handshake is the channel's own matter, so that a slow one delays nobody.
-
-    Override `handle_channel`. Raises `OSError` if it can't listen there.
-    """
-
-    channel_class: type[TLSMixin] = tls_dispatcher_with_send
-
-    def __init__(
-        self,
-        address: Any = None,
-        context: Any = None,
-        channel_class: type[TLSMixin] | None = None,
-        map: Map | None = None,
-        *,
-        family: int | None = None,
-        backlog: int = 128,
-    ) -> None:
-        super().__init__(None, map)
-        if context is None:
-            raise TypeError("a TLS listener needs a context: ssl_ext.server_context(...)")
-        self.context = context
-        if channel_class is not None:
-            self.channel_class = channel_class
-        if address is not None:
-            family = _family(address) if family is None else family
-            if getattr(context, "dtls", False):
-                self.set_socket(self._ac_datagrams(family))
-            else:
-                self.create_socket(family)
-            try:
-                self.set_reuse_addr()  # of which a `DTLSSocket` makes nothing
-                self.bind(address)
-                self.listen(backlog)
-            except BaseException:
-                self.close()
-                raise
-
-    def _ac_datagrams(self, family: int) -> DTLSSocket:
-        """Return a socket whose clients' sockets are as their channels would make them."""
-        kind = self.channel_class
-        check("handshake_timeout", kind.handshake_timeout)
-        sock = _socket.socket(family, _socket.SOCK_DGRAM)
-        try:
-            return DTLSSocket(
-                self.context,
-                sock,
-                True,
-                mtu=kind.mtu,
-                handshake_timeout=kind.handshake_timeout,
-                shutdown_timeout=kind.shutdown_timeout,
-            )
-        except BaseException:
-            sock.close()
-            raise
-
-    def handle_accepted(self, sock: Any, addr: Any) -> None:
-        """Make a channel of a connection, and hand it to `handle_channel`."""
-        channel = self.channel_class(sock, self._map, context=self.context, server_side=True)
-        channel._ac_listener = self
-        self._ac_on_loop(self._ac_handshake_begun, channel)
-        self.handle_channel(channel, addr)
-
-    def handle_channel(self, channel: TLSMixin, addr: Any) -> None:
-        """There is a new channel; its handshake has yet to come."""
-
-
-def _family(address: Any) -> int:
-    if isinstance(address, (str, bytes)):
-        return int(getattr(_socket, "AF_UNIX"))  # noqa: B009 - Windows has none
-    return int(_socket.AF_INET6 if ":" in str(address[0]) else _socket.AF_INET)

@@ -128,7 +128,7 @@ class Facade(NeverBlocks, Ending):
 
     @property
     def type(self) -> int:
-        """SOCK_STREAM."""
+        """The kind of socket: SOCK_STREAM, with DTLS SOCK_DGRAM."""
         return self._raw.type
 
     @property
@@ -164,12 +164,12 @@ class Facade(NeverBlocks, Ending):
             raise OSError(
                 ENOTCONN, f"{self!r} has no peer: connect first, and then send; TLS is for two"
             ) from None
-        if not self._is_peer(address):
+        if not self._is_peer(address, known):
             raise OSError(EISCONN, f"{self!r} is connected to {known!r}, not to {address!r}")
         return self.send(data)
 
-    def _is_peer(self, address: Any) -> bool:
-        return bool(address == self.getpeername())
+    def _is_peer(self, address: Any, known: Any) -> bool:
+        return bool(address == known)
 
     # -- what was agreed, most of it by the names that `ssl.SSLSocket` has for it ---------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from asynccore.channels import Map
-from ssl_ext import TLSMixin
+from ssl_ext import tls_dispatcher_with_send
 
 from .streams import StreamChannel, StreamTransport
 
@@ -13,7 +13,7 @@ from .streams import StreamChannel, StreamTransport
 Timeouts = tuple[float | None, float | None]
 
 
-class TLSStreamChannel(TLSMixin, StreamChannel):
+class TLSStreamChannel(tls_dispatcher_with_send, StreamChannel):
     """What the map holds for a transport that speaks TLS."""
 
     def __init__(
@@ -51,12 +51,6 @@ class TLSStreamChannel(TLSMixin, StreamChannel):
     def handle_tls_error(self, exc: Any) -> None:
         """TLS has failed."""
         self.transport.fail(exc, "TLS failed")
-
-    def _ac_output_now(self) -> list[Any]:
-        return [self.out_buffer]
-
-    def _ac_forget_output(self, count: int) -> None:
-        self.out_buffer = b""
 
 
 def upgrade(

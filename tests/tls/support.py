@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import trustme
 from OpenSSL import SSL
@@ -95,3 +96,13 @@ def client_raw(
 ) -> SSL.Context:
     """Return a client's context, which trusts our authority."""
     return raw_context(certificate, trusts=authority(), version=version)
+
+
+def shake(client: Any, server: Any) -> None:
+    """Have two sockets over a socket pair, or two OpenSSL connections, do their handshake."""
+    for _ in range(20):
+        for end in (client, server):
+            try:
+                end.do_handshake()
+            except (BlockingIOError, SSL.WantReadError):
+                pass

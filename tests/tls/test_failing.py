@@ -18,7 +18,7 @@ from asynccore.pollers import ERROR, PRIORITY, READ
 from asynccore.testing import FakeClock
 from ssl_ext import OpenSSLSocket, tls_dispatcher_with_send, tls_listener
 from ssl_ext.phases import CONNECTING
-from tests.tls.support import HOST, client_raw, server_raw
+from tests.tls.support import HOST, client_raw, server_raw, shake
 from tests.tls.talking import settle
 from tests.tls.wire import Noting
 
@@ -182,12 +182,7 @@ def test_what_fails_later_waits_for_its_channel_to_read() -> None:
     ours, theirs = socket.socketpair()
     client = OpenSSLSocket(client_raw(), ours, server_hostname=HOST)
     server = OpenSSLSocket(server_raw(), theirs, True)
-    for _ in range(20):
-        for end in (client, server):
-            try:
-                end.do_handshake()
-            except BlockingIOError:
-                pass
+    shake(client, server)
     server._fail(OSError(ENOTCONN, "gone"))
     assert server.ready_now(0) == 0 and server.ready_now(READ) == READ
     client.close()

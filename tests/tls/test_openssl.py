@@ -11,7 +11,7 @@ import pytest
 from OpenSSL import SSL
 
 from ssl_ext import _openssl
-from tests.tls.support import client_raw, server_raw
+from tests.tls.support import client_raw, server_raw, shake
 
 Pair = tuple[SSL.Connection, SSL.Connection]
 
@@ -25,12 +25,7 @@ def connected(stack: contextlib.ExitStack) -> Pair:
     server = SSL.Connection(server_raw(), socks[1])
     client.set_connect_state()
     server.set_accept_state()
-    for _ in range(4):
-        for end in (client, server):
-            try:
-                end.do_handshake()
-            except SSL.WantReadError:
-                pass
+    shake(client, server)
     return client, server
 
 

@@ -15,7 +15,7 @@ from asynccore.pollers import READ, WRITE
 from ssl_ext import AcceptingSocket, HandshakeError, OpenSSLSocket, TLSError, TruncationError
 from ssl_ext.phases import FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, RECORD, SHUTDOWN_TIMEOUT
 from ssl_ext.records import SEND_LIMIT
-from tests.tls.support import ADDRESS, HOST, client_raw, server_raw
+from tests.tls.support import ADDRESS, HOST, client_raw, server_raw, shake
 
 
 @pytest.fixture
@@ -26,12 +26,7 @@ def ends(version: int) -> Iterator[tuple[OpenSSLSocket, OpenSSLSocket]]:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
     client = OpenSSLSocket(client_raw(version), ours, server_hostname=HOST)
     server = OpenSSLSocket(server_raw(version), theirs, True)
-    for _ in range(20):
-        for end in (client, server):
-            try:
-                end.do_handshake()
-            except BlockingIOError:
-                pass
+    shake(client, server)
     assert client.phase is server.phase is OPEN
     yield client, server
     client.close()
@@ -402,12 +397,7 @@ def test_an_exception_of_a_callback_is_a_failed_handshake() -> None:
     client = OpenSSLSocket(Odd(), ours, server_hostname=HOST)
     server = OpenSSLSocket(server_raw(), theirs, True)
     with pytest.raises(HandshakeError, match="KeyError: 'a bug'") as caught:
-        for _ in range(20):
-            for end in (client, server):
-                try:
-                    end.do_handshake()
-                except BlockingIOError:
-                    pass
+        shake(client, server)
     assert isinstance(caught.value.__cause__, KeyError)
     client.close()
     server.close()
