@@ -31,46 +31,46 @@ from errno import ESHUTDOWN as ESHUTDOWN
 from errno import EWOULDBLOCK as EWOULDBLOCK
 from errno import errorcode as errorcode
 
-from .activation import InheritedSocket as InheritedSocket
-from .activation import listen_fds as listen_fds
-from .buffered import dispatcher_with_send as dispatcher_with_send
 from .channels import ChannelMap as ChannelMap
-from .connecting import ConnectError as ConnectError
-from .dispatcher import dispatcher as dispatcher
+from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
+from .classic.tracebacks import compact_traceback as compact_traceback
+from .connecting.attempts import ConnectError as ConnectError
+from .connecting.resolver import set_resolver as set_resolver
+from .dispatchers.buffered import dispatcher_with_send as dispatcher_with_send
+from .dispatchers.dispatcher import dispatcher as dispatcher
+from .dispatchers.trigger import Trigger as Trigger
+from .engine.timers import Timer as Timer
 from .errors import _DISCONNECTED as _DISCONNECTED
 from .errors import RERAISED
 from .errors import ExitNow as ExitNow
 from .errors import _strerror as _strerror
-from .graceful import graceful_close as graceful_close
+from .listening.socket_activation import InheritedSocket as InheritedSocket
+from .listening.socket_activation import listen_fds as listen_fds
 from .logs import use_logging as use_logging
-from .loop import _exception as _exception
-from .loop import call_at as call_at
-from .loop import call_every as call_every
-from .loop import call_later as call_later
-from .loop import call_soon_threadsafe as call_soon_threadsafe
-from .loop import close_all as close_all
-from .loop import loop as loop
-from .loop import poll as poll
-from .loop import poll2 as poll2
-from .loop import poll3 as poll3
-from .loop import read as read
-from .loop import readwrite as readwrite
-from .loop import stop as stop
-from .loop import write as write
-from .removed import _DEPRECATION_MSG as _DEPRECATION_MSG
-from .resolver import set_resolver as set_resolver
-from .statistics import ChannelStatistics as ChannelStatistics
-from .statistics import Statistics as Statistics
-from .statistics import collect_statistics as collect_statistics
-from .statistics import statistics as statistics
-from .statistics import warn_slow_handlers as warn_slow_handlers
-from .timers import Timer as Timer
-from .tracebacks import compact_traceback as compact_traceback
-from .trigger import Trigger as Trigger
+from .monitoring.statistics import ChannelStatistics as ChannelStatistics
+from .monitoring.statistics import Statistics as Statistics
+from .monitoring.statistics import collect_statistics as collect_statistics
+from .monitoring.statistics import statistics as statistics
+from .monitoring.statistics import warn_slow_handlers as warn_slow_handlers
+from .running.graceful import graceful_close as graceful_close
+from .running.loop import _exception as _exception
+from .running.loop import call_at as call_at
+from .running.loop import call_every as call_every
+from .running.loop import call_later as call_later
+from .running.loop import call_soon_threadsafe as call_soon_threadsafe
+from .running.loop import close_all as close_all
+from .running.loop import loop as loop
+from .running.loop import poll as poll
+from .running.loop import poll2 as poll2
+from .running.loop import poll3 as poll3
+from .running.loop import read as read
+from .running.loop import readwrite as readwrite
+from .running.loop import stop as stop
+from .running.loop import write as write
 
 if sys.platform != "win32":
-    from .files import file_dispatcher as file_dispatcher
-    from .files import file_wrapper as file_wrapper
+    from .dispatchers.files import file_dispatcher as file_dispatcher
+    from .dispatchers.files import file_wrapper as file_wrapper
 
 __version__ = "0.1.0"
 
@@ -120,3 +120,7 @@ try:
     socket_map = socket_map  # type: ignore[has-type] # reloaded: keep the channels
 except NameError:
     socket_map = ChannelMap()
+
+if os.environ.get("ASYNCCORE_TOP"):
+    # It enters itself among what is called when a loop begins. Nobody else pays for it.
+    from .monitoring import server as _server

@@ -20,7 +20,7 @@ def command_line() -> int:
     if spec is not None and spec.loader is not None:
         sys.modules["compat"] = module_from_spec(spec)
         spec.loader.exec_module(sys.modules["compat"])
-    status: int = import_module("compat.cli").main()
+    status: int = import_module("compat.command_line.cli").main()
     return status
 
 

@@ -19,12 +19,12 @@ from typing import Any
 from warnings import warn as warn
 
 from .channels import Map, reports_changes
-from .chat_output import ChatOutput
-from .namespace import package
-from .programs_own import hook
-from .removed import _DEPRECATION_MSG as _DEPRECATION_MSG
-from .removed import _deprecated as _deprecated
-from .wrapped import direction
+from .classic.namespace import package
+from .classic.own_names import hook
+from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
+from .classic.removal import _deprecated as _deprecated
+from .dispatchers.output_queue import OutputQueue
+from .pollers.layered import waits_for
 
 asyncore = package()  # the module that classic asynchat has under this name
 
@@ -33,7 +33,7 @@ __all__ = ["async_chat", "asyncore", "deque", "fifo", "find_prefix_at_end", "sim
 Terminator = bytes | bytearray | str | int | None
 
 
-class async_chat(ChatOutput):
+class async_chat(OutputQueue):
     """A dispatcher that splits its input at terminators and queues its output.
 
     Define `collect_incoming_data(data)` and `found_terminator()`, and call `set_terminator`.
@@ -120,7 +120,7 @@ class async_chat(ChatOutput):
         except BlockingIOError:
             return
         except OSError as why:
-            if not direction(why):  # else a TLS socket says that it must wait
+            if not waits_for(why):  # else a TLS socket says that it must wait
                 self.handle_error()
             return
         if isinstance(data, str) and self.use_encoding:

@@ -37,6 +37,50 @@ def reports_changes(predicate: _Function) -> _Function:
     return predicate
 
 
+# Why a channel isn't read from.
+PAUSED = 1  # pause_reading()
+ENDED = 2  # there is nothing more
+RESTING = 4  # a listener ran into a limit of the system
+FULL = 8  # a listener ran into a limit of its own
+UNREAD = 16  # the peer doesn't read the replies to what it has sent
+
+
+class NullChannel:
+    """What a map can hold that waits for nothing, and keeps its loop alive."""
+
+    accepting = False
+    connected = False
+    closing = False
+
+    def readable(self) -> bool:
+        """Nothing is ever to be read."""
+        return False
+
+    def writable(self) -> bool:
+        """Nothing is ever to be written."""
+        return False
+
+    def handle_read_event(self) -> None:
+        """Nothing is waited for."""
+
+    def handle_write_event(self) -> None:
+        """Nothing is waited for."""
+
+    def handle_expt_event(self) -> None:
+        """Nothing is waited for."""
+
+    def handle_close(self) -> None:
+        """The descriptor was closed by somebody else: let go of it."""
+        self.close()
+
+    def handle_error(self) -> None:
+        """Nothing can fail."""
+
+    def close(self) -> None:
+        """Leave the map."""
+        raise NotImplementedError
+
+
 class ChannelMap(dict[Any, Any]):
     """A dict of descriptors and channels which tells its engine of every change.
 

@@ -57,12 +57,12 @@ def leaves_loop(why: BaseException) -> bool:
     return False
 
 
-def speaks_for_channel(callback: _Function) -> _Function:
+def reports_to_channel(callback: _Function) -> _Function:
     """Mark a callback that hands what goes wrong to its channel's `handle_error`.
 
     Whatever it raises all the same is what that raised, and leaves the loop, as from any event.
     """
-    callback._speaks_for_channel = True  # type: ignore[attr-defined]
+    callback._reports_to_channel = True  # type: ignore[attr-defined]
     return callback
 
 

@@ -9,12 +9,12 @@ import contextlib
 from typing import Any
 
 from . import smtpd
-from ._smtp_answers import REPLY as _REPLY
-from ._smtp_answers import NoAnswer as _NoAnswer
-from ._smtp_answers import ask as _ask
-from ._smtp_limits import OF_LISTENERS as _OF_LISTENERS
-from ._smtp_limits import check_keyword as _check_keyword
 from .channels import Map
+from .smtp.hooks import REPLY as _REPLY
+from .smtp.hooks import NoAnswer as _NoAnswer
+from .smtp.hooks import ask as _ask
+from .smtp.limits import OF_LISTENERS as _OF_LISTENERS
+from .smtp.limits import check_keyword as _check_keyword
 from .smtpd import _host_name
 
 __all__ = ["HardenedSMTPChannel", "HardenedSMTPServer"]

@@ -26,24 +26,24 @@ import typing as _typing
 from typing import Any, NoReturn
 from warnings import warn as warn
 
-from . import _smtp_command_line as command_line
-from . import _smtp_mailman as mailman
 from . import asynchat as asynchat
-from ._smtp_command_line import Options as Options
-from ._smtp_delivery import deliver as _deliver
-from ._smtp_delivery import refusal as _refusal
-from ._smtp_limits import Patience as _Patience
-from ._smtp_renamed import RenamedAttributes as _RenamedAttributes
-from ._smtp_session import SMTPSession
-from ._smtp_syntax import get_addr_spec as get_addr_spec
-from ._smtp_syntax import get_angle_addr as get_angle_addr
-from ._smtp_text import add_header
+from .channels import UNREAD as _UNREAD
 from .channels import Map
-from .directions import UNREAD as _UNREAD
-from .dispatcher import dispatcher
-from .namespace import package
-from .removed import _DEPRECATION_MSG as _DEPRECATION_MSG
-from .removed import _deprecated as _deprecated
+from .classic.namespace import package
+from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
+from .classic.removal import _deprecated as _deprecated
+from .dispatchers.dispatcher import dispatcher
+from .smtp import command_line as command_line
+from .smtp import mailman as mailman
+from .smtp.command_line import Options as Options
+from .smtp.limits import Patience as _Patience
+from .smtp.python2_names import RenamedAttributes as _RenamedAttributes
+from .smtp.relay import deliver as _deliver
+from .smtp.relay import refusal as _refusal
+from .smtp.session import SMTPSession
+from .smtp.syntax import get_addr_spec as get_addr_spec
+from .smtp.syntax import get_angle_addr as get_angle_addr
+from .smtp.text import add_header
 
 asyncore = package()  # the module that classic smtpd has under this name
 
@@ -456,6 +456,6 @@ def _main() -> None:
 
 if __name__ == "__main__":
     # This module under its own name, which is the one that server classes elsewhere import.
-    from asynccore import smtpd
+    from . import smtpd
 
     smtpd._main()

@@ -33,10 +33,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from . import engine as _engine
 from .channels import ChannelMap, Map
-from .engine import Engine, engine_for
-from .namespace import default_map
+from .classic.namespace import default_map
+from .engine import engine as _engine
+from .engine.engine import Engine, engine_for
 from .pollers import ERROR, EVENTS_PER_PASS, HANGUP, INVALID, PRIORITY, READ, WRITE, Event, Poller
 
 __all__ = [

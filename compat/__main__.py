@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from compat.cli import main
+from .command_line.cli import main
 
 sys.exit(main())

@@ -13,9 +13,9 @@ VARIABLE = pollers.ENGINE_VARIABLE
 # Event loops of other projects that a script's own `loop()` can wait in, by the package that they
 # need, and their pollers: what the entry points in pyproject.toml say, for a checkout.
 HOSTS = {
-    "asyncio": "compat.hosts.asyncio_waiting:AsyncioPoller",
-    "uvloop": "compat.hosts.asyncio_waiting:UvloopPoller",
-    "twisted": "compat.hosts.twisted_waiting:TwistedPoller",
+    "asyncio": "compat.hosts.asyncio_poller:AsyncioPoller",
+    "uvloop": "compat.hosts.asyncio_poller:UvloopPoller",
+    "twisted": "compat.hosts.twisted_poller:TwistedPoller",
 }
 
 

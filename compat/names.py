@@ -16,8 +16,8 @@ import warnings
 from types import ModuleType
 from typing import NamedTuple
 
-from compat import engines
-from compat.legacy_names._asynccore_names import TARGETS
+from . import engines
+from .legacy_names._asynccore_names import TARGETS
 
 
 class LegacyModuleWarning(UserWarning):

@@ -16,41 +16,46 @@ from .errors import TLSError as TLSError
 from .errors import TruncationError as TruncationError
 
 if TYPE_CHECKING:
-    from .accepting import AcceptingSocket as AcceptingSocket
-    from .accepting import TransparentSocket as TransparentSocket
-    from .certificates import load_certificates as load_certificates
-    from .certificates import load_identity as load_identity
-    from .contexts import Context as Context
-    from .contexts import client_context as client_context
-    from .contexts import insecure_context as insecure_context
-    from .contexts import server_context as server_context
-    from .dispatchers import TLSMixin as TLSMixin
-    from .dispatchers import tls_async_chat as tls_async_chat
-    from .dispatchers import tls_dispatcher as tls_dispatcher
-    from .dispatchers import tls_dispatcher_with_send as tls_dispatcher_with_send
-    from .dtls import DTLSSocket as DTLSSocket
-    from .listening import tls_listener as tls_listener
+    from .certificates.loading import load_certificates as load_certificates
+    from .certificates.loading import load_identity as load_identity
+    from .certificates.pins import pin as pin
+    from .contexts.context import Context as Context
+    from .contexts.context import client_context as client_context
+    from .contexts.context import insecure_context as insecure_context
+    from .contexts.context import server_context as server_context
+    from .dispatchers.listener import tls_listener as tls_listener
+    from .dispatchers.mixin import TLSMixin as TLSMixin
+    from .dispatchers.mixin import tls_async_chat as tls_async_chat
+    from .dispatchers.mixin import tls_dispatcher as tls_dispatcher
+    from .dispatchers.mixin import tls_dispatcher_with_send as tls_dispatcher_with_send
+    from .dispatchers.securing import secure as secure
     from .peer import Cipher as Cipher
     from .peer import user_name as user_name
-    from .pins import pin as pin
-    from .securing import secure as secure
-    from .smtp import TLSSMTPChannel as TLSSMTPChannel
-    from .smtp import TLSSMTPServer as TLSSMTPServer
-    from .socket import OpenSSLSocket as OpenSSLSocket
+    from .smtp.server import TLSSMTPChannel as TLSSMTPChannel
+    from .smtp.server import TLSSMTPServer as TLSSMTPServer
+    from .sockets.accepting import AcceptingSocket as AcceptingSocket
+    from .sockets.accepting import TransparentSocket as TransparentSocket
+    from .sockets.dtls_socket import DTLSSocket as DTLSSocket
+    from .sockets.tls_socket import OpenSSLSocket as OpenSSLSocket
 
 # Which module a name comes from; the same as above for type checkers, one line per module.
 _HOMES: dict[str, tuple[str, ...]] = {
-    "accepting": ("AcceptingSocket", "TransparentSocket"),
-    "certificates": ("load_certificates", "load_identity"),
-    "contexts": ("Context", "client_context", "insecure_context", "server_context"),
+    "sockets.accepting": ("AcceptingSocket", "TransparentSocket"),
+    "certificates.loading": ("load_certificates", "load_identity"),
+    "contexts.context": ("Context", "client_context", "insecure_context", "server_context"),
     "peer": ("Cipher", "user_name"),
-    "dispatchers": ("TLSMixin", "tls_async_chat", "tls_dispatcher", "tls_dispatcher_with_send"),
-    "dtls": ("DTLSSocket",),
-    "listening": ("tls_listener",),
-    "pins": ("pin",),
-    "securing": ("secure",),
-    "smtp": ("TLSSMTPChannel", "TLSSMTPServer"),
-    "socket": ("OpenSSLSocket",),
+    "dispatchers.mixin": (
+        "TLSMixin",
+        "tls_async_chat",
+        "tls_dispatcher",
+        "tls_dispatcher_with_send",
+    ),
+    "sockets.dtls_socket": ("DTLSSocket",),
+    "dispatchers.listener": ("tls_listener",),
+    "certificates.pins": ("pin",),
+    "dispatchers.securing": ("secure",),
+    "smtp.server": ("TLSSMTPChannel", "TLSSMTPServer"),
+    "sockets.tls_socket": ("OpenSSLSocket",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

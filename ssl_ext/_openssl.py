@@ -12,7 +12,7 @@ from typing import Any
 
 from OpenSSL import SSL
 
-from .phases import RECORD
+from .states import RECORD
 
 _lib: Any = getattr(SSL, "_lib", None)
 _ffi: Any = getattr(SSL, "_ffi", None)

@@ -19,9 +19,9 @@ from service_identity.cryptography import (
 )
 
 from ._openssl import session_reused as session_reused
-from ._quiet import quietly
+from .certificates.hostnames import address, ascii_name
+from .certificates.quiet import quietly
 from .errors import CertificateError
-from .names import address, ascii_name
 
 # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH (x509_vfy.h).
 _HOSTNAME_MISMATCH = 62

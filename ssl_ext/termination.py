@@ -24,15 +24,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from asynccore.dispatcher import dispatcher
-from asynccore.loop import call_soon_threadsafe
-from asynccore.termination import PREFIX
-from asynccore.termination import VARIABLE as CERT_VARIABLE
+from asynccore.dispatchers.dispatcher import dispatcher
+from asynccore.listening.interception import PREFIX
+from asynccore.listening.interception import VARIABLE as CERT_VARIABLE
+from asynccore.running.loop import call_soon_threadsafe
 
-from .accepting import AcceptingSocket
-from .contexts import Context, server_context
-from .renewal import RenewedContext
-from .securing import in_front_of as _in_front_of
+from .contexts.context import Context, server_context
+from .contexts.renewal import RenewedContext
+from .dispatchers.securing import in_front_of as _in_front_of
+from .sockets.accepting import AcceptingSocket
 
 KEY_VARIABLE = "ASYNCCORE_TLS_KEY"
 PASSWORD_FILE_VARIABLE = "ASYNCCORE_TLS_PASSWORD_FILE"
@@ -123,7 +123,7 @@ def in_front_of(channel: dispatcher) -> AcceptingSocket:
 
 
 if sys.platform != "win32":
-    from asynccore.signals import has_terminal
+    from asynccore.engine.signals import has_terminal
 
     def _renew_on_hangup() -> None:
         """Have SIGHUP renew the context in the loop of a listener, if nobody handles it."""

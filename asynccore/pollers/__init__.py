@@ -22,7 +22,7 @@ from .base import (
     Events,
     Poller,
 )
-from .front import FrontPoller
+from .proxy import ProxyPoller
 from .select import SelectPoller
 
 __all__ = [
@@ -36,8 +36,8 @@ __all__ = [
     "WRITE",
     "Event",
     "Events",
-    "FrontPoller",
     "Poller",
+    "ProxyPoller",
     "available",
     "check",
     "default_name",

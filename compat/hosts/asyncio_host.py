@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any
 
 from asynccore.engine import Engine
-from asynccore.hosting import Attachment
+from asynccore.running.hosting import Attachment
 
-from ..running import Running
+from .running_loop import Running
 
 
 class AsyncioHost:

@@ -12,7 +12,7 @@ from twisted.python import log
 from zope.interface import implementer
 
 from asynccore.engine import Engine
-from asynccore.hosting import Attachment
+from asynccore.running.hosting import Attachment
 
 
 @implementer(IReadWriteDescriptor)

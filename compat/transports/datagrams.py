@@ -8,9 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from asynccore.channels import Map, reports_changes
-from asynccore.directions import ENDED
-from asynccore.dispatcher import dispatcher
+from asynccore.channels import ENDED, Map, reports_changes
+from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.errors import RERAISED
 
 from .flow import Flow, water_levels
@@ -45,7 +44,7 @@ class DatagramChannel(dispatcher):
 
     def _receive(self) -> None:
         for _ in range(SHARE):
-            if self._ac_mutes or self._ac_closed or not self.transport.receive(self):
+            if self._ac_pause_reasons or self._ac_closed or not self.transport.receive(self):
                 break
 
     def handle_write(self) -> None:
@@ -96,8 +95,8 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
         except OSError as why:
             self._tell_error(why)
             return not self.lost
-        if channel._ac_watch is not None:
-            channel._ac_watch.bytes_received += len(data)
+        if channel._ac_times is not None:
+            channel._ac_times.bytes_received += len(data)
         try:
             self.protocol.datagram_received(data, address)
         except RERAISED:

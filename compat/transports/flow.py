@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from ..running import running, set_running
+from ..hosts.running_loop import running, set_running
 
 # asyncio's defaults, so that a protocol that was tuned there finds the same: 64 KiB, and a quarter.
 HIGH_WATER = 64 * 1024

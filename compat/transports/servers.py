@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from asynccore.channels import Map
-from asynccore.dispatcher import dispatcher
+from asynccore.dispatchers.dispatcher import dispatcher
 
 from .streams import StreamChannel, StreamTransport
 

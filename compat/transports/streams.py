@@ -21,11 +21,10 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from asynccore.buffered import dispatcher_with_send
-from asynccore.channels import Map
-from asynccore.directions import ENDED
+from asynccore.channels import ENDED, Map
+from asynccore.dispatchers.buffered import dispatcher_with_send
 from asynccore.errors import RERAISED
-from asynccore.wrapped import direction
+from asynccore.pollers.layered import waits_for
 
 from .flow import Flow, water_levels
 
@@ -49,7 +48,7 @@ class StreamChannel(dispatcher_with_send):
 
     def handle_read_event(self) -> None:
         """Receive for the protocol."""
-        if self._ac_mutes or not self.connected:
+        if self._ac_pause_reasons or not self.connected:
             super().handle_read_event()
         elif self._ac_engine is not None and self._ac_engine.running is self.running_loop:
             self.transport.receive(self)
@@ -95,7 +94,7 @@ class StreamChannel(dispatcher_with_send):
         self.transport.fail(TimeoutError(f"{which} timeout"), "the connection failed")
 
     def _ac_not_sent(self, why: OSError) -> int:
-        if not isinstance(why, (BlockingIOError, InterruptedError)) and not direction(why):
+        if not isinstance(why, (BlockingIOError, InterruptedError)) and not waits_for(why):
             self.transport.fail(why, "sending failed")
         return 0
 
@@ -113,7 +112,7 @@ class StreamChannel(dispatcher_with_send):
     def leave(self) -> Any:
         """Leave the map and return the socket, which somebody else goes on with."""
         self.del_channel()
-        self._ac_drop_watch()
+        self._ac_drop_times()
         sock, self.socket = self.socket, None
         self._ac_closed = True
         self.connected = False
@@ -206,14 +205,14 @@ class StreamTransport(asyncio.Transport, Flow):
         except (BlockingIOError, InterruptedError):
             return
         except OSError as why:
-            if not direction(why):
+            if not waits_for(why):
                 self.fail(why, "receiving failed")
             return
         if not count:
             self.end_of_input()
             return
-        if channel._ac_watch is not None:
-            channel._ac_watch.bytes_received += count
+        if channel._ac_times is not None:
+            channel._ac_times.bytes_received += count
         try:
             if buffered is None:
                 self._data_received(data)
@@ -434,7 +433,7 @@ class StreamTransport(asyncio.Transport, Flow):
         What is buffered goes out in clear first. The timeouts are in seconds. Raises `RuntimeError`
         if the connection is over or speaks TLS already, `TypeError` for a context that is none.
         """
-        from .secured import upgrade
+        from .tls_streams import upgrade
 
         if self.closing or getattr(self.channel, "tls", None) is not None:
             raise RuntimeError(f"{self!r} can't begin to speak TLS")

@@ -9,8 +9,8 @@ asyncore.loop()  # serves the site, and the program's own dispatchers
 
 from __future__ import annotations
 
-from compat.twisted_transports.channel import TwistedChannel
-from compat.twisted_transports.handover import hand_over
-from compat.twisted_transports.reactor import ClassicReactor, install_reactor
+from .channel import TwistedChannel
+from .handover import hand_over
+from .reactor import ClassicReactor, install_reactor
 
 __all__ = ["ClassicReactor", "TwistedChannel", "hand_over", "install_reactor"]

@@ -26,7 +26,7 @@ from asynccore.channels import reports_changes
 from asynccore.errors import RERAISED
 
 if TYPE_CHECKING:
-    from compat.twisted_transports.watching import DescriptorSet
+    from .descriptor_set import DescriptorSet
 
 
 class TwistedChannel:

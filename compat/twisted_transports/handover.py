@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from asynccore.dispatcher import dispatcher
-from asynccore.graceful import has_output
+from asynccore.dispatchers.dispatcher import dispatcher
+from asynccore.running.graceful import has_output
 
 
 def hand_over(channel: dispatcher, factory: Any, reactor: Any = None) -> Any:

@@ -27,10 +27,11 @@ from twisted.python.threadpool import ThreadPool
 
 import asynccore
 from asynccore.channels import Map
-from asynccore.namespace import default_map
-from compat.twisted_transports import children
-from compat.twisted_transports.calls import DelayedCalls
-from compat.twisted_transports.pool import CountedPool
+from asynccore.classic.namespace import default_map
+
+from . import processes
+from .delayed_calls import DelayedCalls
+from .thread_pool import CountedPool
 
 
 class ClassicReactor(DelayedCalls):
@@ -146,7 +147,7 @@ class ClassicReactor(DelayedCalls):
     def spawnProcess(self, *args: Any, **kw: Any) -> Any:
         """Start a child process; its end is noticed without a signal handler, too."""
         transport = super().spawnProcess(*args, **kw)  # type: ignore[no-untyped-call]
-        children.watch(self, transport)
+        processes.watch(self, transport)
         return transport
 
 

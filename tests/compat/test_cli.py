@@ -9,7 +9,7 @@ import types
 import pytest
 
 import asynccore
-from compat import cli, runner
+from compat.command_line import cli, runner
 
 
 @pytest.fixture

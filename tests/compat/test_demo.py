@@ -8,7 +8,7 @@ import smtplib
 import pytest
 
 from asynccore import pollers
-from compat import cli, demo
+from compat.command_line import cli, demo
 
 ENGINE = "select"  # everywhere
 

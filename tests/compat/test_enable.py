@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from compat import cli, enabling
+from compat.command_line import cli, enabling
 
 SHOW = "import asyncore, asynchat, smtpd; print([m.__name__ for m in (asyncore, asynchat, smtpd)])"
 OURS = "['asynccore', 'asynccore.asynchat', 'asynccore.smtpd']\n"
@@ -154,7 +154,8 @@ def test_an_older_copy_is_renewed(installed):
 
 
 def test_it_refuses_where_asynccore_is_not_installed(environment, asynccore_root):
-    start = f"import sys; sys.path.insert(0, {str(asynccore_root)!r}); from compat.cli import main"
+    start = f"import sys; sys.path.insert(0, {str(asynccore_root)!r})"
+    start += "; from compat.command_line.cli import main"
     status, out, err = environment("-c", f"{start}; sys.exit(main(['enable']))")
     assert (status, out) == (1, "")
     assert "cannot import asynccore by itself" in err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from compat.runner import NAMES_FOLDER, CannotRun, environment, interpreter_options
+from compat.command_line.runner import NAMES_FOLDER, CannotRun, environment, interpreter_options
 
 RUN = ("-m", "asynccore", "run")
 SHOW = "import asyncore, asynchat, smtpd; print([m.__name__ for m in (asyncore, asynchat, smtpd)])"
@@ -188,7 +188,7 @@ def test_environment_with_an_engine():
 
 
 def test_environment_refuses_a_folder_that_cannot_be_named(monkeypatch):
-    monkeypatch.setattr("compat.runner.NAMES_FOLDER", Path(f"odd{os.pathsep}folder"))
+    monkeypatch.setattr("compat.command_line.runner.NAMES_FOLDER", Path(f"odd{os.pathsep}folder"))
     with pytest.raises(CannotRun, match="cannot stand in PYTHONPATH"):
         environment({})
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 import asynccore
-from compat import cli
+from compat.command_line import cli
+from compat.command_line.runner import NAMES_FOLDER
 from compat.legacy_names import _asynccore_names as names
-from compat.runner import NAMES_FOLDER
 
 LEGACY = sorted(names.TARGETS)
 

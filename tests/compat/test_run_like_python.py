@@ -198,7 +198,7 @@ def test_without_the_environment_it_refuses(option, python, tmp_path, user_envir
     # -E and -I would not look into PYTHONPATH for asynccore either.
     start = (
         "import sys; sys.path[:0] = sys.argv.pop(1).split('|');"
-        "from compat.cli import main; sys.exit(main())"
+        "from compat.command_line.cli import main; sys.exit(main())"
     )
     path = user_environment.get("PYTHONPATH", "")
     status, out, err = python(option, "-c", start, path, "run", "script.py")

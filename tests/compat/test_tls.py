@@ -25,8 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from asynccore import dispatcher, termination
-from compat import cli, demo, runner
+from asynccore import dispatcher
+from asynccore.listening import interception
+from compat.command_line import cli, demo, runner
 from ssl_ext import AcceptingSocket
 from ssl_ext.termination import VARIABLES, Settings, in_front_of, make_context, settings_of
 from tests.tls.pki import issue
@@ -403,8 +404,8 @@ def test_a_listener_without_tls_is_an_os_error(files: Any, monkeypatch: Any, con
     """Which is what programs expect of `listen`, also where nobody has looked beforehand."""
     from ssl_ext import termination as front
 
-    monkeypatch.setenv(termination.VARIABLE, str(files[content]))
-    monkeypatch.setattr(termination, "wanted", True)
+    monkeypatch.setenv(interception.VARIABLE, str(files[content]))
+    monkeypatch.setattr(interception, "wanted", True)
     monkeypatch.setattr(front, "_context", None)
     channel = dispatcher(map={})
     channel.create_socket()
@@ -418,7 +419,7 @@ def test_a_listener_without_tls_is_an_os_error(files: Any, monkeypatch: Any, con
 def test_one_context_for_all_listeners(files: Any, monkeypatch: Any) -> None:
     from ssl_ext import termination as front
 
-    monkeypatch.setenv(termination.VARIABLE, str(files["both"]))
+    monkeypatch.setenv(interception.VARIABLE, str(files["both"]))
     monkeypatch.setattr(front, "_context", None)
     # The process of the tests is not to get a handler.
     monkeypatch.setattr(front, "_renew_on_hangup", lambda: None, raising=False)

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from asynccore import watched
-from compat import cli, demo, top
+from asynccore.monitoring import server as watched
+from compat.command_line import cli, demo, top
 
 if sys.platform == "win32":
     pytest.skip("Windows has no such sockets", allow_module_level=True)

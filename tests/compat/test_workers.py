@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from asynccore import signals
+from asynccore.engine import signals
 from asynccore.testing import FakeClock
-from compat import cli, demo, runner
+from compat.command_line import cli, demo, runner
 
 if sys.platform == "win32":
     pytest.skip("Windows has no fork", allow_module_level=True)
 
-from compat import workers
-from compat.workers import ATTEMPTS, PAUSE, UP, Workers, in_words
+from compat.command_line import workers
+from compat.command_line.workers import ATTEMPTS, PAUSE, UP, Workers, in_words
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 

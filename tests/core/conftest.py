@@ -30,7 +30,7 @@ def with_fakes() -> Iterator[Callable[[Any], Fakes]]:
     yield make
     for engine, _, _ in made:
         engine.map.clear()
-        engine.errands.clear()
+        engine.deferred.clear()
         engine.calls.clear()
         engine.drop_wakeup()
         engine.interest.release()

@@ -12,8 +12,13 @@ from pathlib import Path
 import pytest
 
 import asynccore
-from asynccore import activation
-from asynccore.activation import REUSE_PORT_VARIABLE, SOCKETS_VARIABLE, Arrangement, arrangement
+from asynccore.listening import socket_activation
+from asynccore.listening.socket_activation import (
+    REUSE_PORT_VARIABLE,
+    SOCKETS_VARIABLE,
+    Arrangement,
+    arrangement,
+)
 
 if sys.platform == "win32":
     pytest.skip("nothing is inherited on Windows", allow_module_level=True)
@@ -46,7 +51,7 @@ def arranged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def arrange(*sockets: socket.socket, reuse_port: bool = False) -> None:
         given = Arrangement(reuse_port, [sock.fileno() for sock in sockets])
-        monkeypatch.setattr(activation, "arranged", given)
+        monkeypatch.setattr(socket_activation, "arranged", given)
 
     return arrange
 
@@ -69,7 +74,7 @@ def first(monkeypatch: pytest.MonkeyPatch, make: Make) -> int:
         fds = [make().fileno() for _ in range(3)]
         if fds == [fds[0], fds[0] + 1, fds[0] + 2]:
             break
-    monkeypatch.setattr(activation, "FIRST", fds[0])
+    monkeypatch.setattr(socket_activation, "FIRST", fds[0])
     return fds[0]
 
 
@@ -105,7 +110,7 @@ def test_the_environment_may_stay(monkeypatch, first):
 
 def test_what_is_no_socket_is_left_alone(monkeypatch):
     reader, writer = os.pipe()
-    monkeypatch.setattr(activation, "FIRST", reader)
+    monkeypatch.setattr(socket_activation, "FIRST", reader)
     passed(monkeypatch, LISTEN_PID=US, LISTEN_FDS="1")
     assert asynccore.listen_fds() == []
     os.close(reader)
@@ -115,7 +120,7 @@ def test_what_is_no_socket_is_left_alone(monkeypatch):
 def test_a_closed_descriptor_is_an_error(monkeypatch):
     fd = os.dup(0)
     os.close(fd)
-    monkeypatch.setattr(activation, "FIRST", fd)
+    monkeypatch.setattr(socket_activation, "FIRST", fd)
     passed(monkeypatch, LISTEN_PID=US, LISTEN_FDS="1")
     with pytest.raises(OSError) as raised:
         asynccore.listen_fds()
@@ -127,7 +132,7 @@ def test_a_closed_descriptor_is_an_error(monkeypatch):
     [{}, {"LISTEN_PID": US}, {"LISTEN_FDS": "2"}, {"LISTEN_PID": "1", "LISTEN_FDS": "2"}],
 )
 def test_nothing_for_this_process(variables):
-    assert activation.listen_numbers(variables) == []
+    assert socket_activation.listen_numbers(variables) == []
 
 
 @pytest.mark.parametrize(
@@ -139,7 +144,7 @@ def test_nothing_for_this_process(variables):
 )
 def test_contradictions(variables, message):
     with pytest.raises(ValueError, match=message):
-        activation.listen_numbers({"LISTEN_PID": US, **variables})
+        socket_activation.listen_numbers({"LISTEN_PID": US, **variables})
 
 
 # What the environment asks --------------------------------------------------------------------
@@ -170,7 +175,7 @@ def test_sockets_are_for_one_process_and_reuse_is_inherited(make):
 def test_standard_input_stays_inheritable(monkeypatch, make):
     sock = make()
     sock.set_inheritable(True)
-    monkeypatch.setattr(activation, "_STANDARD", sock.fileno())
+    monkeypatch.setattr(socket_activation, "_STANDARD", sock.fileno())
     Arrangement(False, [sock.fileno()])
     assert sock.get_inheritable()
 

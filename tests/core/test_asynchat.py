@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import asynccore
 from asynccore import asynchat
 from asynccore.asynchat import async_chat, fifo, find_prefix_at_end, simple_producer
+from asynccore.dispatchers.buffered import SEND_SHARE
 from asynccore.pollers import READ, WRITE
 from asynccore.testing import Fakes
 from tests.core.fakes import PATIENT, FakeSocket
@@ -467,7 +468,7 @@ def test_small_pieces_are_joined() -> None:
 
 def test_one_turn_sends_its_share() -> None:
     chat = sender(0)
-    size = asynccore.buffered.SEND_SHARE
+    size = SEND_SHARE
     chat.push(b"x" * (2 * size + 5))
     chat.handle_write()
     assert size <= len(chat.socket.output) <= size + chat.ac_out_buffer_size

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from asynccore import dispatcher, dispatcher_with_send
-from asynccore.buffered import SEND_SHARE, SEND_SIZE, WriteBuffer
+from asynccore.dispatchers.buffered import SEND_SHARE, SEND_SIZE, WriteBuffer
 from asynccore.pollers import READ, WRITE
 from asynccore.testing import Fakes
 from tests.core.fakes import PATIENT, Channel, FakeSocket

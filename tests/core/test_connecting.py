@@ -15,7 +15,7 @@ import pytest
 
 import asynccore
 from asynccore import ConnectError, asynchat, dispatcher, dispatcher_with_send
-from asynccore.connecting import connect_error
+from asynccore.connecting.attempts import connect_error
 from asynccore.testing import HANGUP, PRIORITY, WRITE, Fakes
 from tests.core.fakes import FakeSocket
 

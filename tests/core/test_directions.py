@@ -178,13 +178,13 @@ def test_from_another_thread_it_waits_for_the_loops(fakes: Fakes) -> None:
         thread = threading.Thread(target=channel.pause_reading)
         thread.start()
         thread.join()
-        assert not channel._ac_mutes
+        assert not channel._ac_pause_reasons
 
     other.on_read = pause
     fakes.engine.run_pass(0)
     fakes.poller.report((999, READ))
     fakes.engine.run_pass(0)
-    assert channel._ac_mutes
+    assert channel._ac_pause_reasons
     assert interest(fakes) == 0
 
 

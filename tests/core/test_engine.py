@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 
 import asynccore
 from asynccore import ChannelMap, dispatcher, loop, pollers
-from asynccore.engine import _LONGEST_WAIT, Engine, engine_for
-from asynccore.known import REVIEW_INTERVAL
+from asynccore.engine import Engine, engine_for
+from asynccore.engine.channel_table import REVIEW_INTERVAL
+from asynccore.engine.engine import _LONGEST_WAIT
 from asynccore.pollers import ERROR, EVENTS_PER_PASS, HANGUP, INVALID, PRIORITY, READ, WRITE
 from asynccore.testing import FakeClock, Fakes, RecordingPoller, engine_with_fakes
 from tests.conftest import open_descriptors

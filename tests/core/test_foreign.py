@@ -12,9 +12,9 @@ import pytest
 import asynccore
 from asynccore import testing
 from asynccore.engine import engine_for
+from asynccore.engine.foreign import ReportingMap, follow, is_foreign
 from asynccore.errors import leaves_loop
-from asynccore.foreign import ReportingMap, follow, is_foreign
-from asynccore.hosting import LOOK, Attachment
+from asynccore.running.hosting import LOOK, Attachment
 
 
 class Channel:
@@ -129,7 +129,7 @@ def test_it_leaves_from_timers_and_errands(other: Any) -> None:
     asynccore.call_later(1.0, leave(other.ExitNow("timer")), map=channels)
     with pytest.raises(other.ExitNow, match="timer"):
         asynccore.loop(map=channels, count=2)
-    engine.errands.append((leave(other.ExitNow("errand")), ()))
+    engine.deferred.append((leave(other.ExitNow("errand")), ()))
     with pytest.raises(other.ExitNow, match="errand"):
         asynccore.loop(map=channels, count=2)
 
@@ -137,7 +137,7 @@ def test_it_leaves_from_timers_and_errands(other: Any) -> None:
         def close(self) -> None:
             raise other.ExitNow("errand of a channel")
 
-    engine.errands.append((Closing().close, ()))
+    engine.deferred.append((Closing().close, ()))
     with pytest.raises(other.ExitNow, match="errand of a channel"):
         asynccore.loop(map=channels, count=2)
 
@@ -243,11 +243,11 @@ def test_a_report_from_another_thread_is_done_with() -> None:
     """What another thread took out of a plain map must not keep the loop from waiting."""
     channels: dict[int, Any] = {7: Channel(), 8: Channel()}
     engine, _clock, poller = testing.engine_with_fakes(channels)
-    engine.interest.moved.add(7)  # as `removed` does, on a thread that doesn't hold the turn
+    engine.interest.map_changes.add(7)  # as `removed` does, on a thread that doesn't hold the turn
     del channels[7]
     poller.waits.clear()
     asynccore.loop(timeout=5.0, map=channels, count=1)
-    assert engine.interest.moved == set()
+    assert engine.interest.map_changes == set()
     assert poller.waits[-1]
     assert 7 not in poller.interest
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import asynccore
-from asynccore import ChannelMap, asynchat, graceful, graceful_close, smtpd, use_logging
+from asynccore import ChannelMap, asynchat, graceful_close, smtpd, use_logging
 from asynccore.pollers import WRITE
+from asynccore.running import graceful
 from asynccore.testing import Fakes
 from tests.core.fakes import Channel, FakeSocket, Quiet
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynccore.happy_eyeballs import ATTEMPT_DELAY, Address, Race, interleave
+from asynccore.connecting.happy_eyeballs import ATTEMPT_DELAY, Address, Race, interleave
 from tests.core.fakes import PATIENT
 
 FAMILIES = [int(socket.AF_INET6), int(socket.AF_INET)]

@@ -14,10 +14,10 @@ import pytest
 import asynccore
 from asynccore import pollers
 from asynccore.engine import Engine, engine_for
-from asynccore.hosting import Attachment, Watcher
-from asynccore.keyed import KeyedPoller
+from asynccore.pollers.fileobj import FileobjPoller
+from asynccore.pollers.layered import LayeredPoller
+from asynccore.running.hosting import Attachment, Watcher
 from asynccore.testing import RecordingPoller
-from asynccore.wrapped import WrappedPoller
 
 POLLERS = pollers.available()
 
@@ -459,7 +459,7 @@ def test_detach_takes_back_the_pass_that_it_asked_for() -> None:
 def test_the_host_watches_descriptors_behind_pollers_that_translate() -> None:
     key, peer = socket.socketpair()
     with key, peer:
-        poller = WrappedPoller(KeyedPoller(pollers.make("select")))
+        poller = LayeredPoller(FileobjPoller(pollers.make("select")))
         poller.set(key, pollers.READ)
         host = FakeHost()
         Watcher(host, lambda: None).follow(poller)

@@ -14,7 +14,7 @@ import pytest
 import asynccore
 from asynccore import ChannelMap, dispatcher, dispatcher_with_send, loop
 from asynccore.engine import engine_for
-from asynccore.known import REVIEW_INTERVAL
+from asynccore.engine.channel_table import REVIEW_INTERVAL
 from asynccore.pollers import INVALID, PRIORITY, READ, WRITE
 from asynccore.testing import Fakes, RecordingPoller
 from tests.core.fakes import Channel, FakeSocket, Quiet
@@ -194,7 +194,7 @@ def test_a_constant_predicate_is_not_asked_without_a_reason(any_fakes: Fakes) ->
     for _ in range(3):
         engine.run_pass(0)
     assert told(poller, 1000) == [READS]
-    assert engine.interest.quiet == {1000: channel}
+    assert engine.interest.reporting == {1000: channel}
 
 
 def test_a_predicate_that_cannot_be_hashed_is_its_own(any_fakes: Fakes) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from asynccore import ChannelMap, dispatcher, limits, loop
-from asynccore.listening import ACCEPT_BATCH, LOOK_INTERVAL
+from asynccore import ChannelMap, dispatcher, loop
+from asynccore.dispatchers.listener import ACCEPT_BATCH, LOOK_INTERVAL
+from asynccore.listening import connection_limits
 from asynccore.pollers import READ
 from asynccore.testing import Fakes
 from tests.core.fakes import Channel, FakeSocket
@@ -79,7 +80,7 @@ def nothing_left() -> Iterator[None]:
         if listener._ac_ledger is not None:
             listener._ac_ledger.look()
     made.clear()
-    assert not limits.counted
+    assert not connection_limits.counted
 
 
 # Open connections ---------------------------------------------------------------------------
@@ -106,7 +107,7 @@ def test_a_full_listener_waits_until_a_connection_ends(fakes: Fakes) -> None:
 def test_without_limits_nothing_is_counted(fakes: Fakes) -> None:
     listener = Listener(fakes, "a", "b")
     event(fakes)
-    assert len(listener.children) == 2 and not limits.counted
+    assert len(listener.children) == 2 and not connection_limits.counted
     assert listener.accept_counts == (2, 0, 0)
 
 
@@ -246,7 +247,7 @@ def test_what_outlives_the_listener_does_not_keep_it(fakes: Fakes) -> None:
     made.clear()
     del listener
     gc.collect()
-    assert not limits.counted
+    assert not connection_limits.counted
     children[0].close()
 
 
@@ -419,7 +420,7 @@ NAMES = ["max_connections", "max_connections_per_peer", "max_handshakes"]
 )
 def test_what_can_be_no_limit(name: str, number: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=name):
-        limits.check(name, number)
+        connection_limits.check(name, number)
     # A program may mean something else by it: it is told, and goes on.
     listener = dispatcher(map={})
     with pytest.warns(RuntimeWarning, match=f"{name} is None or .*: it has no effect"):
@@ -580,7 +581,7 @@ def test_a_pass_before_bind_makes_nobody_deaf(poller_name: str, paused: bool) ->
         server.pause_reading()
     server.bind(("127.0.0.1", 0))
     server.listen(5)
-    assert not server._ac_ended and not server._ac_halves
+    assert not server._ac_ended and not server._ac_shutdown_state
     with socket.create_connection(server.socket.getsockname(), timeout=30):
         if paused:
             loop(0, map=map, count=2)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import asynccore
-from asynccore import ChannelMap, namespace, removed
+from asynccore import ChannelMap
+from asynccore.classic import namespace, removal
 from tests.core.fakes import fresh_module
 
 
@@ -34,7 +35,7 @@ def test_default_map_is_looked_up_at_call_time(monkeypatch: pytest.MonkeyPatch) 
     ("module", "legacy"),
     [
         ("asynccore", "asyncore"),
-        ("asynccore.dispatcher", "asyncore"),
+        ("asynccore.dispatchers.dispatcher", "asyncore"),
         ("asynccore.pollers.epoll", "asyncore"),
         ("asynccore.asynchat", "asynchat"),
         ("asynccore.smtpd", "smtpd"),
@@ -127,7 +128,7 @@ def test_compact_traceback_needs_an_exception() -> None:
 
 def test_deprecated_warns_where_its_caller_was_called() -> None:
     def announce() -> None:
-        removed._deprecated("asyncore", remove=(3, 12))
+        removal._deprecated("asyncore", remove=(3, 12))
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

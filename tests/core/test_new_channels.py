@@ -52,7 +52,7 @@ def new(fakes: Fakes) -> Iterator[Callable[..., Any]]:
     make().close()
     first = make()
     fakes.engine.run_pass(0)
-    assert first._fileno in fakes.engine.interest.readers
+    assert first._fileno in fakes.engine.interest.read_only
     fakes.poller.sets.clear()
     yield make
     for sock in open_:
@@ -159,7 +159,7 @@ def test_timeouts_are_noted(fakes: Fakes, new: Callable[..., Any]) -> None:
     fakes.engine.run_pass(0)
     channel = new(Timed)
     assert not simply(fakes, channel)
-    assert fakes.engine.interest.timed[channel._fileno] is channel._ac_watch
+    assert fakes.engine.interest.timed[channel._fileno] is channel._ac_times
     # Another one under the same number, without any.
     fd = channel._fileno
     fakes.engine.map[fd] = other = new()
@@ -243,7 +243,7 @@ def test_what_comes_in_the_place_of_a_paused_one_is_read(
 def test_beside_a_socket_with_a_will_of_its_own_all_go_the_long_way(
     fakes: Fakes, new: Callable[..., Any]
 ) -> None:
-    class Willful(socket.socket):
+    class LayeredSocket(socket.socket):
         read_ahead = b""
 
         def poll_interest(self, wanted: int) -> int:
@@ -255,7 +255,7 @@ def test_beside_a_socket_with_a_will_of_its_own_all_go_the_long_way(
         def ready_now(self, wanted: int) -> int:
             return 0
 
-    willful = new(lambda sock, map: Reader(Willful(fileno=sock.detach()), map))
+    willful = new(lambda sock, map: Reader(LayeredSocket(fileno=sock.detach()), map))
     fakes.engine.run_pass(0)
     channel = new()
     assert not simply(fakes, channel)
@@ -362,8 +362,8 @@ def test_a_listener_is_not_asked_again_for_what_it_accepted(fakes: Fakes) -> Non
     fakes.engine.run_pass(0)
     fakes.poller.report((fd, READ))
     fakes.engine.run_pass(0)
-    assert fakes.engine.interest.readers.get(fd) is listener  # type: ignore[arg-type]
-    assert not fakes.engine.interest.dirty
+    assert fakes.engine.interest.read_only.get(fd) is listener  # type: ignore[arg-type]
+    assert not fakes.engine.interest.to_ask
     # As ever, if its own handler changed what it wants.
     listener.handle_accept = lambda: setattr(  # type: ignore[method-assign]
         listener, "readable", lambda: False
@@ -381,20 +381,20 @@ def test_a_listener_is_not_asked_again_for_what_it_accepted(fakes: Fakes) -> Non
 def test_what_is_received_is_counted_only_if_somebody_wants_to_know(
     fakes: Fakes, new: Callable[..., Any]
 ) -> None:
-    from asynccore.statistics import collect_statistics
+    from asynccore.monitoring.statistics import collect_statistics
 
     class Timed(Reader):
         idle_timeout = 10
 
     channel = new(Timed)
     fakes.engine.run_pass(0)
-    assert channel._ac_watch is not None and channel._ac_counts is None
+    assert channel._ac_times is not None and channel._ac_counts is None
     collect_statistics(True, map=fakes.engine.map)
-    assert channel._ac_counts is channel._ac_watch
+    assert channel._ac_counts is channel._ac_times
     later = new(Timed)
-    assert later._ac_counts is later._ac_watch is not None
+    assert later._ac_counts is later._ac_times is not None
     assert statistics(fakes.engine.map).bytes_received == 0
     collect_statistics(False, map=fakes.engine.map)
-    assert channel._ac_watch is not None and channel._ac_counts is later._ac_counts is None
+    assert channel._ac_times is not None and channel._ac_counts is later._ac_counts is None
     channel.close()
     later.close()

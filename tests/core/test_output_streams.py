@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from asynccore import dispatcher_with_send
 from asynccore.asynchat import async_chat, simple_producer
+from asynccore.dispatchers.watermarks import Watermarked
 from asynccore.producers import file_producer
-from asynccore.watermarks import Watermarked
 from tests.core.fakes import PATIENT, FakeSocket
 
 HIGH, LOW = 20_000, 3_000

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import asynccore
 from asynccore import ChannelMap, dispatcher, dispatcher_with_send
 from asynccore.asynchat import async_chat
+from asynccore.engine.predicates import reports_its_changes
 from asynccore.pollers import PRIORITY, READ, WRITE
-from asynccore.predicates import reports_its_changes
 from asynccore.testing import engine_with_fakes
 from tests.core.fakes import PATIENT, Channel, FakeSocket
 
@@ -314,7 +314,7 @@ def test_the_poller_knows_what_asking_every_time_would_say(
         setattr(channel, name, not getattr(channel, name))
 
     engine.run_pass(0)
-    assert note is (1000 not in engine.interest.swept)
+    assert note is (1000 not in engine.interest.asked_always)
     for what, name, data in steps:
         if what == "send":
             channel.send(data)

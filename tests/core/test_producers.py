@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import asynccore
 from asynccore.asynchat import async_chat
-from asynccore.gather import CAN_GATHER, IOV_MAX
+from asynccore.dispatchers.vectored import CAN_GATHER, IOV_MAX
 from asynccore.producers import BUFFER_SIZE, file_producer
 from tests.core.fakes import FakeSocket
 
@@ -305,11 +305,11 @@ def test_a_peer_that_is_gone_closes_the_channel(path: Path, pair: Any) -> None:
 def test_sending_a_file_puts_the_timeouts_off(path: Path, pair: Any) -> None:
     chat, peer = pair
     chat.write_timeout = 1000
-    chat._ac_watch.sent = 0.0
+    chat._ac_times.sent = 0.0
     with open(path, "rb") as file:
         chat.push_with_producer(file_producer(file))
         receive(chat, peer)
-    assert chat._ac_watch.sent > 0.0
+    assert chat._ac_times.sent > 0.0
 
 
 @needs_sendfile
@@ -415,8 +415,8 @@ def test_more_lines_than_one_call_takes(kind: Any) -> None:
 def test_a_call_gets_no_more_than_the_system_takes(
     kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asynccore.buffered.IOV_MAX", 3)
-    monkeypatch.setattr("asynccore.chat_output.IOV_MAX", 3)
+    monkeypatch.setattr("asynccore.dispatchers.buffered.IOV_MAX", 3)
+    monkeypatch.setattr("asynccore.dispatchers.output_queue.IOV_MAX", 3)
     counts: list[int] = []
     original = socket.socket.sendmsg
 
@@ -528,9 +528,9 @@ def test_a_gathered_send_puts_the_timeouts_off() -> None:
     mine.setblocking(False)
     channel = Sender(mine, {})
     channel.idle_timeout = 1000
-    assert channel._ac_watch is not None
-    channel._ac_watch.sent = 0.0
+    assert channel._ac_times is not None
+    channel._ac_times.sent = 0.0
     channel.writelines([b"x" * 5000] * 3)
-    assert channel._ac_watch.sent > 0.0
+    assert channel._ac_times.sent > 0.0
     channel.close()
     peer.close()

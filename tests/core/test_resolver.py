@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import asynccore
-from asynccore import resolver
-from asynccore.resolver import ThreadedResolver
+from asynccore.connecting import resolver
+from asynccore.connecting.resolver import ThreadedResolver
 
 FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 25))]
 

@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 
 import asynccore
-from asynccore import ChannelMap, loop, pollers, signals
-from asynccore.engine import engine_for
+from asynccore import ChannelMap, loop, pollers
+from asynccore.engine import engine_for, signals
+from asynccore.engine.ownership import Ownership
 from asynccore.pollers import PRIORITY, READ, Event
 from asynccore.testing import FakeClock, Fakes, RecordingPoller
-from asynccore.turns import Turn
 from tests.core.fakes import Channel, Quiet
 from tests.corners.support import run_script
 
@@ -177,7 +177,7 @@ def test_what_came_after_all_was_settled_is_not_slept_over(fakes: Fakes, what: s
             if what == "call":
                 engine.calls.append((print, ()))
             elif what == "errand":
-                engine.errands.append((print, ()))
+                engine.deferred.append((print, ()))
             elif what == "stop":
                 engine.stopping = True
             elif what == "dirty":
@@ -578,7 +578,7 @@ def test_a_signal_that_concerns_nobody_does_not_end_a_pass(
 FORKS = """
     import os, signal, sys, threading
     import asynccore
-    from asynccore import signals
+    from asynccore.engine import signals
 
     def in_child():
         # Forked in the middle of a loop: it goes on here, with a wake-up of its own.
@@ -638,7 +638,7 @@ def test_a_forked_child_has_a_wake_up_of_its_own(where: str) -> None:
 # Turns --------------------------------------------------------------------------------------
 
 
-class Wakes(Turn):
+class Wakes(Ownership):
     def __init__(self) -> None:
         super().__init__()
         self.wakes = 0

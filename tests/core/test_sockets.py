@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from asynccore import dispatcher
-from asynccore.sockets import is_datagram
+from asynccore.dispatchers.socket_options import is_datagram
 from tests.core.fakes import FakeSocket
 
 

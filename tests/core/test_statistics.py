@@ -27,7 +27,7 @@ from asynccore import (
 )
 from asynccore.asynchat import async_chat, simple_producer
 from asynccore.engine import engine_for
-from asynccore.meters import Meter, name_of
+from asynccore.engine.meter import Meter, name_of
 from asynccore.pollers import READ, WRITE
 from asynccore.testing import FakeClock, Fakes, engine_with_fakes
 from tests.core.fakes import Channel, FakeSocket, Quiet
@@ -227,11 +227,11 @@ def test_turned_off_nothing_is_left(any_fakes: Fakes) -> None:
     collect_statistics(True, engine.map)
     later.set_deadline(100)
     engine.run_pass(0)
-    assert channel._ac_watch is not None
+    assert channel._ac_times is not None
     channel.handle_read()
     collect_statistics(False, engine.map)
-    assert channel._ac_watch is None
-    assert timed._ac_watch is not None and later._ac_watch is not None
+    assert channel._ac_times is None
+    assert timed._ac_times is not None and later._ac_times is not None
     assert set(engine.interest.timed) == {1001, 1002}
     assert engine.meter is None
     assert statistics(engine.map).bytes_received is None

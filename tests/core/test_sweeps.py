@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asynccore.engine.sweeps import OWN_BOTH, OWN_READABLE, OWN_WRITABLE, Sweeps
 from asynccore.pollers import READ, WRITE
-from asynccore.sweeps import OWN_BOTH, OWN_READABLE, OWN_WRITABLE, Sweeps
 from tests.core.fakes import PATIENT, Channel
 
 Answer = tuple[int, int]

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from asynccore import dispatcher, loop, termination
+from asynccore import dispatcher, loop
+from asynccore.listening import interception
 
 
 class Front:
@@ -44,8 +45,8 @@ class Front:
 @pytest.fixture
 def wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.SimpleNamespace(in_front_of=lambda channel: Front(channel.socket))
-    monkeypatch.setattr(termination, "wanted", True)
-    monkeypatch.setattr(termination, "find", lambda: module)
+    monkeypatch.setattr(interception, "wanted", True)
+    monkeypatch.setattr(interception, "find", lambda: module)
 
 
 @pytest.fixture
@@ -238,7 +239,7 @@ def test_where_there_is_no_tls_nobody_accepts(
     def refuse(channel: Any) -> Any:
         raise OSError(errno.EINVAL, "no TLS")
 
-    monkeypatch.setattr(termination, "find", lambda: types.SimpleNamespace(in_front_of=refuse))
+    monkeypatch.setattr(interception, "find", lambda: types.SimpleNamespace(in_front_of=refuse))
     channel = dispatcher(map=new_map)
     channel.set_socket(own)
     for act in (lambda: own.listen(1), own.accept, channel.accept, channel.handle_read_event):
@@ -261,8 +262,8 @@ def test_where_there_is_no_tls_nobody_accepts(
     ],
 )
 def test_which_environment_wants_it(variable: str, value: str, is_wanted: bool) -> None:
-    env = {k: v for k, v in os.environ.items() if not k.startswith(termination.PREFIX)}
-    code = "from asynccore import termination; print(termination.wanted)"
+    env = {k: v for k, v in os.environ.items() if not k.startswith(interception.PREFIX)}
+    code = "from asynccore.listening import interception; print(interception.wanted)"
     said = subprocess.run(
         [sys.executable, "-c", code],
         env={**env, variable: value},
@@ -296,7 +297,7 @@ def test_without_tls_nobody_listens(
     listener: Any, wanted: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(termination, "wanted", True)
+    monkeypatch.setattr(interception, "wanted", True)
     for name in ("ssl_ext", "ssl_ext.termination"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(OSError, match="is set, and there is no TLS"):
@@ -305,7 +306,7 @@ def test_without_tls_nobody_listens(
 
 def test_it_is_found_beside_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Not in sys.path, where a program may have an ssl_ext of its own."""
-    monkeypatch.setattr(termination, "_HERE", str(tmp_path / "asynccore"))
+    monkeypatch.setattr(interception, "_HERE", str(tmp_path / "asynccore"))
     (tmp_path / "ssl_ext").mkdir()
     (tmp_path / "ssl_ext" / "__init__.py").write_text("")
     (tmp_path / "ssl_ext" / "termination.py").write_text("def in_front_of(channel): return 1")
@@ -313,8 +314,8 @@ def test_it_is_found_beside_the_package(monkeypatch: pytest.MonkeyPatch, tmp_pat
     for name in present:
         del sys.modules[name]
     try:
-        assert termination.find().in_front_of(None) == 1
-        assert termination.find() is sys.modules["ssl_ext.termination"]
+        assert interception.find().in_front_of(None) == 1
+        assert interception.find() is sys.modules["ssl_ext.termination"]
     finally:
         for name in filter(_is_ours, list(sys.modules)):
             del sys.modules[name]

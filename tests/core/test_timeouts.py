@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import asynccore
-from asynccore import ChannelMap, asynchat, dispatcher, dispatcher_with_send, timeouts
+from asynccore import ChannelMap, asynchat, dispatcher, dispatcher_with_send
+from asynccore.dispatchers import timeouts
 from asynccore.pollers import READ, WRITE
 from asynccore.testing import Fakes, engine_with_fakes
 from tests.core.fakes import PATIENT, Channel, FakeSocket
@@ -378,7 +379,7 @@ def test_the_hooks_belong_to_dispatchers() -> None:
     with pytest.raises(NotImplementedError):
         bare.handle_close()
     bare._ac_rearm()
-    assert bare._ac_watch is None
+    assert bare._ac_times is None
 
 
 def test_who_gets_the_number_of_a_channel_that_was_never_asked(any_fakes: Fakes) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 import asynccore
+from asynccore.engine.timers import Timer, Timers
 from asynccore.testing import FakeClock
-from asynccore.timers import Timer, Timers
 from tests.core.fakes import PATIENT
 
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
+from asynccore.engine.ownership import Ownership
 from asynccore.errors import RERAISED
-from asynccore.turns import Turn
 
 # A bound for what should come at once; nobody waits that long unless a test fails.
 LONG = 30.0
 
 
 @pytest.fixture
-def turn() -> Iterator[Turn]:
-    made = Turn()
+def turn() -> Iterator[Ownership]:
+    made = Ownership()
     yield made
     made.drop_wakeup()
 
@@ -28,7 +28,7 @@ def turn() -> Iterator[Turn]:
 class Holder:
     """A thread that holds the turn until it is told to look for errands, or to give it back."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Ownership) -> None:
         self.turn = turn
         self.holds = threading.Event()
         self.may_give = threading.Event()
@@ -69,12 +69,12 @@ def in_thread(function: Callable[[], object]) -> None:
         raise caught[0]
 
 
-def woken(turn: Turn) -> bool:
+def woken(turn: Ownership) -> bool:
     assert turn.wakeup is not None
     return bool(select.select([turn.wakeup], [], [], 0)[0])
 
 
-def test_the_holder_may_take_more(turn: Turn) -> None:
+def test_the_holder_may_take_more(turn: Ownership) -> None:
     me = threading.get_ident()
     first = turn.take()
     assert (first, turn.owner) == (None, me)
@@ -86,7 +86,7 @@ def test_the_holder_may_take_more(turn: Turn) -> None:
     assert turn.owner is None
 
 
-def test_others_wait_for_the_turn(turn: Turn) -> None:
+def test_others_wait_for_the_turn(turn: Ownership) -> None:
     with Holder(turn) as holder:
         taken = threading.Event()
 
@@ -103,25 +103,25 @@ def test_others_wait_for_the_turn(turn: Turn) -> None:
         assert taken.is_set()
 
 
-def test_without_a_holder_an_errand_is_done_here_and_now(turn: Turn) -> None:
+def test_without_a_holder_an_errand_is_done_here_and_now(turn: Ownership) -> None:
     owners = []
     turn.run_on_loop(lambda *args: owners.append((turn.owner, args)), 1, 2)
     assert owners == [(threading.get_ident(), (1, 2))]
     assert turn.owner is None
 
 
-def test_the_holder_runs_it_itself_without_a_queue(turn: Turn) -> None:
+def test_the_holder_runs_it_itself_without_a_queue(turn: Ownership) -> None:
     done: list[str] = []
-    turn.errands.append((done.append, ("waits",)))
+    turn.deferred.append((done.append, ("waits",)))
     before = turn.take()
     turn.run_on_loop(done.append, "at once")
     assert done == ["at once"]
-    turn.do_errands()
+    turn.run_deferred()
     assert done == ["at once", "waits"]
     turn.give(before)
 
 
-def test_an_errand_waits_for_the_holder_and_wakes_it(turn: Turn) -> None:
+def test_an_errand_waits_for_the_holder_and_wakes_it(turn: Ownership) -> None:
     done: list[int] = []
     turn.make_wakeup()
     with Holder(turn) as holder:
@@ -133,7 +133,7 @@ def test_an_errand_waits_for_the_holder_and_wakes_it(turn: Turn) -> None:
         assert done == [holder.thread.ident]
 
 
-def test_errands_are_done_in_their_order(turn: Turn) -> None:
+def test_errands_are_done_in_their_order(turn: Ownership) -> None:
     done: list[int] = []
     before = turn.take()
 
@@ -143,12 +143,12 @@ def test_errands_are_done_in_their_order(turn: Turn) -> None:
 
     in_thread(leave)
     assert done == []
-    turn.do_errands()
+    turn.run_deferred()
     assert done == [0, 1, 2, 3, 4]
     turn.give(before)
 
 
-def test_an_errand_left_after_the_last_look_is_not_stranded(turn: Turn) -> None:
+def test_an_errand_left_after_the_last_look_is_not_stranded(turn: Ownership) -> None:
     """Between the holder's last look and its giving the turn back."""
     done: list[int] = []
     before = turn.take()
@@ -159,7 +159,7 @@ def test_an_errand_left_after_the_last_look_is_not_stranded(turn: Turn) -> None:
     assert turn.owner is None
 
 
-def test_an_inner_turn_does_not_do_the_outer_ones_errands(turn: Turn) -> None:
+def test_an_inner_turn_does_not_do_the_outer_ones_errands(turn: Ownership) -> None:
     done: list[int] = []
     first = turn.take()
     second = turn.take()
@@ -170,7 +170,7 @@ def test_an_inner_turn_does_not_do_the_outer_ones_errands(turn: Turn) -> None:
     assert done == [1]
 
 
-def test_an_errand_may_leave_another(turn: Turn) -> None:
+def test_an_errand_may_leave_another(turn: Ownership) -> None:
     done: list[str] = []
 
     def first() -> None:
@@ -181,7 +181,7 @@ def test_an_errand_may_leave_another(turn: Turn) -> None:
     assert done == ["second", "first"]
 
 
-def test_an_errand_that_raises_gives_the_turn_back(turn: Turn) -> None:
+def test_an_errand_that_raises_gives_the_turn_back(turn: Ownership) -> None:
     def fail() -> None:
         raise ZeroDivisionError
 
@@ -207,31 +207,31 @@ class Owner:
         self.heard.append(sys.exc_info()[1])
 
 
-def left(turn: Turn, *errands: Callable[[], object]) -> int | None:
+def left(turn: Ownership, *errands: Callable[[], object]) -> int | None:
     """Take the turn and have another thread leave errands for it."""
     before = turn.take()
     in_thread(lambda: [turn.run_on_loop(errand) for errand in errands] and None)
-    assert len(turn.errands) == len(errands)
+    assert len(turn.deferred) == len(errands)
     return before
 
 
-def test_what_an_errand_raises_goes_to_its_channel(turn: Turn) -> None:
+def test_what_an_errand_raises_goes_to_its_channel(turn: Ownership) -> None:
     owner = Owner(ZeroDivisionError("oops"))
     done: list[int] = []
     before = left(turn, owner.fail, lambda: done.append(1))
-    turn.do_errands()
+    turn.run_deferred()
     assert owner.heard == [owner.why] and done == [1]
     turn.give(before)
 
 
-def test_also_where_it_is_done_on_giving_the_turn_back(turn: Turn) -> None:
+def test_also_where_it_is_done_on_giving_the_turn_back(turn: Ownership) -> None:
     owner = Owner(ZeroDivisionError("oops"))
     turn.give(left(turn, owner.fail))
     assert owner.heard == [owner.why]
     assert turn.owner is None
 
 
-def test_but_one_done_here_and_now_raises_where_it_was_called(turn: Turn) -> None:
+def test_but_one_done_here_and_now_raises_where_it_was_called(turn: Ownership) -> None:
     owner = Owner(ZeroDivisionError("oops"))
     with pytest.raises(ZeroDivisionError):
         turn.run_on_loop(owner.fail)
@@ -239,16 +239,16 @@ def test_but_one_done_here_and_now_raises_where_it_was_called(turn: Turn) -> Non
 
 
 @pytest.mark.parametrize("why", RERAISED)
-def test_what_leaves_the_loop_leaves_an_errand(turn: Turn, why: type[BaseException]) -> None:
+def test_what_leaves_the_loop_leaves_an_errand(turn: Ownership, why: type[BaseException]) -> None:
     owner = Owner(why)
     before = left(turn, owner.fail)
     with pytest.raises(why):
-        turn.do_errands()
+        turn.run_deferred()
     assert owner.heard == []
     turn.give(before)
 
 
-def test_an_errand_of_nobody_raises_and_the_others_stay(turn: Turn) -> None:
+def test_an_errand_of_nobody_raises_and_the_others_stay(turn: Ownership) -> None:
     done: list[int] = []
 
     def fail() -> None:
@@ -256,14 +256,14 @@ def test_an_errand_of_nobody_raises_and_the_others_stay(turn: Turn) -> None:
 
     before = left(turn, fail, lambda: done.append(1))
     with pytest.raises(ZeroDivisionError):
-        turn.do_errands()
+        turn.run_deferred()
     assert done == []
-    turn.do_errands()
+    turn.run_deferred()
     assert done == [1]
     turn.give(before)
 
 
-def test_many_threads_leave_nothing_undone(turn: Turn) -> None:
+def test_many_threads_leave_nothing_undone(turn: Ownership) -> None:
     done: list[int] = []
     inside: list[int] = []
     barrier = threading.Barrier(5)
@@ -294,12 +294,12 @@ def test_many_threads_leave_nothing_undone(turn: Turn) -> None:
 # Waking -------------------------------------------------------------------------------------
 
 
-def test_wake_without_a_wakeup_does_nothing(turn: Turn) -> None:
+def test_wake_without_a_wakeup_does_nothing(turn: Ownership) -> None:
     turn.wake()
     assert turn.wakeup is None
 
 
-def test_a_wakeup_is_found_by_its_descriptor(turn: Turn) -> None:
+def test_a_wakeup_is_found_by_its_descriptor(turn: Ownership) -> None:
     fd = turn.make_wakeup()
     assert turn.wakeup is not None and turn.wakeup.fileno() == fd
     assert not woken(turn)
@@ -307,7 +307,7 @@ def test_a_wakeup_is_found_by_its_descriptor(turn: Turn) -> None:
     assert woken(turn)
 
 
-def test_a_dropped_wakeup_is_closed(turn: Turn) -> None:
+def test_a_dropped_wakeup_is_closed(turn: Ownership) -> None:
     fd = turn.make_wakeup()
     turn.drop_wakeup()
     assert turn.wakeup is None
@@ -318,7 +318,7 @@ def test_a_dropped_wakeup_is_closed(turn: Turn) -> None:
 
 
 def test_wake_may_be_called_while_it_is_being_called(
-    turn: Turn, monkeypatch: pytest.MonkeyPatch
+    turn: Ownership, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As by a signal handler, which interrupts whatever the main thread is doing."""
     calls: list[str] = []
@@ -369,7 +369,7 @@ def run_in_child(check: Callable[[], object]) -> None:
 
 @needs_fork
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_turn_of_another_thread_does_not_bind_the_child(turn: Turn) -> None:
+def test_a_turn_of_another_thread_does_not_bind_the_child(turn: Ownership) -> None:
     with Holder(turn):
 
         def check() -> None:
@@ -383,7 +383,7 @@ def test_a_turn_of_another_thread_does_not_bind_the_child(turn: Turn) -> None:
         run_in_child(check)
 
 
-def test_after_a_fork_only_the_forking_threads_turn_counts(turn: Turn) -> None:
+def test_after_a_fork_only_the_forking_threads_turn_counts(turn: Ownership) -> None:
     """What the child does, without a child."""
     before = turn.take()
     turn.make_wakeup()
@@ -399,7 +399,7 @@ def test_after_a_fork_only_the_forking_threads_turn_counts(turn: Turn) -> None:
 
 
 @needs_fork
-def test_a_turn_of_the_forking_thread_goes_on_in_the_child(turn: Turn) -> None:
+def test_a_turn_of_the_forking_thread_goes_on_in_the_child(turn: Ownership) -> None:
     before = turn.take()
 
     def check() -> None:
@@ -414,7 +414,7 @@ def test_a_turn_of_the_forking_thread_goes_on_in_the_child(turn: Turn) -> None:
 
 
 @needs_fork
-def test_the_childs_wakeup_is_not_the_parents(turn: Turn) -> None:
+def test_the_childs_wakeup_is_not_the_parents(turn: Ownership) -> None:
     turn.make_wakeup()
 
     def check() -> None:

@@ -22,7 +22,7 @@ KINDS = ["socketpair"] + (["pipe"] if sys.platform != "win32" else [])
 
 @pytest.fixture(params=KINDS)
 def wakeup(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    module = fresh_module("asynccore.wakeup")
+    module = fresh_module("asynccore.pollers.wakeup")
     if request.param == "socketpair":
         # The module asks at each call, so it must go on believing it.
         class OtherSystem:

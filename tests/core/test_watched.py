@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import asynccore
-from asynccore import watched, watching
+from asynccore.monitoring import address
+from asynccore.monitoring import server as watched
 
 if sys.platform == "win32":
     pytest.skip("Windows has no such sockets", allow_module_level=True)
@@ -62,7 +63,7 @@ def test_only_the_owner_can_open_it(server, folder, monkeypatch):
     assert (folder / "s").stat().st_mode & 0o777 == 0o600
     if sys.platform == "linux":
         owner = os.geteuid()
-        monkeypatch.setattr(watched, "_user", lambda: owner + 1)
+        monkeypatch.setattr(address, "user_id", lambda: owner + 1)
         if owner != 0:  # root may look at everybody's
             assert ask(folder / "s") == b""
 
@@ -70,7 +71,7 @@ def test_only_the_owner_can_open_it(server, folder, monkeypatch):
 @pytest.mark.parametrize("mode", [0o750, 0o705, 0o777])
 def test_a_folder_that_others_can_enter_is_refused(mode, folder):
     folder.chmod(mode)
-    with pytest.raises(watched.NotPrivate, match="is open to others: chmod 700"):
+    with pytest.raises(address.NotPrivate, match="is open to others: chmod 700"):
         watched.Server(folder / "s")
 
 
@@ -78,12 +79,12 @@ def test_other_folders_are_refused(folder, monkeypatch):
     (folder / "file").touch()
     (folder / "link").symlink_to(folder)
     for name in ("file", "link"):
-        with pytest.raises(watched.NotPrivate, match="is no folder"):
-            watched.check_private(folder / name)
+        with pytest.raises(address.NotPrivate, match="is no folder"):
+            address.check_private(folder / name)
     owner = os.geteuid()
-    monkeypatch.setattr(watched, "_user", lambda: owner + 1)
-    with pytest.raises(watched.NotPrivate, match="belongs to another user"):
-        watched.check_private(folder)
+    monkeypatch.setattr(address, "user_id", lambda: owner + 1)
+    with pytest.raises(address.NotPrivate, match="belongs to another user"):
+        address.check_private(folder)
 
 
 def test_what_is_in_the_way(server, folder):
@@ -132,13 +133,13 @@ def test_the_usual_place(folder, monkeypatch, capsys):
     watched._sweep(folder)
     assert sorted(path.name for path in folder.iterdir()) == [f"{os.getpid()}.sock", "other.sock"]
     (folder / f"{os.getpid()}.sock").unlink()
-    server = watched.begin(watching.USUAL)
+    server = watched.begin(address.USUAL)
     assert server is not None
-    assert server.path == watched.usual_path(os.getpid())
+    assert server.path == address.usual_path(os.getpid())
     assert json.loads(ask(server.path))["pid"] == os.getpid()
     server.close()
     monkeypatch.delenv("XDG_RUNTIME_DIR")
-    assert watched.usual_folder().name == f"asynccore-{os.geteuid()}"
+    assert address.usual_folder().name == f"asynccore-{os.geteuid()}"
     assert capsys.readouterr() == ("", "")
 
 
@@ -149,8 +150,9 @@ def test_the_program_goes_on_without(folder, capsys):
 
 def test_the_loop_begins_it_once(monkeypatch):
     begun: list[str] = []
-    monkeypatch.setattr(watching, "wanted", "path")
-    monkeypatch.setattr(watching, "_begun_by", 0)
+    monkeypatch.setattr(watched, "wanted", "path")
+    monkeypatch.setattr(watched, "_begun_by", 0)
+    monkeypatch.setattr("asynccore.running.loop.starting", [watched.begin_once])
     monkeypatch.setattr(watched, "begin", begun.append)
     asynccore.loop(map={})
     asynccore.loop(map={})

@@ -11,10 +11,10 @@ import pytest
 
 from asynccore import dispatcher, dispatcher_with_send
 from asynccore.asynchat import async_chat, simple_producer
-from asynccore.chat_output import ChatOutput
+from asynccore.dispatchers.output_queue import OutputQueue
+from asynccore.dispatchers.watermarks import Watermarked
 from asynccore.pollers import READ
 from asynccore.testing import Fakes
-from asynccore.watermarks import Watermarked
 from tests.core.fakes import FakeSocket
 
 
@@ -414,7 +414,7 @@ def test_the_queue_is_not_counted_at_each_push() -> None:
 
 
 def test_both_halves_of_a_chat_are_dispatchers() -> None:
-    assert issubclass(async_chat, ChatOutput) and issubclass(ChatOutput, dispatcher)
+    assert issubclass(async_chat, OutputQueue) and issubclass(OutputQueue, dispatcher)
 
 
 def test_the_hooks_do_nothing_by_themselves() -> None:

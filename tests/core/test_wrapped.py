@@ -15,14 +15,14 @@ from OpenSSL import SSL
 
 import asynccore
 from asynccore import ChannelMap, asynchat, dispatcher, dispatcher_with_send, loop, pollers
-from asynccore.engine import engine_for, look_again
+from asynccore.engine import descriptor_changed, engine_for
 from asynccore.pollers import ERROR, EVENTS_PER_PASS, PRIORITY, READ, WRITE
+from asynccore.pollers.layered import LayeredPoller, layered_socket, waits_for
 from asynccore.testing import Fakes, RecordingPoller
-from asynccore.wrapped import WrappedPoller, direction, wrapped
 from tests.core.fakes import Channel, FakeSocket
 
 
-class Willful(FakeSocket):
+class LayeredSocket(FakeSocket):
     """Wants what the test says, and tells what it was asked."""
 
     def __init__(self, fd: int = 1000) -> None:
@@ -104,7 +104,7 @@ def turn(fakes: Fakes, *events: tuple[int, int]) -> None:
 
 
 def test_the_kernel_is_told_what_the_socket_wants_alone(any_fakes: Fakes) -> None:
-    sock = Willful()
+    sock = LayeredSocket()
     channel = Noting(sock, any_fakes.engine.map, (True, True))
     turn(any_fakes)
     assert any_fakes.poller.interest[1000] == READ
@@ -118,7 +118,7 @@ def test_the_kernel_is_told_what_the_socket_wants_alone(any_fakes: Fakes) -> Non
 
 
 def test_an_event_that_is_the_sockets_own_reaches_no_handler(fakes: Fakes) -> None:
-    sock = Willful()
+    sock = LayeredSocket()
     sock.gives = lambda mask, wanted: 0
     channel = Noting(sock, fakes.engine.map)
     turn(fakes)
@@ -135,7 +135,7 @@ def test_an_event_that_is_the_sockets_own_reaches_no_handler(fakes: Fakes) -> No
 
 
 def test_it_is_served_though_its_channel_wants_nothing(any_fakes: Fakes) -> None:
-    sock = Willful()
+    sock = LayeredSocket()
     channel = Noting(sock, any_fakes.engine.map, (False, False))
     turn(any_fakes)
     turn(any_fakes, (1000, READ))
@@ -144,7 +144,7 @@ def test_it_is_served_though_its_channel_wants_nothing(any_fakes: Fakes) -> None
 
 
 def test_what_is_held_back_is_delivered_without_an_event(any_fakes: Fakes) -> None:
-    sock = Willful()
+    sock = LayeredSocket()
     channel = Noting(sock, any_fakes.engine.map)
     turn(any_fakes)
     sock.now = READ
@@ -160,7 +160,7 @@ def test_what_is_held_back_is_delivered_without_an_event(any_fakes: Fakes) -> No
 
 
 def test_what_is_held_back_waits_for_its_channel_to_want_it(any_fakes: Fakes) -> None:
-    sock = Willful()
+    sock = LayeredSocket()
     sock.now = READ
     channel = Noting(sock, any_fakes.engine.map, (False, False))
     turn(any_fakes)
@@ -172,7 +172,7 @@ def test_what_is_held_back_waits_for_its_channel_to_want_it(any_fakes: Fakes) ->
 
 
 def test_a_report_has_it_looked_at(fakes: Fakes) -> None:
-    sock = Willful()
+    sock = LayeredSocket()
     channel = Noting(sock, fakes.engine.map)
     turn(fakes)
     turn(fakes)
@@ -186,7 +186,7 @@ def test_a_report_has_it_looked_at(fakes: Fakes) -> None:
 
 
 def test_a_report_of_a_socket_that_left_is_nobodys(fakes: Fakes) -> None:
-    old, new = Willful(), Willful()
+    old, new = LayeredSocket(), LayeredSocket()
     channel = Noting(old, fakes.engine.map)
     turn(fakes)
     channel.socket = new
@@ -203,7 +203,7 @@ def test_a_report_of_a_socket_that_left_is_nobodys(fakes: Fakes) -> None:
 def test_plain_channels_beside_it_see_no_difference(any_fakes: Fakes) -> None:
     plain = Channel()
     any_fakes.engine.map[7] = plain
-    sock = Willful()
+    sock = LayeredSocket()
     sock.gives = lambda mask, wanted: 0
     Noting(sock, any_fakes.engine.map)
     turn(any_fakes)
@@ -213,7 +213,7 @@ def test_plain_channels_beside_it_see_no_difference(any_fakes: Fakes) -> None:
 
 
 def test_an_event_and_what_is_held_back_are_one_call(fakes: Fakes) -> None:
-    sock = Willful()
+    sock = LayeredSocket()
     channel = Noting(sock, fakes.engine.map)
     turn(fakes)
     sock.now = READ
@@ -225,7 +225,7 @@ def test_an_event_and_what_is_held_back_are_one_call(fakes: Fakes) -> None:
 def test_many_that_hold_something_back_share_the_passes(fakes: Fakes) -> None:
     channels = []
     for fd in range(1000, 1000 + EVENTS_PER_PASS + 10):
-        sock = Willful(fd)
+        sock = LayeredSocket(fd)
         sock.now = READ
         channels.append(Noting(sock, fakes.engine.map))
     turn(fakes)
@@ -235,7 +235,7 @@ def test_many_that_hold_something_back_share_the_passes(fakes: Fakes) -> None:
 
 
 def test_a_pass_waits_on_after_events_for_no_handler(any_fakes: Fakes) -> None:
-    sock = Willful()
+    sock = LayeredSocket()
     sock.gives = lambda mask, wanted: 0
     Noting(sock, any_fakes.engine.map)
     turn(any_fakes)
@@ -255,7 +255,7 @@ def test_each_acts_right_before_its_handler(fakes: Fakes) -> None:
             order.append(f"{fd} acts")
             return mask & wanted
 
-        sock = Willful(fd)
+        sock = LayeredSocket(fd)
         sock.gives = give
         Noting(sock, fakes.engine.map).on_read = lambda: order.append(f"{fd} reads")
 
@@ -267,7 +267,7 @@ def test_each_acts_right_before_its_handler(fakes: Fakes) -> None:
 
 
 def test_one_that_reports_by_itself_is_not_looked_at_after_reading(any_fakes: Fakes) -> None:
-    sock = Willful()
+    sock = LayeredSocket()
     sock.read_ahead = b""
     channel = Noting(sock, any_fakes.engine.map)
     turn(any_fakes)
@@ -285,7 +285,7 @@ def test_what_a_handler_left_when_it_left_the_loop_is_delivered(any_fakes: Fakes
     def leave() -> None:
         raise asynccore.ExitNow
 
-    sock = Willful()
+    sock = LayeredSocket()
     sock.read_ahead = b""
     channel = Noting(sock, any_fakes.engine.map)
     turn(any_fakes)
@@ -305,7 +305,7 @@ def test_what_a_handler_left_when_it_left_the_loop_is_delivered(any_fakes: Fakes
 def test_a_failure_is_told_to_a_channel_that_wants_nothing(
     any_fakes: Fakes, why: OSError, told: str
 ) -> None:
-    class Failed(Willful):
+    class Failed(LayeredSocket):
         def ready_now(self, wanted: int) -> int:
             return ERROR | PRIORITY if self.now else 0
 
@@ -331,10 +331,10 @@ def test_who_has_a_descriptor_is_looked_at_again(with_fakes: Any, kind: Any) -> 
     bystander = Noting(FakeSocket(1001), other.engine.map)
     turn(fakes)
     turn(other)
-    sock = Willful()
-    look_again(1000)
+    sock = LayeredSocket()
+    descriptor_changed(1000)
     channel.socket = sock
-    assert 1000 not in other.engine.interest.dirty
+    assert 1000 not in other.engine.interest.to_ask
     turn(fakes)
     assert sock.map is fakes.engine.map
     assert channel.log == bystander.log == []
@@ -347,7 +347,7 @@ def test_one_that_takes_the_place_of_a_plain_socket(any_fakes: Fakes) -> None:
     channel = Noting(FakeSocket(1000), any_fakes.engine.map)
     turn(any_fakes)
     assert any_fakes.poller.interest[1000] == READ | PRIORITY
-    sock = Willful()
+    sock = LayeredSocket()
     sock.wants = WRITE
     channel.socket = sock
     any_fakes.engine.enter()
@@ -356,7 +356,7 @@ def test_one_that_takes_the_place_of_a_plain_socket(any_fakes: Fakes) -> None:
 
 
 def test_a_plain_socket_that_takes_its_place(any_fakes: Fakes) -> None:
-    sock = Willful()
+    sock = LayeredSocket()
     sock.wants = WRITE
     channel = Noting(sock, any_fakes.engine.map)
     turn(any_fakes)
@@ -372,7 +372,7 @@ def test_a_plain_socket_that_takes_its_place(any_fakes: Fakes) -> None:
 def test_a_closed_one_is_forgotten(any_fakes: Fakes) -> None:
     keeper = Channel(False, False)
     any_fakes.engine.map[999] = keeper
-    sock = Willful()
+    sock = LayeredSocket()
     channel = Noting(sock, any_fakes.engine.map)
     turn(any_fakes)
     sock.now = READ
@@ -388,7 +388,7 @@ def test_a_closed_one_is_forgotten(any_fakes: Fakes) -> None:
 def test_another_poller_learns_of_it(new_map: dict[int, Any]) -> None:
     ours, theirs = socket.socketpair()
     with theirs:
-        sock = Willful(ours.fileno())
+        sock = LayeredSocket(ours.fileno())
         sock.wants = READ
         channel = Noting(sock, new_map)
         engine = engine_for(new_map)
@@ -397,7 +397,7 @@ def test_another_poller_learns_of_it(new_map: dict[int, Any]) -> None:
             theirs.send(b"x")
             loop(timeout=5, map=new_map, count=1, poller=name)
             present = engine.interest.poller
-            assert isinstance(present, WrappedPoller)
+            assert isinstance(present, LayeredPoller)
             assert present.name == name
             assert present.fileno() == present.real.fileno()
             assert channel.log == ["read"] * number
@@ -411,7 +411,7 @@ def test_a_descriptor_closed_behind_its_back_is_found_by_the_review(
     fakes: Fakes, kind: OSError | ValueError
 ) -> None:
     fakes.engine.map[999] = Channel(False, False)
-    sock = Willful()
+    sock = LayeredSocket()
     sock.gives = lambda mask, wanted: 0
     channel = Noting(sock, fakes.engine.map)
     turn(fakes)
@@ -424,7 +424,7 @@ def test_a_descriptor_closed_behind_its_back_is_found_by_the_review(
 
 
 def test_one_that_waits_for_nothing_has_nothing_to_verify(fakes: Fakes) -> None:
-    sock = Willful()
+    sock = LayeredSocket()
     sock.wants = 0
     channel = Noting(sock, fakes.engine.map)
     turn(fakes)
@@ -436,7 +436,7 @@ def test_one_that_waits_for_nothing_has_nothing_to_verify(fakes: Fakes) -> None:
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork()")
 def test_a_forked_child_lets_go_of_the_parents_poller(fakes: Fakes) -> None:
-    Noting(Willful(), fakes.engine.map)
+    Noting(LayeredSocket(), fakes.engine.map)
     turn(fakes)
     fakes.engine.after_fork()  # what the child runs
     assert fakes.poller.closed
@@ -461,22 +461,22 @@ WANTS = [
 
 @pytest.mark.parametrize(("name", "mask"), WANTS)
 def test_what_tls_libraries_raise_is_told_from_errors(name: str, mask: int) -> None:
-    assert direction(want(name)) == mask
-    assert direction(OSError(11, "EAGAIN")) == 0
+    assert waits_for(want(name)) == mask
+    assert waits_for(OSError(11, "EAGAIN")) == 0
 
 
 def test_which_sockets_have_a_will() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    assert wrapped(FakeSocket()) is None
-    assert wrapped(None) is None
-    willful = Willful()
-    assert wrapped(willful) is willful
+    assert layered_socket(FakeSocket()) is None
+    assert layered_socket(None) is None
+    willful = LayeredSocket()
+    assert layered_socket(willful) is willful
     with socket.socket() as plain:
-        assert wrapped(plain) is None
-        assert wrapped(SSL.Connection(SSL.Context(SSL.TLS_METHOD), plain)) is not None
+        assert layered_socket(plain) is None
+        assert layered_socket(SSL.Connection(SSL.Context(SSL.TLS_METHOD), plain)) is not None
         with context.wrap_socket(plain, do_handshake_on_connect=False) as sock:
-            assert wrapped(sock) is not None
+            assert layered_socket(sock) is not None
 
 
 @pytest.mark.parametrize(("name", "mask"), WANTS)
@@ -573,7 +573,7 @@ def test_a_program_that_sends_in_another_thread_is_told_on_the_loops(fakes: Fake
     thread = threading.Thread(target=channel.send, args=(b"hello",))
     thread.start()
     thread.join()
-    assert fakes.engine.errands
+    assert fakes.engine.deferred
     fakes.engine.give(before)
     turn(fakes)
     assert fakes.poller.interest[1000] == READ
@@ -726,9 +726,9 @@ def test_a_stdlib_tls_socket_is_read_to_the_last_byte(
 
 def test_the_facade_is_made_once(fakes: Fakes) -> None:
     assert isinstance(fakes.poller, RecordingPoller)
-    Noting(Willful(1000), fakes.engine.map)
+    Noting(LayeredSocket(1000), fakes.engine.map)
     turn(fakes)
     first = fakes.engine.interest.poller
-    Noting(Willful(1001), fakes.engine.map)
+    Noting(LayeredSocket(1001), fakes.engine.map)
     turn(fakes)
     assert fakes.engine.interest.poller is first

@@ -251,10 +251,10 @@ class TestComposition:
         assert channel.name == "both"
 
     def test_bases_assigned_later(self, channels: Any, engine: str, pair: Any) -> None:
-        class Placeholder:
+        class NullChannel:
             pass
 
-        class Composed(Placeholder):
+        class Composed(NullChannel):
             received = b""
 
             def handle_read(self) -> None:

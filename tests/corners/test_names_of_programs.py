@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 import asynccore
-from asynccore import asynchat, foreign, programs_own, smtpd
-from asynccore.graceful import has_output
-from asynccore.statistics import statistics
+from asynccore import asynchat, smtpd
+from asynccore.classic import own_names
+from asynccore.engine import foreign
+from asynccore.monitoring.statistics import statistics
+from asynccore.running.graceful import has_output
 from tests.classic.table import SURFACE
 from tests.corners.support import drive, passes
 
@@ -39,7 +41,7 @@ def test_the_list_of_new_names_is_whole() -> None:
     of_instances = {"socket", "out_buffer", "ac_in_buffer", "producer_fifo"}
     present = {name for cls in CLASSES.values() for name in dir(cls) if not name.startswith("_")}
     known = {name.rpartition(".")[2] for name in classic_names()}
-    assert present - known - of_instances == programs_own.NEW_NAMES
+    assert present - known - of_instances == own_names.NEW_NAMES
 
 
 @pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES)
@@ -60,7 +62,7 @@ class Anything:
 
 
 @BASES
-@pytest.mark.parametrize("name", sorted(programs_own.NEW_NAMES))
+@pytest.mark.parametrize("name", sorted(own_names.NEW_NAMES))
 @pytest.mark.parametrize("kind", ["object", "method", "method of an object", "property"])
 def test_any_name_may_be_something_else(base: Any, name: str, kind: str, pair: Any) -> None:
     """Channels talk, and end, whatever the program calls so."""
@@ -124,7 +126,7 @@ def test_any_name_may_be_something_else(base: Any, name: str, kind: str, pair: A
     assert channel.ended == 1 and not map
 
 
-@pytest.mark.parametrize("name", sorted(programs_own.NEW_NAMES - {"max_line_length"}))
+@pytest.mark.parametrize("name", sorted(own_names.NEW_NAMES - {"max_line_length"}))
 @pytest.mark.parametrize("value", ["thirty", 0, -1, None, 2.5, b"", (1, 2), {}])
 def test_any_name_may_be_assigned(name: str, value: Any, pair: Any, channels: Any) -> None:
     with warnings.catch_warnings():
@@ -379,7 +381,7 @@ def test_what_can_be_called() -> None:
 
     has = Has()
     answers = {
-        name: [programs_own.takes(getattr(has, name), n) for n in (0, 1, 2)]
+        name: [own_names.takes(getattr(has, name), n) for n in (0, 1, 2)]
         for name in vars(Has)
         if name[0] != "_"
     }
@@ -392,7 +394,7 @@ def test_what_can_be_called() -> None:
         "static": [False, True, False],
         "of_class": [False, True, False],
     }
-    assert programs_own.takes(print, 7) and not programs_own.takes(None, 0)
+    assert own_names.takes(print, 7) and not own_names.takes(None, 0)
 
 
 def test_a_hook_that_fits_further_up(pair: Any, channels: Any) -> None:
@@ -406,7 +408,7 @@ def test_a_hook_that_fits_further_up(pair: Any, channels: Any) -> None:
         def handle_timeout(self) -> None:  # type: ignore[override]
             raise AssertionError("this is the program's own")
 
-    programs_own.hook(Differs(map=channels), "handle_timeout", 1)("idle")
+    own_names.hook(Differs(map=channels), "handle_timeout", 1)("idle")
     assert said == ["idle"]
     with pytest.raises(AttributeError, match="no_such_hook"):
-        programs_own.hook(Differs(map=channels), "no_such_hook", 1)
+        own_names.hook(Differs(map=channels), "no_such_hook", 1)

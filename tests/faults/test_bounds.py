@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import asynccore
-from asynccore.trigger import Trigger
+from asynccore.dispatchers.trigger import Trigger
 from tests.faults.support import KINDS, ChatEcho, Echo, Tally, World, reset
 
 BIG = 1 << 24  # more than the buffers of a loopback connection take (tcp(7): tcp_wmem, tcp_rmem)

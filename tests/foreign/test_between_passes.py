@@ -12,8 +12,9 @@ import pytest
 
 import asynccore
 import compat
-from asynccore import hosting, pollers
+from asynccore import pollers
 from asynccore.engine import engine_for
+from asynccore.running import hosting
 from tests.foreign.copies import COPIES, Program
 from tests.foreign.drivers import PATIENCE, end_reactor, new_asyncio_loop, new_reactor
 

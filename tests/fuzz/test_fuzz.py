@@ -44,11 +44,11 @@ def test_cutting_loses_nothing(data: bytes, cuts: list[int]) -> None:
 
 
 def no_unstuffing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("asynccore._smtp_session.unstuff", lambda raw: raw.replace(b"\r\n", b"\n"))
+    patch.setattr("asynccore.smtp.session.unstuff", lambda raw: raw.replace(b"\r\n", b"\n"))
 
 
 def anything_goes(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("asynccore._smtp_session.has_only_crlf", lambda raw: True)
+    patch.setattr("asynccore.smtp.session.has_only_crlf", lambda raw: True)
 
 
 def no_dot_at_once(patch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def everything_is_kept(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_command_that_raises(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("asynccore._smtp_commands.parse_address", lambda argument: argument.index("@"))
+    patch.setattr("asynccore.smtp.commands.parse_address", lambda argument: argument.index("@"))
 
 
 def nothing_is_held_back(patch: pytest.MonkeyPatch) -> None:

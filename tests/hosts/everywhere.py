@@ -30,10 +30,10 @@ import pytest
 
 from asynccore import pollers
 from asynccore.engine import Engine
-from asynccore.hosting import Attachment
+from asynccore.running.hosting import Attachment
 from asynccore.testing import RecordingPoller
-from compat.hosts.asyncio_waiting import Spare
-from compat.hosts.waiting import HostPoller
+from compat.hosts.asyncio_poller import Spare
+from compat.hosts.host_poller import HostPoller
 
 _run_pass = Engine.run_pass
 
@@ -53,11 +53,11 @@ class _Passes(Attachment):
     def _run(self) -> None:
         if not self.attached or self.over:
             return
-        errands = bool(self.engine.errands)
+        deferred = bool(self.engine.deferred)
         super()._run()
         engine = self.engine
         did = (engine.events, engine.callbacks) != self._before
-        if did or errands or not engine.map:
+        if did or deferred or not engine.map:
             self.ended()
 
     def ended(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import asynccore
 import compat
 from asynccore.engine import engine_for
-from asynccore.hosting import Attachment
+from asynccore.running.hosting import Attachment
 
 
 class Echo(asynccore.dispatcher_with_send):

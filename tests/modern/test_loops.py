@@ -16,7 +16,7 @@ import pytest
 
 import asynccore
 import compat
-from compat.transports.selecting import EngineSelector
+from compat.transports.engine_selector import EngineSelector
 from tests.modern.runners import OURS, Makers, on_classic_loop_object, under_classic_loop
 
 on_all = pytest.mark.parametrize("run", OURS, ids=lambda run: run.__name__)

@@ -12,7 +12,7 @@ from twisted.internet.task import LoopingCall
 import asynccore
 from asynccore.testing import FakeClock, RecordingPoller, engine_with_fakes
 from compat.twisted_transports import ClassicReactor
-from compat.twisted_transports.calls import DelayedCalls
+from compat.twisted_transports.delayed_calls import DelayedCalls
 
 
 class Wall(FakeClock):

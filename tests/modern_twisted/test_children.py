@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from twisted.internet.protocol import ProcessProtocol
 
-from compat.twisted_transports import children
+from compat.twisted_transports import processes
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
 
@@ -52,7 +52,7 @@ def test_the_end_of_a_child(
         monkeypatch.delattr(os, "pidfd_open", raising=False)
     elif not hasattr(os, "pidfd_open"):
         pytest.skip("no pidfd_open on this platform, or in this Python")
-    monkeypatch.setattr(children, "INTERVAL", 0.01)
+    monkeypatch.setattr(processes, "INTERVAL", 0.01)
     before = signal.getsignal(signal.SIGCHLD)
     protocol = Recorder()
     reactor.spawnProcess(protocol, CAT_AND_EXIT_3[0], CAT_AND_EXIT_3)

@@ -87,7 +87,7 @@ def test_the_licence_travels_along(wheel: zipfile.Path) -> None:
 
 def test_the_command_is_there(wheel: zipfile.Path) -> None:
     entries = (dist_info(wheel) / "entry_points.txt").read_text(encoding="utf-8").split("\n")
-    assert "asynccore = compat.cli:main" in entries
+    assert "asynccore = compat.command_line.cli:main" in entries
 
 
 def test_the_hosts_are_there_as_pollers(wheel: zipfile.Path) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from asynccore import _smtp_command_line as command_line
 from asynccore import smtpd
+from asynccore.smtp import command_line as command_line
 
 ROOT = Path(smtpd.__file__).parent.parent
 TIMEOUT = 60  # seconds; nothing waits for it unless it is broken

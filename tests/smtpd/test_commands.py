@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asynccore._smtp_session import SMTPSession
 from asynccore.hardened_smtpd import HardenedSMTPChannel
+from asynccore.smtp.session import SMTPSession
 from tests.smtpd.dialogue import FQDN, PEER, TO_DATA, Mailbox, Talk, bytewise
 
 SYNTAX_ERROR = "501 Syntax: MAIL FROM: <address> [SP <mail-parameters>]"

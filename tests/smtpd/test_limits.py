@@ -13,8 +13,8 @@ import pytest
 
 import asynccore
 from asynccore import smtpd, testing
-from asynccore._smtp_limits import NAMES
 from asynccore.hardened_smtpd import HardenedSMTPChannel, HardenedSMTPServer
+from asynccore.smtp.limits import NAMES
 from tests.smtpd.dialogue import FQDN, PEER, TO_DATA, FakeSocket, Mailbox, Talk, bytewise
 
 GONE = f"421 {FQDN} Error: "

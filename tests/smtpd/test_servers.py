@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from asynccore import smtpd
-from asynccore._smtp_mailman import posting_for
+from asynccore.smtp.mailman import posting_for
 from tests.smtpd.dialogue import FakeSocket, Mailbox, Talk, classic, debug_output
 
 LOCAL = ("127.0.0.1", 0)

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 import asynccore
 from asynccore import smtpd
-from asynccore._smtp_text import has_only_crlf
 from asynccore.hardened_smtpd import HardenedSMTPChannel
+from asynccore.smtp.text import has_only_crlf
 from tests.smtpd.dialogue import TO_DATA, Talk, bytewise
 
 REFUSED = b"554 Error: bare CR, bare LF or NUL in the message\r\n"

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from asynccore._smtp_syntax import (
+from asynccore.smtp.syntax import (
     declared_size,
     parse_address,
     parse_options,
     split_command,
     strip_keyword,
 )
-from asynccore._smtp_text import add_header, for_smtplib, unstuff
+from asynccore.smtp.text import add_header, for_smtplib, unstuff
 
 quick = settings(max_examples=150, deadline=None, database=None)
 

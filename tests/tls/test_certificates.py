@@ -23,7 +23,6 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.utils import CryptographyDeprecationWarning
 
 from ssl_ext import (
-    certificates,
     client_context,
     insecure_context,
     load_certificates,
@@ -31,6 +30,7 @@ from ssl_ext import (
     pin,
     server_context,
 )
+from ssl_ext.certificates import loading as certificates
 from tests.tls.pki import DAY, NOW, Leaf, ca_pem, issue, revocation_list, with_serial_zero
 from tests.tls.support import authority, client_certificate, other_authority
 

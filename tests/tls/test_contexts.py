@@ -19,15 +19,9 @@ from cryptography.x509 import ocsp
 from OpenSSL import SSL
 
 import ssl_ext
-from ssl_ext import (
-    CertificateError,
-    certificates,
-    client_context,
-    insecure_context,
-    peer,
-    server_context,
-    stapling,
-)
+from ssl_ext import CertificateError, client_context, insecure_context, peer, server_context
+from ssl_ext.certificates import loading as certificates
+from ssl_ext.certificates import ocsp as our_ocsp
 from tests.tls.pki import (
     CLIENT_USE,
     DAY,
@@ -73,13 +67,13 @@ def serving(certificate: bytes | None = None, **options: Any) -> ssl_ext.Context
 
 def unchecked(leaf: Leaf) -> ssl_ext.Context:
     """A server with a certificate that `server_context` would not take: past OpenSSL alone."""
-    from ssl_ext import hosts
+    from ssl_ext.contexts import sni
 
     context = serving()
     own = SSL.Context(SSL.TLS_SERVER_METHOD)
     own.use_certificate(leaf.certificate)
     own.use_privatekey(leaf.key)
-    own.set_tlsext_servername_callback(hosts.chooser(context.settings))  # type: ignore[arg-type]
+    own.set_tlsext_servername_callback(sni.chooser(context.settings))  # type: ignore[arg-type]
     context._openssl = own
     return context
 
@@ -444,7 +438,7 @@ def test_a_bad_stapled_response(stapling: str, options: dict[str, Any], text: st
 def test_a_response_that_says_nothing_about_the_certificate(response: bytes, text: str) -> None:
     # By itself: servers with OpenSSL 4 keep such responses back.
     with pytest.raises(CertificateError, match=text):
-        stapling.check(response, issue().certificate, ca_certificate(authority()))
+        our_ocsp.check(response, issue().certificate, ca_certificate(authority()))
     client = trusting(stapling="require")
     failure(Pair(client, serving(issue().pem, stapled=lambda: response)))
 
@@ -471,10 +465,10 @@ def test_responses_of_authorities_with_other_keys(key: Any) -> None:
         leaf, issuer, hashes.SHA1(), ocsp.OCSPCertStatus.GOOD, NOW - DAY, NOW + DAY, None, None
     ).responder_id(ocsp.OCSPResponderEncoding.NAME, issuer)  # fmt: skip
     signed = response.sign(key, digest).public_bytes(Encoding.DER)
-    stapling.check(signed, leaf, issuer)
+    our_ocsp.check(signed, leaf, issuer)
     forged = signed[:-1] + bytes([signed[-1] ^ 1])
     with pytest.raises(CertificateError, match="not signed"):
-        stapling.check(forged, leaf, issuer)
+        our_ocsp.check(forged, leaf, issuer)
 
 
 def test_who_may_sign_a_stapled_response() -> None:
@@ -583,7 +577,7 @@ def test_unverified_sessions_are_not_kept() -> None:
 
 
 def test_sessions_are_kept_for_so_many_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ssl_ext import contexts
+    from ssl_ext.contexts import context as contexts
 
     monkeypatch.setattr(contexts, "_SESSIONS", 1)
     client, server = trusting(), serving()

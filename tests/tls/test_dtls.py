@@ -25,8 +25,8 @@ import ssl_ext
 from asynccore import pollers
 from asynccore.testing import FakeClock
 from ssl_ext import CertificateError, DTLSSocket, PeerRefused, client_context, server_context
-from ssl_ext._cookies import LIFETIME, Cookies
-from ssl_ext._datagrams import datagrams
+from ssl_ext.contexts.cookies import LIFETIME, Cookies
+from ssl_ext.sockets.datagrams import datagrams
 from tests.tls.pki import Leaf, ca_pem, issue
 from tests.tls.support import authority, other_authority
 from tests.tls.unreliable import (

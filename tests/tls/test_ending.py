@@ -19,7 +19,7 @@ from ssl_ext import (
     tls_async_chat,
     tls_dispatcher_with_send,
 )
-from ssl_ext.closing import Closing, linger
+from ssl_ext.sockets.lingering import Closing, linger
 from tests.tls.support import ADDRESS, HOST, TLS12, client_raw, server_raw
 from tests.tls.talking import settle
 

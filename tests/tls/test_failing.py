@@ -17,7 +17,7 @@ from asynccore.engine import Engine
 from asynccore.pollers import ERROR, PRIORITY, READ
 from asynccore.testing import FakeClock
 from ssl_ext import OpenSSLSocket, tls_dispatcher_with_send, tls_listener
-from ssl_ext.phases import CONNECTING
+from ssl_ext.states import CONNECTING
 from tests.tls.support import HOST, client_raw, server_raw, shake
 from tests.tls.talking import settle
 from tests.tls.wire import Noting

@@ -16,7 +16,7 @@ from asynccore.engine import Engine
 from asynccore.producers import file_producer
 from asynccore.testing import FakeClock
 from ssl_ext import tls_async_chat, tls_listener
-from ssl_ext.phases import RECORD
+from ssl_ext.states import RECORD
 from tests.corners.support import run_script
 from tests.tls.support import HOST, client_raw, server_raw
 from tests.tls.talking import settle
@@ -191,7 +191,7 @@ EMFILE_SCRIPT = """
     from tests.tls.support import HOST, client_raw, server_raw
     from tests.tls.wire import Noting
 
-    sys.modules["asynccore.listening"].ACCEPT_PAUSE = 0.05
+    sys.modules["asynccore.dispatchers.listener"].ACCEPT_PAUSE = 0.05
     channels = asynccore.ChannelMap()
     said = []
 

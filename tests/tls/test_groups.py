@@ -7,7 +7,7 @@ from OpenSSL import SSL
 
 from ssl_ext import _openssl
 from ssl_ext._openssl import use_groups
-from ssl_ext.settings import GROUPS, OLDER_GROUPS
+from ssl_ext.contexts.settings import GROUPS, OLDER_GROUPS
 from tests.tls.support import HOST, client_raw
 from tests.tls_peers.support import server_context
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ssl_ext import CertificateError, OpenSSLSocket, names
+from ssl_ext import CertificateError, OpenSSLSocket
+from ssl_ext.certificates import hostnames as names
 from tests.tls.pki import Pair, issue
 from tests.tls.support import client_raw
 from tests.tls.test_contexts import ADDRESS_MISMATCH, failure, serving, trusting

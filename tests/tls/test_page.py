@@ -21,7 +21,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from compat import demo
+from compat.command_line import demo
 from ssl_ext import CertificateError, client_context, peer, server_context
 from tests.tls.pki import Pair, ca_pem, issue, ocsp_response, revocation_list
 from tests.tls.support import ADDRESS, authority, other_authority, write_pem

@@ -10,8 +10,9 @@ import pytest
 
 from asynccore import use_logging
 from asynccore.testing import FakeClock
-from ssl_ext import CertificateError, renewal
-from ssl_ext.renewal import LOOK_INTERVAL, RenewedContext
+from ssl_ext import CertificateError
+from ssl_ext.contexts import renewal
+from ssl_ext.contexts.renewal import LOOK_INTERVAL, RenewedContext
 from ssl_ext.termination import Settings, make_context
 from tests.tls.pki import Leaf, Pair, ca_pem, issue
 from tests.tls.support import authority, client_certificate, other_authority

@@ -27,7 +27,7 @@ from ssl_ext import (
     tls_dispatcher,
     tls_listener,
 )
-from ssl_ext.accepting import MAX_HANDSHAKES
+from ssl_ext.sockets.accepting import MAX_HANDSHAKES
 from tests.tls.support import (
     ADDRESS,
     VERSIONS,

@@ -1011,7 +1011,7 @@ def test_what_a_paused_channel_knew_when_it_was_closed(channels: Any) -> None:
         channel.user, channel.seen_greeting = "ann", "c"
         channel.close()
         assert (channel.user, channel.seen_greeting) == ("ann", "c")
-        assert not channel._ac_mutes
+        assert not channel._ac_pause_reasons
 
 
 # What can't be right --------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssl_ext.smtp_auth import MECHANISMS, Claim, Exchange, Refused
+from ssl_ext.smtp.auth import MECHANISMS, Claim, Exchange, Refused
 
 
 def b64(text: str | bytes) -> str:

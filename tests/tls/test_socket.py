@@ -13,8 +13,8 @@ from OpenSSL import SSL
 
 from asynccore.pollers import READ, WRITE
 from ssl_ext import AcceptingSocket, HandshakeError, OpenSSLSocket, TLSError, TruncationError
-from ssl_ext.phases import FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, RECORD, SHUTDOWN_TIMEOUT
-from ssl_ext.records import SEND_LIMIT
+from ssl_ext.sockets.records import SEND_LIMIT
+from ssl_ext.states import FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, RECORD, SHUTDOWN_TIMEOUT
 from tests.tls.support import ADDRESS, HOST, client_raw, server_raw, shake
 
 

@@ -14,7 +14,7 @@ import ssl_ext
 from asynccore.engine import engine_for
 from asynccore.testing import FakeClock
 from ssl_ext import client_context, server_context
-from ssl_ext.dtls import MTU
+from ssl_ext.sockets.dtls_socket import MTU
 from tests.tls.pki import ca_pem, issue
 from tests.tls.support import authority
 

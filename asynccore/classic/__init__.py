@@ -1,0 +1,3 @@
+"""What programs of the classic modules expect: names to rebind, and names of their own."""
+
+from __future__ import annotations

@@ -1,0 +1,101 @@
+"""New names that a program has for something else.
+
+Facts. Programs of twenty years have a `handle_timeout()` without arguments, a `max_connections`
+that is 0 for any number, a `write_buffer_size` of 8192 that they assign themselves, and mix-ins
+after `dispatcher` in their bases, whose methods counted while `dispatcher` had none of that name.
+
+Consequence. The package reads its own attributes, which begin with `_ac_`, and calls a hook only if
+it can be called as the package would call it; else the one of the package takes its place.
+A mix-in's name goes before the package's new one (`yield_to_mixins`).
+
+Trade-off. What a program calls as we do, and means otherwise, can't be told from what is meant
+for us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from types import FunctionType
+from typing import Any, Generic, TypeVar, overload
+
+_Value = TypeVar("_Value")
+_Itself = TypeVar("_Itself")
+
+# What classic dispatchers, async_chats and SMTP channels don't have.
+NEW_NAMES = frozenset(
+    {
+        *("accept_counts", "command_timeout", "connect_name", "connect_timeout", "data_timeout"),
+        *("handle_eof", "handle_line_too_long", "handle_pause", "handle_refused"),
+        *("handle_resume", "handle_shutdown", "handle_timeout", "handshake_begun"),
+        *("handshake_ended", "high_watermark", "idle_timeout", "low_watermark", "max_commands"),
+        *("max_connections", "max_connections_per_peer", "max_errors", "max_handshakes"),
+        *("max_line_length", "max_recipients", "pause_reading", "resume_reading"),
+        *("set_deadline", "set_keepalive", "set_nodelay", "set_reuse_port", "shutdown_write"),
+        *("strict_line_ends", "touch", "write_buffer_size", "write_timeout", "writelines"),
+    }
+)
+
+# The packages whose classes give these names the meaning that they have here.
+_OURS = frozenset({__name__.partition(".")[0], "ssl_ext", "compat"})
+
+_HAS_VARARGS = 0x04  # inspect.CO_VARARGS, without importing inspect
+
+
+class OverridableProperty(Generic[_Value]):
+    """A property that a program may assign to, for a purpose of its own."""
+
+    def __init__(self, function: Callable[[Any], _Value]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    @overload
+    def __get__(self: _Itself, channel: None, owner: type) -> _Itself: ...
+    @overload
+    def __get__(self, channel: object, owner: type | None = None) -> _Value: ...
+
+    def __get__(self, channel: Any, owner: type | None = None) -> Any:
+        return self if channel is None else self._function(channel)
+
+
+def takes(hook: Any, count: int) -> bool:
+    """Whether something can be called with `count` positional arguments, as far as can be told."""
+    function = getattr(hook, "__func__", None)
+    if function is None:
+        function = hook
+    else:
+        count += 1
+    if not isinstance(function, FunctionType):
+        return callable(hook)
+    code = function.__code__
+    if code.co_kwonlyargcount > len(function.__kwdefaults__ or ()):
+        return False
+    required = code.co_argcount - len(function.__defaults__ or ())
+    return required <= count and (count <= code.co_argcount or bool(code.co_flags & _HAS_VARARGS))
+
+
+def hook(channel: Any, name: str, count: int) -> Callable[..., Any]:
+    """Return the hook of a channel, or the package's if the channel has something else there."""
+    if callable(getattr(type(channel), name, None)):  # else a property, which is not ours to read
+        found: Callable[..., Any] = getattr(channel, name)
+        if takes(found, count):
+            return found
+    for cls in type(channel).__mro__:
+        inherited = cls.__dict__.get(name)
+        if isinstance(inherited, FunctionType) and takes(inherited, count + 1):
+            bound: Callable[..., Any] = inherited.__get__(channel)
+            return bound
+    raise AttributeError(f"{channel!r} has no {name} that takes {count} arguments")
+
+
+def yield_to_mixins(cls: type, names: Collection[str] = NEW_NAMES) -> None:
+    """Let what a class inherits from the program's own mix-ins go before new names of ours."""
+    for name in names:
+        having = [base for base in cls.__mro__ if name in base.__dict__]
+        if len(having) > 1 and _is_ours(having[0]) and not _is_ours(having[-1]):
+            # Those before the last of ours are derived from it, and may have overridden it.
+            first = next(at for at in range(len(having) - 1, -1, -1) if _is_ours(having[at])) + 1
+            setattr(cls, name, having[first].__dict__[name])
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] in _OURS

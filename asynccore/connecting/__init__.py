@@ -1,0 +1,3 @@
+"""Connecting by name: the look-up, the attempts, and what stands for the channel meanwhile."""
+
+from __future__ import annotations

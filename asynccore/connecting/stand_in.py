@@ -1,0 +1,48 @@
+"""What stands for the socket of a channel while it is connected by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import EAGAIN, ENOTCONN
+from typing import Any, NoReturn
+
+
+def show(sockaddr: Any) -> str:
+    """Return an address as people write it, also one that a resolver got wrong.
+
+    >>> show(("::1", 25, 0, 0))
+    '[::1]:25'
+    """
+    if not isinstance(sockaddr, tuple) or len(sockaddr) < 2:
+        return repr(sockaddr)
+    host, port = sockaddr[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+class StandIn:
+    """The `socket` of a channel that has none yet: nothing fits, nothing has come."""
+
+    def __init__(self, text: str, cancel: Callable[[], None]) -> None:
+        self._text = text
+        self._cancel = cancel
+
+    def __repr__(self) -> str:
+        return f"<no socket yet: {self._text}>"
+
+    def fileno(self) -> int:
+        return -1
+
+    def send(self, data: Any, flags: int = 0) -> NoReturn:
+        raise BlockingIOError(EAGAIN, "not connected yet")
+
+    def sendmsg(self, buffers: Any, *rest: Any) -> NoReturn:
+        raise BlockingIOError(EAGAIN, "not connected yet")
+
+    def recv(self, size: int, flags: int = 0) -> NoReturn:
+        raise BlockingIOError(EAGAIN, "not connected yet")
+
+    def getpeername(self) -> NoReturn:
+        raise OSError(ENOTCONN, "not connected yet")
+
+    def close(self) -> None:
+        self._cancel()

@@ -1,0 +1,483 @@
+"""`dispatcher`: a socket with `handle_*` hooks, which a loop calls when it is ready."""
+
+from __future__ import annotations
+
+import socket as _socket
+import sys
+from errno import EALREADY, EBADF, EINPROGRESS, EINVAL, EISCONN, ENOTCONN, EWOULDBLOCK, errorcode
+from threading import get_ident
+from typing import Any
+
+from .. import logs
+from ..channels import ChannelMap, Map, reports_changes
+from ..classic.namespace import default_map, legacy_name, package
+from ..classic.own_names import yield_to_mixins
+from ..classic.tracebacks import compact_traceback
+from ..engine.engine import Engine, engine_for
+from ..errors import _DISCONNECTED, _strerror
+from ..listening import connection_limits, interception, socket_activation
+from ..pollers import READ, WRITE
+from ..pollers.layered import waits_for
+from . import listener
+from .connect_name import ConnectsByName
+from .listener import Listening
+from .socket_options import SocketOptions, is_datagram
+
+
+class dispatcher(Listening, SocketOptions, ConnectsByName):
+    """A socket with hooks, after classic `asyncore.dispatcher`.
+
+    `sock` is a socket to take over, which is made non-blocking; without it the dispatcher gets
+    one by `create_socket` or `set_socket`. `map` is the mapping that it enters, by default
+    `asynccore.socket_map`.
+
+    Override `handle_read`, `handle_write`, `handle_connect`, `handle_accepted`, `handle_close`,
+    `handle_expt` and `handle_error`, and where need be `readable` and `writable`.
+    """
+
+    debug = False
+    connected = False
+    accepting = False
+    connecting = False
+    closing = False
+    addr: Any = None
+    socket: Any = None
+    family_and_type: tuple[int, int]
+    ignore_log_types = frozenset({"warning"})
+
+    # Predicates of the program that read nothing else are asked as ours are (`predicates`).
+    _ac_reporting_state = frozenset({"accepting", "connected", "connecting"})
+    _map: Map
+    _fileno: int | None = None
+    _ac_engine: Engine | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        yield_to_mixins(cls)
+        super().__init_subclass__(**options)
+
+    def __init__(self, sock: Any = None, map: Map | None = None) -> None:
+        self._map = default_map() if map is None else map
+        self._fileno = None
+        # On the instance, for they are read at every event and send: Python 3.11 is slow to find
+        # them in a class.
+        self._ac_times = self._ac_counts = None
+        self._ac_pause_reasons = self._ac_shutdown_state = 0
+        if sock:
+            # A socket accepted by somebody else may well be blocking.
+            sock.setblocking(False)
+            self.set_socket(sock, map)
+            self.connected = True
+            accepted, peer = listener.fresh
+            if sock is accepted:
+                self.addr = peer
+                return
+            try:
+                self.addr = sock.getpeername()
+            except OSError as why:
+                # Not connected yet, or not any more (macOS says EINVAL for the latter): the first
+                # event will tell which. Other errors concern the name alone.
+                if why.args[0] in (ENOTCONN, EINVAL):
+                    self.connected = False
+        else:
+            self.socket = None
+
+    def __repr__(self) -> str:
+        cls = type(self)
+        words = [f"{legacy_name(cls.__module__)}.{cls.__qualname__}"]
+        if self.accepting and self.addr:
+            words.append("listening")
+        elif self.connected:
+            words.append("connected")
+        if self.addr is not None:
+            try:
+                words.append("%s:%d" % self.addr)  # noqa: UP031 - of whatever shape addr is
+            except TypeError:
+                words.append(repr(self.addr))
+        return f"<{' '.join(words)} at {id(self):#x}>"
+
+    # -- maps -----------------------------------------------------------------------------------
+
+    def add_channel(self, map: Map | None = None) -> None:
+        """Enter a map, by default the dispatcher's own."""
+        if interception.wanted:
+            interception.look_at(self)
+        if map is None:
+            map = self._map
+        if type(map) is ChannelMap:
+            engine = map.enter(self._fileno, self)
+        else:
+            map[self._fileno] = self
+            engine = None
+        self._ac_closed = False
+        self._ac_engine = engine_for(map) if engine is None else engine
+
+    def del_channel(self, map: Map | None = None) -> None:
+        """Leave a map, by default the dispatcher's own. Does nothing if it isn't in there."""
+        fd = self._fileno
+        if map is None:
+            map = self._map
+        if map.get(fd) is self or (fd in map and self._ac_entered(map[fd], fd)):
+            if type(map) is ChannelMap:
+                map.leave(fd)
+            else:
+                del map[fd]
+                if fd is not None and not isinstance(map, ChannelMap):
+                    # A plain mapping doesn't tell; the poller must know before the socket closes.
+                    engine_for(map).removed(fd)
+        self._fileno = None
+
+    def _ac_entered(self, entry: Any, fd: Any) -> bool:
+        """Whether what a map holds under `fd` is there for this channel: itself, or a wrapper.
+
+        A channel whose socket was closed by others must not take out who has the number now.
+        """
+        sock = self.socket
+        if entry is self or sock is None:
+            return True
+        if getattr(entry, "socket", sock) is not sock:
+            return False
+        return bool(sock.fileno() == fd)
+
+    def touch(self) -> None:
+        """Tell the engine that the answer of `readable` or `writable` may have changed."""
+        self._ac_touch()
+
+    def _ac_touch(self) -> None:
+        # What the package itself calls: a program's class may have a `touch` of its own.
+        if self._ac_engine is not None:
+            self._ac_engine.touch(self._fileno)
+
+    # -- sockets --------------------------------------------------------------------------------
+
+    def create_socket(self, family: int = _socket.AF_INET, type: int = _socket.SOCK_STREAM) -> None:
+        """Make a new non-blocking socket and take it over. Raises `OSError` as `socket` does."""
+        self.family_and_type = family, type
+        sock = package().socket.socket(family, type)
+        sock.setblocking(False)
+        self.set_socket(sock)
+
+    def set_socket(self, sock: Any, map: Map | None = None) -> None:
+        """Take over a socket, or anything with `fileno`, `close` and `getsockopt`.
+
+        It stays blocking if it was. Raises `ValueError` if it is closed.
+        """
+        fd = sock.fileno()
+        if isinstance(fd, int) and fd < 0:
+            raise ValueError(f"can't take over {sock!r}: it is closed")
+        old = self._fileno
+        if old is not None and self.socket is not sock:
+            owner = self._map if map is None else map
+            if owner.get(old) is not self:
+                pass
+            elif old == fd:
+                # The poller may know the number from the old socket, if that is closed.
+                engine_for(owner).removed(fd)
+            else:
+                # The number of a socket that is given up must not lead to this channel.
+                self.del_channel(map)
+        self._ac_ended = False
+        if (self._ac_pause_reasons or self._ac_shutdown_state) and self._ac_by_name is None:
+            self._ac_begin_anew()
+        if self._ac_times is not None:
+            self._ac_drop_times()
+        self.socket = sock
+        self._fileno = fd
+        self.add_channel(map)
+        if self._ac_by_name is not None:
+            self._ac_by_name.cancel()
+        engine = self._ac_engine
+        if engine is None or fd not in engine.interest.map_changes:
+            self._ac_touch()  # else it is asked as one that has entered
+        if self._ac_has_timeouts or (engine is not None and engine.counts_bytes):
+            self._ac_timeouts_changed()
+
+    # -- predicates -----------------------------------------------------------------------------
+
+    @reports_changes
+    def readable(self) -> bool:
+        """Whether to wait for reading: always, unless overridden."""
+        return True
+
+    @reports_changes
+    def writable(self) -> bool:
+        """Whether to wait for writing: always, unless overridden."""
+        return True
+
+    # -- socket calls ---------------------------------------------------------------------------
+
+    def bind(self, addr: Any) -> None:
+        """Bind the socket to an address. Raises `OSError` (bind(2)).
+
+        Under `asynccore run`, a socket that the process inherited may take its place.
+        """
+        self.addr = addr
+        inherited = None
+        if socket_activation.arranged is not None:
+            inherited = socket_activation.arranged.prepare(self.socket, addr)
+        if inherited is None:
+            self.socket.bind(addr)
+        else:
+            socket_activation.take_over(self, inherited)
+
+    def connect(self, address: Any) -> None:
+        """Begin to connect; `handle_connect` follows, or `handle_error` with the `OSError`.
+
+        Raises `OSError` if that can be told at once. A host name is looked up while the loop
+        waits, as the classic one did.
+        """
+        self.connected = False
+        self.connecting = True
+        self._ac_ended = False
+        if self._ac_shutdown_state:
+            self._ac_begin_anew()
+        if self._ac_times is not None:
+            self._ac_times.connecting()
+        err = self.socket.connect_ex(address)
+        if err in (EINPROGRESS, EALREADY, EWOULDBLOCK) or (
+            err == EINVAL and sys.platform == "win32"
+        ):
+            self.addr = address
+            self._ac_touch()
+        elif err in (0, EISCONN):
+            self.addr = address
+            self.handle_connect_event()
+            self._ac_touch()
+        else:
+            raise OSError(err, errorcode.get(err, _strerror(err)))
+
+    def send(self, data: Any) -> int | None:
+        """Send what fits and return how many bytes that is.
+
+        Returns 0 if nothing fits, or if the connection is gone (then `handle_close` ran).
+        Raises other `OSError`s.
+        """
+        try:
+            count: int = self.socket.send(data)
+        except OSError as why:
+            return self._ac_not_sent(why)
+        watch = self._ac_times
+        if watch is not None and count:
+            # As `ChannelTimes.sent_now`, without the call.
+            watch.bytes_sent += count
+            watch.active = watch.sent = watch.clock()
+        return count
+
+    def _ac_not_sent(self, why: OSError) -> int:
+        """Return 0 for what is no error to `send`, and raise the rest again."""
+        if self._ac_shutdown_state and not self._ac_has_output():
+            self._ac_check_output()
+        if waits_for(why):
+            self._ac_must_wait(why, WRITE)
+            return 0
+        if why.errno == EWOULDBLOCK:
+            return 0
+        if why.errno in _DISCONNECTED:
+            self._ac_end_output()
+            return 0
+        raise why
+
+    def recv(self, buffer_size: int) -> bytes:
+        """Return up to `buffer_size` bytes, or `b''` at the end (then `handle_close` ran).
+
+        Raises `BlockingIOError` if there is nothing yet, and other `OSError`s.
+        """
+        try:
+            data: bytes = self.socket.recv(buffer_size)
+        except OSError as why:
+            if why.errno in _DISCONNECTED:
+                self._ac_end()
+                return b""
+            if waits_for(why):
+                self._ac_must_wait(why, READ)
+            raise
+        if data:
+            counts = self._ac_counts
+            if counts is not None:
+                counts.bytes_received += len(data)
+            return data
+        # An empty datagram is no end (udp(7)).
+        if buffer_size and not is_datagram(self.socket):
+            self._ac_end_input()
+        return b""
+
+    def _ac_must_wait(self, why: OSError, doing: int) -> None:
+        # Perhaps the engine doesn't even know this socket yet.
+        engine = self._ac_engine
+        if engine is not None and self._fileno is not None:
+            engine.run_on_loop(engine.interest.waits, self._fileno, self, why, doing)
+
+    def close(self) -> None:
+        """Leave the map and close the socket. A second call does nothing.
+
+        Called while a loop runs in another thread, it takes effect there, at once.
+        """
+        if self._ac_closed:
+            return
+        engine = self._ac_engine
+        if engine is None or engine.owner == get_ident():
+            self._ac_close()
+        else:
+            engine.run_on_loop(self._ac_close)
+
+    def _ac_close(self) -> None:
+        if self._ac_closed:
+            return  # meanwhile, on the loop's thread
+        # An attribute that an instance gets late gives it a dict of its own (Python 3.11 to 3.13),
+        # which costs as much as all the rest of this.
+        if self.accepting:
+            self._ac_stop_listening()
+            self.accepting = False
+        fd = self._fileno
+        self.connected = False
+        if self.connecting:
+            self.connecting = False
+        self._ac_closed = True
+        if self._ac_times is not None:
+            self._ac_drop_times()
+        self.del_channel()
+        self._ac_shutdown_state = 0
+        if self._ac_pause_reasons:
+            self._ac_begin_anew()
+        if self.socket is not None:
+            try:
+                self.socket.close()
+            except OSError as why:
+                if why.args[0] not in (ENOTCONN, EBADF):
+                    raise
+        if connection_limits.counted:
+            connection_limits.told(self, fd)
+
+    # -- log ------------------------------------------------------------------------------------
+
+    def log(self, message: Any) -> None:
+        """Write "log: MESSAGE" to the standard error."""
+        logs.emit("info", message)
+        sys.stderr.write(f"log: {message}\n")
+
+    def log_info(self, message: Any, type: str = "info") -> None:
+        """Print "TYPE: MESSAGE", unless the type is in `ignore_log_types`."""
+        if logs._logger is not None:
+            logs.emit(type, message)
+        if type not in self.ignore_log_types:
+            print(f"{type}: {message}")
+
+    # -- events, as the loop calls them ---------------------------------------------------------
+
+    def handle_read_event(self) -> None:
+        """Sort out what readiness for reading means: a connection to accept, the end of a
+        connect, or data."""
+        if self._ac_pause_reasons:
+            return  # paused by another handler, after this event was taken
+        if self.connected:
+            self.handle_read()
+        elif self.accepting:
+            self._ac_handle_accept_event()
+        elif self.connecting:
+            if self._ac_connected_still():
+                self.handle_read()
+        elif not interception.wanted or not interception.found_in_clear(self):
+            self.handle_read()
+            self._ac_end_if_dead()
+
+    def handle_write_event(self) -> None:
+        """Sort out what readiness for writing means: the end of a connect, or room."""
+        if self.accepting:
+            return  # a listener has nothing to write
+        if self.connected:
+            self.handle_write()
+        elif self.connecting:
+            if self._ac_connected_still():
+                self.handle_write()
+        else:
+            self.handle_write()
+            self._ac_end_if_dead()
+
+    def _ac_connected_still(self) -> bool:
+        """End a connect, and tell whether the channel survived its `handle_connect`."""
+        sock = self.socket
+        self.handle_connect_event()
+        return self.socket is sock and not self._ac_closed
+
+    def handle_connect_event(self) -> None:
+        """Raise the `OSError` of a connect that failed, or call `handle_connect`."""
+        sock = self.socket
+        err = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        if err != 0:
+            raise OSError(err, _strerror(err))
+        self.handle_connect()
+        if self.socket is sock and not self._ac_closed:
+            self.connected = True
+            self.connecting = False
+            if self._ac_times is not None:
+                self._ac_times.connected()
+            if self._ac_shutdown_state:
+                self._ac_output_drained()
+
+    def handle_expt_event(self) -> None:
+        """Sort out what an exceptional condition means: an error, or urgent data."""
+        try:
+            err = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        except OSError as why:
+            # A socket that does TLS has failed (`pollers.layered`).
+            if self.connecting or why.errno not in _DISCONNECTED:
+                raise
+            self._ac_end()
+            return
+        if err == 0:
+            self.handle_expt()
+        elif self.connecting:
+            # Windows reports a refused connect this way.
+            raise OSError(err, _strerror(err))
+        else:
+            self.handle_close()
+
+    # -- hooks ----------------------------------------------------------------------------------
+
+    def handle_error(self) -> None:
+        """Report the current exception in one line, and close.
+
+        A listener is not closed for what one connection did: it rests for `ACCEPT_PAUSE`.
+        """
+        _, kind, value, trace = compact_traceback()
+        try:
+            name = repr(self)
+        except Exception:
+            name = f"<__repr__(self) failed for object at {id(self):x}>"
+        action = "pausing" if self.accepting else "closing"
+        self.log_info(
+            f"uncaptured python exception, {action} channel {name} ({kind}:{value} {trace})",
+            "error",
+        )
+        if self.accepting:
+            self._ac_rest()
+        else:
+            self.handle_close()
+
+    def handle_expt(self) -> None:
+        """Urgent data arrived (TCP's out-of-band byte)."""
+        self.log_info("unhandled incoming priority event", "warning")
+
+    def handle_read(self) -> None:
+        """There is data to `recv`, or the end of it."""
+        self.log_info("unhandled read event", "warning")
+
+    def handle_write(self) -> None:
+        """There is room to `send`."""
+        self.log_info("unhandled write event", "warning")
+
+    def handle_connect(self) -> None:
+        """The connection is established."""
+        self.log_info("unhandled connect event", "warning")
+
+    def handle_shutdown(self) -> bool | None:
+        """The program is about to end: `graceful_close` calls this first.
+
+        What is sent or pushed here still goes out, then the channel is closed. Return true if the
+        channel has something to finish and will close itself; at the timeout it is closed anyway.
+        """
+        return None
+
+    def handle_close(self) -> None:
+        """The connection has ended."""
+        self.log_info("unhandled close event", "warning")
+        self.close()

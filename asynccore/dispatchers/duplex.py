@@ -1,0 +1,236 @@
+"""The two directions of a connection: reading that pauses, and the end of each.
+
+Facts. A peer that has sent everything may still want to read (shutdown(2)). Its end stays readable
+for ever. Reading stops for several reasons at once: the program paused it, the end has come, a
+listener rests or is full; and each of them ends by itself.
+
+Consequence. Why a channel isn't read from is a set of bits, kept on the channel, which is where
+the engine finds it when the channel enters a map. Nothing is read while there is any; a new socket
+begins without. The end of the peer's sending goes to `handle_eof`, once. What breaks both
+directions at the same time goes to `handle_close`, once.
+
+Trade-off. Unless `handle_eof` is overridden the first is the second, as in classic asyncore.
+"""
+
+from __future__ import annotations
+
+import os
+import socket as _socket
+from collections.abc import Callable
+from errno import EINVAL, ENOTCONN, EPIPE
+from typing import TYPE_CHECKING, Any
+
+from ..channels import ENDED, PAUSED
+from ..classic.own_names import hook
+from ..errors import _DISCONNECTED
+from .socket_options import is_datagram
+
+# How far the directions have come.
+_INPUT_ENDED = 1  # handle_eof() was told
+_OUTPUT_ENDS = 2  # shutdown_write() was called
+_OUTPUT_ENDED = 4  # and the peer was told
+_TELLING = 8  # handle_close() is being told
+
+
+class Duplex:
+    """What a dispatcher has for its two directions."""
+
+    socket: Any = None
+    connected = False
+    accepting = False
+    connecting = False
+    _fileno: int | None = None
+    _ac_engine: Any = None
+    _ac_closed = False  # by close(), until it gets another socket
+    _ac_ended = False  # the end was handed to handle_close()
+    _ac_pause_reasons = 0
+    _ac_shutdown_state = 0
+
+    if TYPE_CHECKING:
+
+        def close(self) -> None: ...
+
+        def handle_close(self) -> None: ...
+
+    # -- pausing --------------------------------------------------------------------------------
+
+    def pause_reading(self) -> None:
+        """Don't read until `resume_reading`, whatever `readable` says (as asyncio's transports).
+
+        The peer is held back once the system's buffers are full. A listener accepts nothing
+        meanwhile. A new socket begins unpaused. May be called twice, and from any thread.
+        """
+        self._ac_on_loop(self._ac_mute, PAUSED)
+
+    def resume_reading(self) -> None:
+        """Read again. Does nothing if it wasn't paused. May be called from any thread."""
+        self._ac_on_loop(self._ac_unmute, PAUSED)
+
+    def _ac_on_loop(self, function: Callable[..., object], *args: Any) -> None:
+        if self._ac_engine is None:
+            function(*args)
+        else:
+            self._ac_engine.run_on_loop(function, *args)
+
+    def _ac_mute(self, why: int) -> None:
+        if self._fileno is None:
+            return  # without a socket there is nothing to pause
+        if not self._ac_pause_reasons and self._ac_is_watched():
+            self._ac_engine.interest.mute(self._fileno)
+        self._ac_pause_reasons |= why
+
+    def _ac_unmute(self, why: int) -> None:
+        before = self._ac_pause_reasons
+        self._ac_pause_reasons = before & ~why
+        if before and not self._ac_pause_reasons and self._ac_is_watched():
+            self._ac_engine.interest.unmute(self._fileno)
+
+    def _ac_is_watched(self) -> bool:
+        return self._ac_engine is not None and self._ac_engine.map.get(self._fileno) is self
+
+    def _ac_begin_anew(self) -> None:
+        """Forget what was said of the old connection."""
+        self._ac_shutdown_state = 0
+        if self._ac_pause_reasons:
+            self._ac_unmute(-1)
+
+    # -- the end of the input -------------------------------------------------------------------
+
+    def handle_eof(self) -> None:
+        """The peer has sent everything: `recv` returned `b''`. Called once for a connection.
+
+        Unless overridden, the connection ends: `handle_close` is called (classic asyncore). One
+        that is overridden and doesn't close keeps the channel for writing. Nothing more is read,
+        and after `shutdown_write` the connection is over, which goes to `handle_close`. A
+        connection that breaks goes to `handle_close` alone.
+        """
+        self._ac_end()
+
+    def _ac_end_input(self) -> None:
+        """Hand the end of the input to `handle_eof`, once."""
+        if self._ac_ended or self._ac_shutdown_state & _INPUT_ENDED:
+            return
+        self._ac_shutdown_state |= _INPUT_ENDED
+        sock = self.socket
+        try:
+            eof: Any = self.handle_eof if type(self).handle_eof is _EOF else None
+            if getattr(eof, "__func__", None) is not _EOF:
+                eof = hook(self, "handle_eof", 0)
+            eof()
+        except BaseException:
+            self._ac_shutdown_state &= ~_INPUT_ENDED  # it did not take it: it is told again
+            raise
+        if self._ac_closed or self._ac_ended or self.socket is not sock:
+            return
+        self._ac_on_loop(self._ac_mute, ENDED)
+        if self._ac_shutdown_state & _OUTPUT_ENDED:
+            self._ac_end()
+
+    def _ac_end(self) -> None:
+        """Hand the end of the connection to `handle_close`, once."""
+        if not self._ac_ended:
+            self._ac_ended = True
+            self._ac_shutdown_state |= _TELLING
+            fd = self._fileno
+            try:
+                self.handle_close()
+            except BaseException:
+                self._ac_ended = False  # it did not take it: it is told again
+                raise
+            finally:
+                self._ac_shutdown_state &= ~_TELLING
+            if fd is not None and self._fileno == fd and self._ac_ended:
+                # Not closed: perhaps it still has output. There is nothing more to read.
+                self._ac_on_loop(self._ac_mute, ENDED)
+
+    def _ac_end_output(self) -> None:
+        """Hand the end over; who knows of it, and stayed for the sake of its output, is closed.
+
+        That output can't be sent any more, and the socket would be ready to fail for ever.
+        """
+        if not self._ac_ended:
+            self._ac_end()
+        elif not self._ac_shutdown_state & _TELLING and not is_datagram(self.socket):
+            self.close()
+
+    def _ac_end_if_dead(self) -> None:
+        """Hand over the end of a stream that was over before we had it, or never began.
+
+        Its socket is ready for ever. A handler that has no need to read would never know.
+        """
+        if self._ac_closed or self._ac_ended or self.connected or self.connecting or self.accepting:
+            return
+        if self._ac_shutdown_state & _INPUT_ENDED or is_datagram(self.socket):
+            return
+        try:
+            self.socket.getpeername()
+        except OSError as why:
+            if why.errno not in (ENOTCONN, EINVAL):
+                return
+        except AttributeError:
+            return  # what stands in for a socket has no peer
+        else:
+            return
+        try:
+            if self.socket.recv(1, _socket.MSG_PEEK):
+                return  # there is something left to read
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._ac_end()
+
+    # -- the end of the output ------------------------------------------------------------------
+
+    def shutdown_write(self) -> None:
+        """Tell the peer that nothing more will be sent, once everything buffered has been.
+
+        The channel still reads (shutdown(2) with SHUT_WR; asyncio's `write_eof`). A connection
+        that is being made is told when it stands. Sending afterwards raises `BrokenPipeError`. May
+        be called twice, and from any thread. Raises `RuntimeError` without a socket.
+        """
+        if self.socket is None:
+            raise RuntimeError(f"{self!r} has no socket whose output could end")
+        self._ac_on_loop(self._ac_shutdown_write)
+
+    def _ac_shutdown_write(self) -> None:
+        if not self._ac_closed:
+            self._ac_shutdown_state |= _OUTPUT_ENDS
+            self._ac_output_drained()
+
+    def _ac_has_output(self) -> bool:
+        """Whether something that was handed to the channel is still to be sent.
+
+        A class that buffers says so here, and calls `_output_drained` when it is sent.
+        """
+        return False
+
+    def _ac_output_drained(self) -> None:
+        """End the output if that was asked for and nothing is left of it."""
+        if (
+            self._ac_shutdown_state & (_OUTPUT_ENDS | _OUTPUT_ENDED) != _OUTPUT_ENDS
+            or self._ac_closed
+            or self.connecting
+            or self._ac_has_output()
+        ):
+            return
+        self._ac_shutdown_state |= _OUTPUT_ENDED
+        try:
+            self.socket.shutdown(_socket.SHUT_WR)
+        except OSError as why:
+            if why.errno not in _DISCONNECTED:
+                raise
+            # Reading will tell what happened.
+        if self._ac_shutdown_state & _INPUT_ENDED and not self._ac_ended:
+            self._ac_end()
+
+    def _ac_check_output(self) -> None:
+        """Raise `BrokenPipeError` if `shutdown_write` was called (EPIPE, send(2))."""
+        if self._ac_shutdown_state & _OUTPUT_ENDS:
+            raise BrokenPipeError(
+                EPIPE, f"{os.strerror(EPIPE)}: shutdown_write() has ended the output of {self!r}"
+            )
+
+
+# What ends every connection whose class has no other: it need not be looked at.
+_EOF = Duplex.handle_eof

@@ -1,0 +1,257 @@
+"""Timeouts of a dispatcher: connecting, idle, writing, and an absolute deadline.
+
+Facts. Nearly every event of a channel puts its timeouts off, and nearly none of them ever expire.
+A peer that trickles one byte a minute puts an idle timeout off for ever.
+
+Consequence. An event only notes the time. One timer per channel looks later, at the earliest time
+that anything could have expired, and sets itself anew if nothing has. For what must end whatever
+the peer does, there is the deadline.
+
+Trade-off. A dispatcher that changes its timeouts downwards pays for a timer; upwards it is free.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..classic.own_names import hook
+from ..classic.settings import Setting
+from ..engine.timers import LazyTimer, Timers
+from ..errors import RERAISED, reports_to_channel
+
+NAMES = ("connect_timeout", "idle_timeout", "write_timeout")
+
+
+class Timeout(Setting[float]):
+    """A number of seconds, or `None` for never; on a class, an instance, and at run time.
+
+    Assigned to an instance it counts from the last activity, or from then on if it is the first.
+    What is none, or negative, is the program's own and has no effect (`classic.settings`).
+    """
+
+    def check(self, value: Any) -> None:
+        check(self.name, value)
+
+    def changed(self, channel: Any) -> None:
+        channel._ac_has_timeouts = True
+        channel._ac_timeouts_changed()
+
+
+def check(name: str, seconds: Any) -> None:
+    """Raise `TypeError` or `ValueError` for what can't be a timeout."""
+    if seconds is None:
+        return
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"{name} is None or a number of seconds, not {seconds!r}")
+    if not seconds >= 0:
+        raise ValueError(f"{name} is None or at least 0 seconds, not {seconds!r}")
+
+
+class ChannelTimes(LazyTimer):
+    """The times that one channel's timeouts count from, and the timer that looks at them."""
+
+    __slots__ = (
+        "active",
+        "bytes_received",
+        "bytes_sent",
+        "channel",
+        "clock",
+        "connecting_since",
+        "deadline",
+        "pending",
+        "sent",
+    )
+
+    def __init__(self, channel: Any, timers: Timers) -> None:
+        super().__init__(timers)
+        self.channel = channel
+        self.clock = timers.clock
+        self.active = timers.clock()  # the last sign of life, either way
+        self.sent = self.active  # the last time that the peer took something
+        self.connecting_since: float | None = None
+        self.pending: float | None = None  # since when output waits, if it does
+        self.deadline: float | None = None
+        self.bytes_received = 0
+        self.bytes_sent = 0
+
+    def next_expiry(self) -> tuple[float, str] | None:
+        """Return when something expires, if nothing happens until then, and what it is."""
+        channel = self.channel
+        expiries: list[tuple[float, str]] = []
+        if self.deadline is not None:
+            expiries.append((self.deadline, "deadline"))
+        if self.connecting_since is not None:
+            if channel._ac_connect_timeout is not None:
+                expiries.append((self.connecting_since + channel._ac_connect_timeout, "connect"))
+        elif not channel.accepting:
+            if channel._ac_idle_timeout is not None:
+                expiries.append((self.active + channel._ac_idle_timeout, "idle"))
+            if self.pending is not None and channel._ac_write_timeout is not None:
+                since = max(self.pending, self.sent)
+                expiries.append((since + channel._ac_write_timeout, "write"))
+        return min(expiries, default=None)
+
+    def sent_now(self, count: int = 0) -> None:
+        """The peer took something: so many bytes."""
+        self.bytes_sent += count
+        self.active = self.sent = self.clock()
+
+    def set_deadline(self, when: float | None) -> None:
+        """Expire at this time of the clock, whatever happens; `None`: don't."""
+        self.deadline = when
+        self.rearm()
+
+    def connecting(self) -> None:
+        """Count the connect timeout from now."""
+        self.connecting_since = self.clock()
+        self.rearm()
+
+    def connected(self) -> None:
+        """The connection is established: count the other timeouts from now."""
+        self.connecting_since = None
+        self.active = self.sent = self.clock()
+        self.rearm()
+
+    def wants_to_write(self, wants: bool) -> None:
+        """Output began to wait, or none is left."""
+        self.pending = self.clock() if wants else None
+        self.rearm()
+
+    def rearm(self) -> None:
+        """Look when the next thing could expire, if that is sooner than planned."""
+        expiry = self.next_expiry()
+        if expiry is not None:
+            self.look_by(expiry[0])
+
+    @reports_to_channel
+    def _look(self) -> None:
+        self._timer = None
+        expiry = self.next_expiry()
+        now = self.clock()
+        if expiry is not None and expiry[0] <= now:
+            which = expiry[1]
+            # Each expires once; the idle and the write timeout count anew if the channel stays.
+            if which == "deadline":
+                self.deadline = None
+            elif which == "connect":
+                self.connecting_since = None
+            elif which == "write":
+                self.pending = now
+            if which == "idle":
+                self.active = now
+            try:
+                self._tell(which)
+            finally:
+                if self.channel._ac_times is self:
+                    self.rearm()
+        else:
+            self.rearm()
+
+    def _tell(self, which: str) -> None:
+        try:
+            hook(self.channel, "handle_timeout", 1)(which)
+        except RERAISED:
+            raise
+        except BaseException:
+            self.channel.handle_error()
+
+
+class Timed:
+    """What a dispatcher has for its timeouts."""
+
+    connect_timeout = Timeout()
+    """Seconds that a connect may take; `None` for as long as the system tries."""
+    idle_timeout = Timeout()
+    """Seconds without an event either way; `None` for any number."""
+    write_timeout = Timeout()
+    """Seconds that output may wait while the peer takes nothing; `None` for any number."""
+
+    _ac_has_timeouts = False
+    _ac_times: ChannelTimes | None = None
+    _ac_counts: ChannelTimes | None = None  # the same, while what is received is counted
+    _ac_engine: Any = None
+    _fileno: int | None = None
+    connecting = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # `idle_timeout = 30` in a class body becomes what it is here.
+        if Timeout.adopt(cls, NAMES):
+            cls._ac_has_timeouts = True
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """Call `handle_timeout("deadline")` so many seconds from now, whatever happens until then.
+
+        `None` takes it back, and so does `close()`. It counts from now on while `connect_name`
+        looks a name up, too. Raises `ValueError` for a negative number, and `RuntimeError` without
+        a socket that is there or on its way.
+        """
+        check("a deadline", seconds)
+        if self._ac_engine is None or not self._ac_is_under_way():
+            raise RuntimeError(f"{self!r} has no socket yet that a deadline could be for")
+        when = None if seconds is None else self._ac_engine.clock() + seconds
+        self._ac_engine.run_on_loop(self._ac_set_deadline, when)
+
+    def _ac_is_under_way(self) -> bool:
+        """Whether there is a socket, or will be one."""
+        return self._fileno is not None
+
+    def _ac_set_deadline(self, when: float | None) -> None:
+        watch = self._ac_timing()
+        if watch is not None:
+            watch.set_deadline(when)
+
+    def handle_timeout(self, which: str) -> None:
+        """A timeout has expired: "connect", "idle", "write" or "deadline".
+
+        Unless overridden, that is logged, and `handle_close` called. A channel that stays is idle
+        anew from now on.
+        """
+        self.log_info(f"{which} timeout, closing channel {self!r}", "error")
+        self.handle_close()
+
+    def log_info(self, message: Any, type: str = "info") -> None:
+        """Print a message (`dispatcher`)."""
+        raise NotImplementedError
+
+    def handle_close(self) -> None:
+        """End the channel (`dispatcher`)."""
+        raise NotImplementedError
+
+    def _ac_timeouts_changed(self) -> None:
+        if self._ac_engine is not None:
+            self._ac_engine.run_on_loop(self._ac_rearm)
+
+    def _ac_rearm(self) -> None:
+        watch = self._ac_timing()
+        if watch is not None:
+            watch.rearm()
+
+    def _ac_timing(self) -> ChannelTimes | None:
+        """Return the watch of the present socket, made if need be; `None` without a socket."""
+        if self._ac_times is None and self._ac_engine is not None and self._fileno is not None:
+            self._ac_times = ChannelTimes(self, self._ac_engine.timers)
+            self._ac_engine.interest.timed[self._fileno] = self._ac_times
+            if self.connecting:
+                self._ac_times.connecting()
+        if self._ac_engine is not None and self._ac_engine.counts_bytes:
+            self._ac_counts = self._ac_times
+        return self._ac_times
+
+    def _ac_drop_times(self) -> None:
+        watch = self._ac_times
+        if watch is not None:
+            watch.stop()
+            self._ac_times = self._ac_counts = None
+            if self._ac_engine is not None:
+                self._ac_engine.bytes_received += watch.bytes_received
+                self._ac_engine.bytes_sent += watch.bytes_sent
+
+    def _ac_drop_idle_times(self) -> None:
+        """Count no more, and give up a watch that was there for that alone."""
+        watch = self._ac_times
+        self._ac_counts = None
+        if watch is not None and not self._ac_has_timeouts and watch.deadline is None:
+            self._ac_drop_times()
+            if self._ac_engine is not None:
+                self._ac_engine.interest.timed.pop(self._fileno, None)

@@ -1,0 +1,606 @@
+"""One pass over a map: ask, wait, dispatch, timers.
+
+Facts. Signals, other threads and forks come in between any two steps. A map may live as long as
+the process without a loop, and a descriptor that nobody needs is missing elsewhere. Handlers close
+other channels, whose descriptors come back under the same numbers, and run loops of their own, all
+while a batch of events is being handled. select(2) and poll(2) disagree about what a hang-up is.
+
+Consequence. What was reported since everything was settled is looked at again right before the
+wait. Poller and wake-up are made when a pass first needs them, and given back once the map is
+empty and nobody loops over it.
+
+An event is delivered only to the object that was asked, and only while the map still holds it;
+that is looked at again after every call that leaves this module. A batch ends where a handler ran
+a loop of its own, for the rest of it is out of date. Readiness has the meaning that select gives
+it, whatever the poller: a hang-up makes a channel readable, an error makes it readable and
+writable. So a read handler finds the bytes that arrived before the end, then the end itself, and
+the error in `recv` or `send`.
+
+Trade-off. A pass polls once and takes one bounded batch, though draining the poller would save
+system calls under load: timers, and a host loop, get their turn. Nearly all events are for
+reading, and take a way of their own, which says some of this twice.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Container
+from threading import get_ident
+from typing import Any
+
+from .. import logs, pollers
+from ..channels import ChannelMap, Map
+from ..errors import RERAISED, leaves_loop
+from ..pollers import ERROR, HANGUP, INVALID, PRIORITY, READ, WRITE
+from .foreign import ReportingMap
+from .interest import Interest
+from .meter import Meter
+from .ownership import Call, Ownership
+from .timers import Timers
+
+# A wait is at most so long, in seconds, and then begun anew: system calls count in milliseconds
+# or nanoseconds, and fail with numbers that don't fit. A day.
+_LONGEST_WAIT = 86400.0
+
+_ALL = range(1)  # stands for any doubtful descriptor: not empty
+
+
+class Engine(Ownership):
+    """Polls and dispatches for one map."""
+
+    def __init__(self, map: Map, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self.map = map
+        self.clock = clock
+        self.timers = Timers(clock)
+        self.calls: deque[Call] = deque()
+        self.interest = Interest(map, clock(), weakref.ref(self))
+        self.passes = 0
+        self.events = 0
+        self.callbacks = 0  # timers and calls that ran
+        self.accept_pauses = 0
+        self.meter: Meter | None = None  # as long as somebody wants to know how long handlers take
+        self.counts_bytes = False
+        self.bytes_received = self.bytes_sent = 0  # of channels that are gone
+        self.stopping = False
+        self._doing = READ  # what the last handler of several was to do
+        self.hosting: Any = None  # a hosting.Attachment, while a host's loop drives this engine
+        # Makes the passes, by `make_pass`, where an event loop is to be seen as running meanwhile.
+        self.within: Callable[[Engine, float | None], None] | None = None
+        self.running: Any = None  # that loop, during such a pass
+        self._kept = False
+        # The loop() calls on this map: the thread, and whether it goes on without channels.
+        self.loops: list[tuple[int, bool]] = []
+        self._outstays = False  # whether one of these does
+        self._signalled = False  # the wake-up told of signals alone
+        self._chosen: str | None = None  # the name of the poller to be made, None for the default
+        _engines.add(weakref.ref(self, _engines.discard))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A pickled or copied dispatcher finds the engine of its map anew.
+        return type(None), ()
+
+    def keep(self) -> None:
+        """Stay until the timers and callbacks are done, though no channel holds the engine.
+
+        And as long as there is a meter.
+        """
+        if not self._kept and not isinstance(self.map, ChannelMap):
+            self._kept = True
+            _kept.add(self)
+            self.timers.emptied = self._timers_emptied
+
+    def use(self, name: str | None) -> None:
+        """Use the named poller from the next wait on; `None` keeps the present one."""
+        present = self.interest.poller
+        if name is None:
+            return
+        if present is None:
+            pollers.check(name)
+            self._chosen = name
+        elif present.name != name:
+            self._attach(pollers.make(name))
+
+    def use_later(self, name: str) -> None:
+        """Use the named poller from the next wait on; it is made when it is needed."""
+        present = self.interest.poller
+        self._chosen = name
+        if present is not None and present.name != name:
+            self.interest.poller = None
+            present.close()
+
+    def poller_name(self) -> str:
+        """Return the name of the poller, or of the one that would be made."""
+        present = self.interest.poller
+        return present.name if present is not None else self._chosen or pollers.default_name()
+
+    # -- what channels and maps report, from any thread -----------------------------------------
+
+    def added(self, fd: int) -> None:
+        """Note that the map now holds another object under `fd`."""
+        self.interest.map_changes.add(fd)
+        if self.waiting or self.owner != get_ident():
+            self.nudge()
+
+    def removed(self, fd: int) -> None:
+        """Stop watching `fd`, which the map no longer holds and which may be closed next."""
+        owner, host_thread = self.owner, self.host_thread
+        if (
+            owner is not None
+            and owner == get_ident()
+            and (host_thread is None or host_thread == owner)
+            and not self.waiting
+        ):
+            self.interest.forget(fd)  # by a handler, as nearly always
+        elif not self._is_at_home() or (self.owner is not None and self.owner != get_ident()):
+            self.interest.map_changes.add(fd)
+            self.wake()
+        else:
+            self.interest.forget(fd)
+            if self.owner is None and self.hosting is None:
+                self._tidy_up()
+            else:
+                self.nudge()
+
+    def touch(self, fd: int | None) -> None:
+        """Ask the channel under `fd` again before the next wait."""
+        if fd is not None:
+            self.interest.to_ask.add(fd)
+            if self.waiting or self.owner != get_ident():
+                self.nudge()
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
+        """Run a callback on the thread of the loop, in its present or next pass."""
+        self.calls.append((callback, args))
+        self.wake()
+
+    # -- one pass -------------------------------------------------------------------------------
+
+    def enter(self, review: bool = False) -> None:
+        """Note that code outside of handlers ran, which may have assigned or closed anything.
+
+        With `review`, look for closed descriptors at once, and else within a second.
+        """
+        self.interest.compare_all = self.interest.review_needed = True
+        if review:
+            self.interest.review_at = self.clock()
+
+    def busy(self) -> bool:
+        """Whether a callback or a timer is still to run."""
+        return bool(self.calls or self.deferred or len(self.timers))
+
+    def begin_loop(self, outstay: bool) -> None:
+        """Keep poller and wake-up from now on; with `outstay`, wait without channels too."""
+        self.loops.append((get_ident(), outstay))
+        self._outstays = self._outstays or outstay
+
+    def end_loop(self, outstay: bool) -> None:
+        """Undo `begin_loop`, and give back what nobody needs any more."""
+        self.loops.remove((get_ident(), outstay))
+        if outstay:
+            self._outstays = any(outstays for _, outstays in self.loops)
+        if not self.loops and self.owner is None and not self.map:
+            self.run_on_loop(self._tidy_up)
+
+    def run_pass(self, timeout: float | None) -> None:
+        """Wait up to `timeout` seconds for events (`None`: for ever) and dispatch one batch.
+
+        Due timers and the callbacks of other threads run too. What `handle_error` raises, what a
+        predicate raises, and `ExitNow`, `KeyboardInterrupt` and `SystemExit` come out.
+        """
+        # `take` and `give` without the calls, for this is done at every pass.
+        self._lock.acquire()
+        before, self.owner = self.owner, get_ident()
+        try:
+            if self.within is None:
+                self.make_pass(timeout)
+            else:
+                self.within(self, timeout)
+        finally:
+            if before is None and (self._kept or not self.map):
+                self._tidy_up()
+            self.owner = before
+            self._lock.release()
+        if self.deferred and before is None:
+            self._run_deferred_here()
+
+    def give(self, before: int | None) -> None:
+        """Give a turn back, and with the last one what nobody needs any more."""
+        if before is None and (self._kept or (self.wakeup is not None and not self.map)):
+            self._tidy_up()
+        Ownership.give(self, before)
+
+    def _tidy_up(self) -> None:
+        if self.wakeup is not None and not (self.map or self.loops or self.hosting is not None):
+            self._chosen = None
+            self.drop_wakeup()
+            self.interest.release()
+        if self._kept and self.meter is None and not self.busy():
+            self._kept = False
+            self.timers.emptied = None  # it would hold the engine
+            _kept.discard(self)
+
+    def _timers_emptied(self) -> None:
+        if self.owner is None:  # else the end of the pass sees to it
+            self.run_on_loop(self._tidy_up)
+
+    def make_pass(self, timeout: float | None) -> None:
+        """Do what `run_pass` does, while the turn is held."""
+        self.passes += 1
+        interest, timers, calls, deferred = self.interest, self.timers, self.calls, self.deferred
+        to_ask, map_changes, asked_always = (
+            interest.to_ask,
+            interest.map_changes,
+            interest.asked_always,
+        )
+        if calls or deferred:
+            self._run_calls()
+        now = self.clock()
+        deadline = None if timeout is None else now + timeout
+        while True:
+            poller = interest.poller
+            if poller is None or self.wakeup is None:
+                poller = self._ready_poller()
+            unsettled = False
+            if (
+                asked_always
+                or to_ask
+                or map_changes
+                or interest.compare_all
+                or (interest.review_needed and now >= interest.review_at)
+                or not interest.reports_moves
+            ):
+                unsettled = interest.settle(poller, now)
+                if interest.poller is not poller:
+                    continue  # a predicate forked, and this is the child
+                now = self.clock()
+            if not self.map and not (self._outstays and self.busy()):
+                return
+            limit = deadline
+            due = timers.next() if timers._heap or timers._batch else None
+            if due is not None and (limit is None or due < limit):
+                limit = due
+            if interest.review_needed and (limit is None or interest.review_at < limit):
+                limit = interest.review_at
+            wait = None if limit is None else limit - now
+            if wait is not None and not 0 < wait < _LONGEST_WAIT:
+                wait = _LONGEST_WAIT if wait > 0 else 0.0
+            self.waiting = True
+            try:
+                # A signal handler or another thread may have reported since all was settled.
+                if unsettled or calls or deferred or self.stopping or to_ask or map_changes:
+                    wait = 0
+                events = poller.wait(wait)
+            finally:
+                self.waiting = False
+            if events and self._dispatch(events):
+                if not self._signalled:
+                    break
+                self._signalled = False
+                if len(events) > 1:
+                    break
+                # A signal alone, whose handler has run: if it reports nothing, this waits on.
+            now = self.clock()
+            if (
+                calls
+                or deferred
+                or self.stopping
+                or (due is not None and due <= now)
+                or (deadline is not None and deadline <= now)
+            ):
+                break
+        if calls or deferred:
+            self._run_calls()
+        if timers._heap or timers._batch:
+            due = timers.next()
+            if due is not None and due <= self.clock():
+                self._run_timers()
+
+    def prepare(self) -> float | None:
+        """Settle everything, for a host that waits by itself until the poller is ready.
+
+        Returns by what time of the clock there is to be a pass whether it is ready or not; `None`
+        if it may wait for ever. What predicates raise comes out.
+        """
+        before = self.take()
+        try:
+            now = self.clock()
+            poller = self._ready_poller()
+            unsettled = self.interest.settle(poller, now)
+            if (
+                unsettled
+                or self.calls
+                or self.deferred
+                or self.stopping
+                or self.interest.to_ask
+                or self.interest.map_changes
+                or self.interest.poller is not poller
+                or poller.always_ready
+            ):
+                return now
+            limit = self.timers.next()
+            if self.interest.review_needed and (limit is None or self.interest.review_at < limit):
+                limit = self.interest.review_at
+            return limit
+        finally:
+            self.give(before)
+
+    def _ready_poller(self) -> pollers.Poller:
+        """Return the poller, with the wake-up in it; both are made if need be."""
+        poller = self.interest.poller
+        if poller is None:
+            # Before new descriptors are made, which could get the numbers of closed ones.
+            self.interest.bury_closed()
+            poller = self._attach(pollers.make(self._chosen))
+        if self.wakeup is None:
+            self.make_wakeup(self.map)
+            try:
+                self._watch_wakeup(poller)
+            except ValueError:
+                self.drop_wakeup()  # else the next pass would take it for watched
+                raise
+        return poller
+
+    def _watch_wakeup(self, poller: pollers.Poller) -> None:
+        """Have a poller watch the wake-up. Raises `ValueError` if select(2) can't."""
+        assert self.wakeup is not None
+        try:
+            poller.set(self.wakeup.fileno(), READ)
+        except ValueError as why:
+            raise ValueError(
+                "too many descriptors were open before the loop began, which needs one to be"
+                f" woken by: {why}"
+            ) from None
+
+    def run_due(self) -> None:
+        """Run the callbacks and timers that are due, without looking for events."""
+        before = self.take()
+        try:
+            if self.wakeup is not None:
+                self.wakeup.clear()
+            if self.calls or self.deferred:
+                self._run_calls()
+            self._run_timers()
+        finally:
+            self.give(before)
+
+    def _run_calls(self) -> None:
+        self.interest.review_needed = True
+        self.run_deferred()
+        # Only those that wait now: a callback that calls for itself must not keep events out.
+        for _ in range(len(self.calls)):
+            if not self.calls:
+                break  # done by a loop inside of one of them
+            self._call(*self.calls.popleft())
+
+    def _run_timers(self) -> None:
+        with self.timers.due(self.clock()) as due:
+            for callback, args in due:
+                self.interest.review_needed = True
+                self._call(callback, args)
+
+    def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.callbacks += 1
+        try:
+            if self.meter is None:
+                callback(*args)
+            else:
+                self.meter.call(callback, *args)
+        except RERAISED:
+            raise
+        except BaseException as why:
+            if leaves_loop(why) or hasattr(callback, "_reports_to_channel"):
+                raise
+            logs.report_callback(callback)
+
+    # -- handing a batch of events to the channels -------------------------------------------------
+
+    def _dispatch(self, events: pollers.Events) -> bool:
+        """Call the handlers for a batch of events; tell whether there was anything to handle."""
+        interest = self.interest
+        channels, reporting, read_only = interest.channels, interest.reporting, interest.read_only
+        to_ask = interest.to_ask
+        holder: Callable[[int], Any] = self.map.get
+        serial = self.passes
+        interest.forgotten.clear()
+        interest.review_needed = True
+        self.events += len(events)
+        timed = interest.timed
+        # While this is empty, the map holds what was asked.
+        doubtful: Container[int] = interest.map_changes if interest.reports_moves else _ALL
+        now = self.clock() if timed else 0.0
+        meter = self.meter
+        if meter is not None:
+            read_only = {}  # the short way has no clock
+        fd: int | None = None
+        for fd, mask in events:
+            if timed:
+                watch = timed.get(fd)
+                if watch is not None:
+                    # Its timeouts are put off.
+                    watch.active = now
+                    if mask & WRITE:
+                        watch.sent = now
+            channel: Any = read_only.get(fd)
+            if mask == READ and channel is not None and (not doubtful or holder(fd) is channel):
+                # Nearly all events are of this kind, so they take the shortest way.
+                try:
+                    channel.handle_read_event()
+                except RERAISED:
+                    raise
+                except BaseException as why:
+                    if leaves_loop(why):
+                        raise
+                    if not interest.waits(fd, channel, why, READ):
+                        channel.handle_error()
+                if self.passes != serial:
+                    break
+                # Its handler may have assigned a predicate, or state that one looks at.
+                if (channel.writable() or not channel.readable()) and fd in read_only:
+                    # What a listener answers to `writable` counts for nothing.
+                    if not (channel.accepting and channel.readable()):
+                        to_ask.add(fd)
+                continue
+            channel = channels.get(fd)
+            if channel is None:
+                self._unknown(fd)
+            elif holder(fd) is channel:
+                if mask != READ or fd in reporting:
+                    to_ask.add(fd)
+                try:
+                    if mask != READ:
+                        self._deliver(fd, channel, mask, serial)
+                    elif meter is None:
+                        channel.handle_read_event()
+                    else:
+                        meter.call(channel.handle_read_event, fd=fd)
+                except RERAISED:
+                    raise
+                except BaseException as why:
+                    if leaves_loop(why):
+                        raise
+                    doing = READ if mask == READ else self._doing
+                    if not interest.waits(fd, channel, why, doing):
+                        channel.handle_error()
+                if self.passes != serial:
+                    break
+        return fd is not None
+
+    def _deliver(self, fd: int, channel: Any, mask: int, serial: int) -> None:
+        if mask & INVALID:
+            self.interest.vanished(fd, channel)
+            return
+        poller = self.interest.poller
+        wanted = poller.interest.get(fd, 0) if poller is not None else 0
+        if mask & (ERROR | HANGUP):
+            # As select(2) has it. To a channel that only writes, a hang-up means an error too.
+            mask |= wanted & (READ | WRITE)
+        elif not mask & wanted:
+            return
+        meter = self.meter
+        self._doing = READ
+        if mask & READ:
+            if meter is None:
+                channel.handle_read_event()
+            else:
+                meter.call(channel.handle_read_event, fd=fd)
+            if not self._still(fd, channel, serial):
+                return
+        if mask & WRITE:
+            self._doing = WRITE
+            if meter is None:
+                channel.handle_write_event()
+            else:
+                meter.call(channel.handle_write_event, fd=fd)
+            if not self._still(fd, channel, serial):
+                return
+        if mask & PRIORITY:
+            if meter is None:
+                channel.handle_expt_event()
+            else:
+                meter.call(channel.handle_expt_event, fd=fd)
+
+    def _still(self, fd: int, channel: Any, serial: int) -> bool:
+        """Look again, after a handler ran, whether the rest of an event is for this channel."""
+        return (
+            self.passes == serial
+            and self.interest.channels.get(fd) is channel
+            and self.map.get(fd) is channel
+        )
+
+    def _unknown(self, fd: int) -> None:
+        """Sort out an event for a descriptor without a channel."""
+        poller = self.interest.poller
+        if poller is None or fd in self.interest.forgotten:
+            return  # closed by a handler in this batch
+        if self.wakeup is not None and fd == self.wakeup.fileno():
+            self._signalled = not self.wakeup.clear()
+        elif fd in poller.interest:
+            poller.set(fd, 0)
+        else:
+            # A duplicate of a closed descriptor lives on in the kernel's set, where its old
+            # number can't reach it. A new set is the only way to be rid of it.
+            self._attach(pollers.make(poller.name))
+
+    # -- the poller, and forks ---------------------------------------------------------------------
+
+    def _attach(self, poller: pollers.Poller) -> pollers.Poller:
+        """Put a new poller in the place of the present one, which stays if that can't be."""
+        if self.wakeup is not None:
+            self._watch_wakeup(poller)
+        if self.interest.poller is not None:
+            if self.hosting is not None:
+                # Else a later descriptor of the same number is silently deaf at the host's.
+                self.hosting.poller_closes()
+            self.interest.poller.close()
+        return self.interest.attach(poller)
+
+    def after_fork(self) -> None:
+        """Part from the parent's poller and wake-up, in a forked child.
+
+        An epoll is shared across a fork: a child that took its descriptors out would deafen the
+        parent.
+        """
+        super().after_fork()
+        self.loops = [loop for loop in self.loops if loop[0] == get_ident()]
+        self._outstays = any(outstays for _, outstays in self.loops)
+        if self.hosting is not None:
+            self.hosting.forked()  # the host's loop is the parent's
+        self.passes += 1  # the events at hand are the parent's
+        poller, self.interest.poller = self.interest.poller, None
+        if poller is not None:
+            poller.after_fork()
+
+
+# A set of references, and no WeakSet: to go through one takes longer than all of
+# `descriptor_changed`.
+_engines: set[weakref.ref[Engine]] = set()
+_kept: set[Engine] = set()
+_by_id: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()
+
+
+def engine_for(map: Map) -> Engine:
+    """Return the engine of a map, a new one if it has none yet.
+
+    The engine of a plain dict lives as long as the channels in it, which keep it.
+    """
+    if isinstance(map, ChannelMap):
+        if map.engine is None:
+            map.engine = Engine(map)
+        engine: Engine = map.engine
+        return engine
+    found = _by_id.get(id(map))
+    if found is None:
+        if isinstance(map, ReportingMap):
+            return map.engine
+        found = _by_id.setdefault(id(map), Engine(map))
+    return found
+
+
+def engines() -> list[Engine]:
+    """Return the engines there are now. Safe from any thread."""
+    found = [reference() for reference in list(_engines)]  # a copy is made at one go
+    return [engine for engine in found if engine is not None]
+
+
+def descriptor_changed(fd: int) -> None:
+    """Have the channels under a descriptor looked at before the next wait, if there are any.
+
+    Another socket stands for it now, or is about to. Safe from any thread.
+    """
+    for engine in engines():
+        if fd in engine.interest.channels:
+            engine.touch(fd)
+
+
+def _after_fork_in_child() -> None:
+    for engine in engines():
+        engine.after_fork()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_after_fork_in_child)

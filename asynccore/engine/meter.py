@@ -1,0 +1,50 @@
+"""Measuring what a map's loop runs, while somebody wants to know.
+
+Facts. Reading a clock twice for each event would cost a tenth of what the event itself costs, and
+hardly anybody looks.
+
+Consequence. An engine has no meter until `collect_statistics` or `warn_slow_handlers` gives it one,
+and asks for it once in a batch of events. Bytes are counted by the watch that a channel has for
+its timeouts, and which `send` and `recv` look for anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .. import logs
+
+
+class Meter:
+    """Times handlers, timers and callbacks by the clock of an engine."""
+
+    __slots__ = ("clock", "limit", "longest", "longest_name")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.limit: float | None = None  # in seconds; what takes longer is told of
+        self.longest = 0.0
+        self.longest_name: str | None = None
+
+    def call(self, function: Callable[..., object], *args: Any, fd: object = None) -> None:
+        """Call a function, and note how long that takes. What it raises comes out."""
+        began = self.clock()
+        try:
+            function(*args)
+        finally:
+            took = self.clock() - began
+            if took > self.longest or self.longest_name is None:
+                self.longest, self.longest_name = took, name_of(function)
+            if self.limit is not None and took > self.limit:
+                where = "" if fd is None else f" of descriptor {fd}"
+                logs.warn(f"{name_of(function)}{where} held the loop for {took:.3f} s")
+
+
+def name_of(function: Any) -> str:
+    """Return `Class.method` of a method, by the class of its object, and else what it is called."""
+    owner = getattr(function, "__self__", None)
+    name = getattr(function, "__name__", None)
+    if name is not None and owner is not None and not isinstance(owner, type(logs)):
+        return f"{type(owner).__name__}.{name}"
+    return getattr(function, "__qualname__", None) or repr(function)

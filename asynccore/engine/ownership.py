@@ -1,0 +1,156 @@
+"""Whose turn it is: the thread that runs a pass, and what other threads leave for it.
+
+Facts. Programs call `push`, `send` and `close` from any thread. A descriptor that is closed while
+another thread waits for it may be somebody else's when that thread looks again. Callbacks that
+run under a lock can deadlock on what they call.
+
+A signal handler runs on the thread that waits, in the middle of the system call, which Python then
+begins anew (PEP 475).
+
+Consequence. A thread that runs a pass holds the turn. Others leave errands, and wake it. If nobody
+holds the turn, they take it and do the errand at once. The wake-up is a descriptor, so that a
+signal handler can end the wait that it interrupted. A channel's state is thus touched by one
+thread at a time, and nobody waits for a lock that is held during a wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Container
+from threading import get_ident
+from typing import Any
+
+from ..errors import RERAISED, leaves_loop
+from ..pollers.wakeup import Wakeup
+from . import signals
+
+Call = tuple[Callable[..., object], tuple[Any, ...]]
+
+
+class Ownership:
+    """The turn of one map."""
+
+    def __init__(self) -> None:
+        self.owner: int | None = None  # the thread that holds it
+        self.host_thread: int | None = None  # the thread of the host that waits between passes
+        self.deferred: deque[Call] = deque()
+        self.wakeup: Wakeup | None = None
+        self._lock = threading.RLock()
+        self.waiting = False
+        self._wake_lock = threading.RLock()  # a signal handler may come in between
+
+    def take(self) -> int | None:
+        """Wait for the turn and take it. Returns what `give` needs; the holder may take more."""
+        self._lock.acquire()
+        before, self.owner = self.owner, get_ident()
+        return before
+
+    def give(self, before: int | None) -> None:
+        """Give a turn back."""
+        self.owner = before
+        self._lock.release()
+        if self.deferred and before is None:
+            # Left between the holder's last look and now.
+            self._run_deferred_here()
+
+    def run_on_loop(self, function: Callable[..., object], *args: Any) -> None:
+        """Run a function where it can't meet a pass: here and now, or on the holder's thread."""
+        here, host_thread = get_ident(), self.host_thread
+        if self.owner == here:
+            function(*args)
+            if self.waiting:  # a signal handler
+                self.wake()
+        elif (host_thread is None or host_thread == here) and self._lock.acquire(False):
+            before, self.owner = self.owner, here
+            try:
+                function(*args)
+            finally:
+                self.give(before)
+            self.nudge()
+        else:
+            self.deferred.append((function, args))
+            self.wake()
+            self._run_deferred_here()
+
+    def _is_at_home(self) -> bool:
+        return self.host_thread is None or self.host_thread == get_ident()
+
+    def _run_deferred_here(self) -> None:
+        while self.deferred and self._is_at_home() and self._lock.acquire(blocking=False):
+            before, self.owner = self.owner, get_ident()
+            try:
+                self.run_deferred()
+            finally:
+                self.owner = before
+                self._lock.release()
+
+    def run_deferred(self) -> None:
+        """Do what others have left. For the holder of the turn.
+
+        Who left an errand can't be told of its exception any more: its channel is.
+        """
+        while self.deferred:
+            function, args = self.deferred.popleft()
+            try:
+                function(*args)
+            except RERAISED:
+                raise
+            except BaseException as why:
+                channel: Any = getattr(function, "__self__", None)
+                if leaves_loop(why) or not hasattr(channel, "handle_error"):
+                    raise
+                channel.handle_error()
+
+    def nudge(self) -> None:
+        """End the present wait, if this is called in the middle of one.
+
+        By another thread, by a signal handler, which runs on the very thread that waits, or by
+        other code on a host's thread, which waits when no pass is running.
+        """
+        if (
+            self.waiting
+            or (self.owner is None and self.host_thread is not None)
+            or (self.owner is not None and self.owner != get_ident())
+        ):
+            self.wake()
+
+    def wake(self) -> None:
+        """End the present wait, or the next one. Safe from any thread and from signal handlers."""
+        with self._wake_lock:
+            if self.wakeup is not None:
+                self.wakeup.set()
+
+    def make_wakeup(self, taken: Container[int] = ()) -> int:
+        """Make what the holder will be woken by, and return its descriptor.
+
+        It is not one of `taken`: the map may hold a number that somebody closed, and whoever
+        closes that channel must not close this one.
+        """
+        refused = []
+        wakeup = Wakeup()
+        while wakeup.fileno() in taken:
+            refused.append(wakeup)
+            wakeup = Wakeup()
+        for other in refused:
+            other.close()
+        with self._wake_lock:
+            self.wakeup = wakeup
+        signals.made(self)
+        return wakeup.fileno()
+
+    def drop_wakeup(self) -> None:
+        """Give the wake-up's descriptor back."""
+        with self._wake_lock:
+            wakeup, self.wakeup = self.wakeup, None
+        if wakeup is not None:
+            signals.about_to_close(wakeup)
+            wakeup.close()
+
+    def after_fork(self) -> None:
+        """In a forked child only the thread that forked lives on."""
+        self._wake_lock = threading.RLock()
+        if self.owner != get_ident():
+            self._lock = threading.RLock()
+            self.owner = None
+        self.drop_wakeup()

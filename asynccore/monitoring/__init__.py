@@ -1,0 +1,3 @@
+"""What a loop has done: statistics, and the socket that `asynccore top` asks."""
+
+from __future__ import annotations

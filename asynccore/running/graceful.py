@@ -1,0 +1,216 @@
+"""Ending a loop without cutting anybody off: `graceful_close`.
+
+Facts. A server that is told to end has listeners, which should take nobody more; connections with
+nothing left to say; and others whose last answer is still in a buffer. When a buffer has been sent
+is known to the channel alone, which is asked before every wait whether it wants to write.
+
+Consequence. A channel with output gets a `writable` of ours in front of its own. Asked, that looks
+whether the output is gone, and if so leaves word for the engine to close the channel. One timer
+closes what is left.
+
+Trade-off. Channels go on reading meanwhile, for output may depend on input (a producer, TLS); a
+peer that keeps asking is answered until the time is up.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from .. import logs
+from ..channels import Map
+from ..classic.namespace import default_map
+from ..classic.own_names import hook
+from ..dispatchers.buffered import dispatcher_with_send
+from ..dispatchers.dispatcher import dispatcher
+from ..dispatchers.watermarks import Watermarked
+from ..engine.engine import Engine, engine_for
+from ..errors import RERAISED
+
+# asyncio, gunicorn and systemd have 30, 30 and 90 seconds for the like.
+GRACE = 30.0
+
+
+def graceful_close(map: Map | None = None, timeout: float = GRACE) -> None:
+    """Close all channels of a map, those with output when it is sent, and so end its `loop()`.
+
+    Returns at once; safe from any thread and from signal handlers:
+
+        signal.signal(signal.SIGTERM, lambda *args: asynccore.graceful_close(timeout=10))
+
+    The rest happens in the loop: each channel's `handle_shutdown` is called, listeners and
+    channels without output are closed, and the others when `out_buffer` and `producer_fifo` are
+    empty. A channel whose `handle_shutdown` returns true ends by itself. What is left after
+    `timeout` seconds is closed then, and one line says how many. A second call includes the
+    channels that came since, and the earlier end counts.
+
+    Raises `ValueError` for a negative timeout.
+    """
+    if not timeout >= 0:
+        raise ValueError(f"a timeout is at least 0 seconds, not {timeout!r}")
+    engine = engine_for(default_map() if map is None else map)
+    engine.keep()
+    engine.call_soon_threadsafe(_close, engine, engine.clock() + timeout)
+
+
+def done(engine: Engine) -> None:
+    """The map is empty: what comes into it later is not to be closed."""
+    closing = _closings.pop(engine, None)
+    if closing is not None:
+        closing.end()
+
+
+def _close(engine: Engine, when: float) -> None:
+    closing = _closings.get(engine)
+    if closing is None:
+        closing = _closings[engine] = _Closing(engine, when)
+    elif when < closing.timer.when:
+        closing.timer.reset(when - engine.clock())
+    closing.go_on()
+
+
+class _Closing:
+    """The graceful close of one map."""
+
+    def __init__(self, engine: Engine, when: float) -> None:
+        self.engine = engine
+        self.timer = engine.timers.call_at(when, self.expire)
+        self.told: dict[int, Any] = {}  # by identity: their handle_shutdown was called
+        self.flushing: dict[int, tuple[Any, Any, Any]] = {}  # descriptor, channel, its `writable`
+        self.staying: list[tuple[Any, Any]] = []  # they end by themselves
+
+    def go_on(self) -> None:
+        """Begin with the channels that are there and were not told yet, listeners first."""
+        new = [(fd, c) for fd, c in list(self.engine.map.items()) if id(c) not in self.told]
+        new.sort(key=lambda item: not _listens(item[1]))
+        self.told.update((id(channel), channel) for _, channel in new)
+        for fd, channel in new:
+            if not self.holds(fd, channel):
+                continue
+            if _guarded(channel, _hook_of(channel)):
+                self.staying.append((fd, channel))
+            elif _listens(channel) or not has_output(channel) or not self.watch(fd, channel):
+                self.close(fd, channel)
+        self.end_if_empty()
+
+    def holds(self, fd: Any, channel: Any) -> bool:
+        return self.engine.map.get(fd) is channel
+
+    def watch(self, fd: Any, channel: Any) -> bool:
+        """Have a channel closed when its output is gone; return whether that can be done."""
+        ask = channel.writable
+
+        def writable() -> Any:
+            if id(channel) in self.flushing and not has_output(channel):
+                self.engine.calls.append((self.flushed, (channel,)))
+            return ask()
+
+        try:
+            own = vars(channel).get("writable")
+            channel.writable = writable
+        except (AttributeError, TypeError):
+            return False  # its class has __slots__
+        self.flushing[id(channel)] = fd, channel, own
+        self.engine.touch(fd)
+        return True
+
+    def flushed(self, channel: Any) -> None:
+        """Close a channel whose output was sent."""
+        fd = self.release(channel)
+        if fd is not None:
+            self.close(fd, channel)
+            self.end_if_empty()
+
+    def release(self, channel: Any) -> Any:
+        """Give a channel its own `writable` back; return its descriptor, `None` if done before."""
+        fd, _, own = self.flushing.pop(id(channel), (None, None, None))
+        if fd is not None:
+            if own is not None:
+                channel.writable = own
+            else:
+                del channel.writable
+        return fd
+
+    def close(self, fd: Any, channel: Any) -> None:
+        """Close a channel, and see to it that the map no longer holds it."""
+        if self.holds(fd, channel):
+            _guarded(channel, getattr(channel, "close", _nothing))
+            if self.holds(fd, channel):
+                del self.engine.map[fd]
+
+    def expire(self) -> None:
+        """Close what is left, if it is what was there, or if a loop waits for it to end."""
+        left = list(self.engine.map.items())
+        awaited = self.staying + [(fd, channel) for fd, channel, _ in self.flushing.values()]
+        ours = any(self.holds(fd, channel) for fd, channel in awaited)
+        done(self.engine)
+        if not left or not (ours or self.engine.loops):
+            return
+        logs.warn(f"graceful_close: the time is up, closing the last channels ({len(left)})")
+        for fd, channel in left:
+            self.close(fd, channel)
+
+    def end_if_empty(self) -> None:
+        if not self.engine.map:
+            done(self.engine)
+
+    def end(self) -> None:
+        """Leave no trace."""
+        self.timer.cancel()
+        for _, channel, _ in list(self.flushing.values()):
+            self.release(channel)
+
+
+def has_output(channel: Any) -> bool:
+    """Whether a channel holds bytes or producers that are still to be sent."""
+    if isinstance(channel, dispatcher_with_send):
+        if channel._ac_output.size:  # without joining it, as `out_buffer` would
+            return True
+    elif getattr(channel, "out_buffer", None):
+        return True
+    # async_chat's own queue: to look at `producer_fifo` counts as a change of it.
+    fifo = getattr(channel, "_ac_fifo", None)
+    if fifo is None:
+        fifo = getattr(channel, "producer_fifo", None)
+    return bool(fifo) or bool(output_size(channel))
+
+
+def output_size(channel: Any) -> int | None:
+    """Return how many bytes of output a channel holds; `None` if it doesn't tell."""
+    if isinstance(channel, Watermarked):
+        return channel._ac_write_buffer_size()
+    if isinstance(channel, dispatcher):
+        return None  # what its class calls so is the program's own
+    size: Any = getattr(channel, "write_buffer_size", None)
+    return size if isinstance(size, int) else None
+
+
+def _hook_of(channel: Any) -> Callable[[], object]:
+    if isinstance(channel, dispatcher):
+        return hook(channel, "handle_shutdown", 0)
+    return getattr(channel, "handle_shutdown", _nothing)
+
+
+def _listens(channel: Any) -> bool:
+    return bool(getattr(channel, "accepting", False))
+
+
+def _nothing() -> None:
+    pass
+
+
+def _guarded(channel: Any, method: Callable[[], object]) -> object:
+    try:
+        return method()
+    except RERAISED:
+        raise
+    except BaseException:
+        if hasattr(channel, "handle_error"):
+            channel.handle_error()
+        else:
+            logs.report_callback(method)
+        return None
+
+
+_closings: weakref.WeakKeyDictionary[Engine, _Closing] = weakref.WeakKeyDictionary()

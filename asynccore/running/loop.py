@@ -1,0 +1,284 @@
+"""`loop` and `poll`, and the functions by which a program drives channels itself."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from errno import EBADF
+from typing import Any
+
+from .. import pollers
+from ..channels import ChannelMap, Map
+from ..classic.namespace import default_map, package
+from ..engine import signals
+from ..engine.engine import Engine, engine_for
+from ..engine.timers import Timer
+from ..errors import _DISCONNECTED, RERAISED, leaves_loop
+from ..pollers.layered import waits_for
+from . import graceful
+
+# The classic bits of `readwrite`; select() has none of its own on Windows.
+_POLLIN = getattr(select, "POLLIN", pollers.READ)
+_POLLPRI = getattr(select, "POLLPRI", pollers.PRIORITY)
+_POLLOUT = getattr(select, "POLLOUT", pollers.WRITE)
+_POLLGONE = (
+    getattr(select, "POLLERR", pollers.ERROR)
+    | getattr(select, "POLLHUP", pollers.HANGUP)
+    | getattr(select, "POLLNVAL", pollers.INVALID)
+)
+
+
+# What is called when a loop begins, on its thread: nothing, unless somebody entered himself.
+starting: list[Callable[[], object]] = []
+
+
+def _guarded(obj: Any, event: Callable[[], object]) -> None:
+    try:
+        event()
+    except RERAISED:
+        raise
+    except BaseException as why:
+        if leaves_loop(why):
+            raise
+        if not waits_for(why):  # else a TLS socket says that it must wait
+            obj.handle_error()
+
+
+def read(obj: Any) -> None:
+    """Call a channel's `handle_read_event`; what it raises goes to its `handle_error`."""
+    _guarded(obj, obj.handle_read_event)
+
+
+def write(obj: Any) -> None:
+    """Call a channel's `handle_write_event`; what it raises goes to its `handle_error`."""
+    _guarded(obj, obj.handle_write_event)
+
+
+def _exception(obj: Any) -> None:
+    """Call a channel's `handle_expt_event`; what it raises goes to its `handle_error`."""
+    _guarded(obj, obj.handle_expt_event)
+
+
+def readwrite(obj: Any, flags: int) -> None:
+    """Call a channel's event methods for the bits that poll(2) reported.
+
+    A disconnection that is raised goes to its `handle_close`, anything else to `handle_error`.
+    """
+    try:
+        if flags & _POLLIN:
+            obj.handle_read_event()
+        if flags & _POLLOUT:
+            obj.handle_write_event()
+        if flags & _POLLPRI:
+            obj.handle_expt_event()
+        if flags & _POLLGONE:
+            obj.handle_close()
+    except RERAISED:
+        raise
+    except OSError as why:
+        if why.errno in _DISCONNECTED:
+            obj.handle_close()
+        elif not waits_for(why):
+            obj.handle_error()
+    except BaseException as why:
+        if leaves_loop(why):
+            raise
+        obj.handle_error()
+
+
+def poll(timeout: float | None = 0.0, map: Map | None = None) -> None:
+    """Wait up to `timeout` seconds for events and handle one batch of them.
+
+    Returns at once if the map is empty. `None` waits for an event however long it takes.
+    Raises `ValueError` for a negative timeout.
+    """
+    if map is None:
+        map = default_map()
+    if map:
+        engine = engine_for(map)
+        engine.enter()
+        engine.run_pass(_checked(timeout))
+
+
+def poll2(timeout: float | None = 0.0, map: Map | None = None) -> None:
+    """Do as `poll`; in classic asyncore this one used poll(2)."""
+    poll(timeout, map)
+
+
+poll3 = poll2  # an alias from Python 2.x days
+
+_OURS = frozenset({poll, poll2})
+
+
+def loop(
+    timeout: float | None = 30.0,
+    use_poll: bool = False,
+    map: Map | None = None,
+    count: float | None = None,
+    *,
+    poller: str | None = None,
+    until_idle: bool = False,
+) -> None:
+    """Handle events until the map is empty, `stop` is called, or `count` passes are done.
+
+    With `until_idle` it goes on without channels too, as long as a timer or a callback waits; a
+    timer of `call_every` waits until it is cancelled.
+
+    `timeout` is how long one pass waits at the most, in seconds. `use_poll` is accepted for old
+    programs; the best poller of the platform is taken anyway, or the one named by `poller`
+    ("epoll", "kqueue", "poll", "select") or by the environment's `ASYNCCORE_ENGINE`.
+
+    Raises `ValueError` for an unknown poller or a negative timeout, and whatever leaves
+    `handle_error`; `ExitNow`, `KeyboardInterrupt` and `SystemExit` from any handler come out.
+    """
+    if map is None:
+        map = default_map()
+    timeout = _checked(timeout)
+    if poller is not None:
+        pollers.check(poller)
+    if starting:
+        for begin in list(starting):
+            begin()
+    poll_once: Any = package().poll2 if use_poll else package().poll
+    if poll_once not in _OURS:
+        # The program has put a poll function of its own in place.
+        while map and (count is None or count > 0):
+            poll_once(timeout, map)
+            if count is not None:
+                count -= 1
+        return
+    if not map and not until_idle:
+        return
+    engine = engine_for(map)
+    engine.use(poller)
+    engine.enter(review=True)
+    engine.begin_loop(until_idle)
+    depth = -1 if timeout == 0 else signals.begin(engine)  # without a wait there's none to end
+    try:
+        while (
+            (map or (until_idle and _is_busy(engine)))
+            and not engine.stopping
+            and (count is None or count > 0)
+        ):
+            engine.run_pass(timeout)
+            if count is not None:
+                count -= 1
+    finally:
+        engine.stopping = False
+        if depth >= 0:
+            signals.end(depth)
+        engine.end_loop(until_idle)
+        if not map:
+            graceful.done(engine)
+
+
+def _is_busy(engine: Engine) -> bool:
+    """Whether there is something to wait for without channels."""
+    graceful.done(engine)  # its timer is for channels alone
+    return engine.busy()
+
+
+def stop(map: Map | None = None) -> None:
+    """End the `loop()` that runs on a map, after its present pass. Safe from any thread.
+
+    The channels stay as they are. Without a loop running, the next one ends at once.
+    """
+    engine = _engine(map)
+    engine.stopping = True
+    engine.wake()
+
+
+def close_all(map: Map | None = None, ignore_all: bool = False) -> None:
+    """Close every channel of a map and empty it.
+
+    With `ignore_all`, exceptions of `close` are ignored; otherwise those but EBADF come out.
+    """
+    if map is None:
+        map = default_map()
+    for channel in list(map.values()):
+        try:
+            channel.close()
+        except OSError as why:
+            if why.errno != EBADF and not ignore_all:
+                raise
+        except RERAISED:
+            raise
+        except BaseException as why:
+            if not ignore_all or leaves_loop(why):
+                raise
+    map.clear()
+
+
+def call_later(
+    delay: float, callback: Callable[..., object], *args: Any, map: Map | None = None
+) -> Timer:
+    """Call `callback(*args)` in the loop of a map, `delay` seconds from now. Safe from any thread.
+
+    The loop goes on while there are channels; timers alone keep it only with `until_idle`.
+    Exceptions are reported with their traceback and don't end the loop. Raises `TypeError` if the
+    callback can't be called.
+    """
+    engine = _engine(map)
+    return _start(engine, engine.timers.new(None, callback, args, delay=delay))
+
+
+def call_at(
+    when: float, callback: Callable[..., object], *args: Any, map: Map | None = None
+) -> Timer:
+    """Call `callback(*args)` in the loop of a map when `time.monotonic()` has reached `when`.
+
+    See `call_later`.
+    """
+    engine = _engine(map)
+    return _start(engine, engine.timers.new(when, callback, args))
+
+
+def _start(engine: Engine, timer: Timer) -> Timer:
+    if type(engine.map) is not ChannelMap:
+        engine.keep()
+    engine.run_on_loop(engine.timers.add, timer)
+    return timer
+
+
+def call_every(
+    interval: float, callback: Callable[..., object], *args: Any, map: Map | None = None
+) -> Timer:
+    """Call `callback(*args)` in the loop of a map every `interval` seconds, first after one.
+
+    The times are multiples of the interval from now, so they don't drift; those that nobody could
+    keep, because a handler took too long, are left out. An exception is reported with its
+    traceback, and the repetition goes on until `cancel()`. `reset(delay)` moves the next call,
+    and the later ones with it. Safe from any thread.
+
+    Raises `ValueError` if the interval is not above 0, and `TypeError` if the callback can't be
+    called.
+    """
+    if not interval > 0:
+        raise ValueError(f"an interval is more than 0 seconds, not {interval!r}")
+    engine = _engine(map)
+    return _start(engine, engine.timers.new(None, callback, args, interval, interval))
+
+
+def call_soon_threadsafe(
+    callback: Callable[..., object], *args: Any, map: Map | None = None
+) -> None:
+    """Call `callback(*args)` on the thread of the loop of a map, at once. Safe from any thread.
+
+    Exceptions are reported with their traceback and don't end the loop.
+    """
+    engine = _engine(map)
+    engine.keep()
+    engine.call_soon_threadsafe(callback, *args)
+
+
+def _engine(map: Map | None) -> Engine:
+    if map is None:
+        map = default_map()
+    engine: Engine | None = map.engine if type(map) is ChannelMap else None
+    return engine_for(map) if engine is None else engine
+
+
+def _checked(timeout: float | None) -> float | None:
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"a timeout is None or at least 0 seconds, not {timeout!r}")
+    return timeout

@@ -1,0 +1,210 @@
+"""The command line `asynccore`, also `python -m asynccore` and `python -m compat`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import asynccore
+from asynccore.monitoring import address
+
+from . import demo, enabling, runner
+
+# What argparse uses for a command line that makes no sense, and Python for a missing script.
+USAGE_ERROR = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line on `argv` (default: `sys.argv[1:]`); return the exit status.
+
+    Raises SystemExit, as argparse does, after --help, --version and usage errors.
+    """
+    parser = _parser()
+    words = _with_usual_top(sys.argv[1:] if argv is None else argv)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        options = ", ".join(map(runner.option_of, runner.TLS))
+        known = f" (those of TLS are {options})" if unknown[0].startswith("--tls") else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{known}")
+    try:
+        status: int = arguments.action(arguments)
+    except (ValueError, runner.CannotRun) as problem:
+        print(f"asynccore {arguments.command}: {problem}", file=sys.stderr)
+        return USAGE_ERROR
+    except (enabling.Refused, OSError) as problem:
+        print(f"asynccore {arguments.command}: {problem}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _with_usual_top(argv: Sequence[str]) -> list[str]:
+    """Give the `--top` of `run` its usual value where it stands alone.
+
+    An optional operand, as argparse has it, would swallow SCRIPT.
+    """
+    found = list(argv)
+    at = 1 if found[:1] == ["run"] else len(found)
+    while at < len(found) and found[at].startswith("--") and found[at] != "--":
+        if found[at] == "--top":
+            found[at] = f"--top={address.USUAL}"
+        # Each option has an operand, behind "=" or in the next place.
+        at += 1 if "=" in found[at] else 2
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="asynccore",
+        description="Run programs written for asyncore, asynchat and smtpd on today's Python.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"asynccore {asynccore.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands)
+    for name, action, summary in (
+        ("enable", _enable, "make 'python SCRIPT' itself work in this virtual environment"),
+        ("disable", _disable, "undo enable"),
+    ):
+        command = commands.add_parser(name, help=summary, description=summary)
+        where = command.add_mutually_exclusive_group()
+        where.add_argument(
+            "--user",
+            dest="where",
+            action="store_const",
+            const="user",
+            help="outside a virtual environment: for every program you run with this Python",
+        )
+        where.add_argument(
+            "--system",
+            dest="where",
+            action="store_const",
+            const="system",
+            help="outside a virtual environment: for every program anybody runs with this Python",
+        )
+        command.set_defaults(action=action)
+    _add_top(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "run",
+        help="run a program under the legacy names",
+        description="Run a program as Python would, with asynccore for asyncore, asynchat and"
+        " smtpd, in its child processes too.",
+        usage="asynccore run [--engine ENGINE] [--workers N] [--fd N] [--top[=PATH]]"
+        " [--tls-cert FILE ...] (SCRIPT | -m MODULE | -c CODE) [ARG ...]",
+        epilog="Options of Python itself go before: python -u -m asynccore run SCRIPT",
+        allow_abbrev=False,
+    )
+    _add_engine(command)
+    command.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="so many processes, which share the ports that the program binds",
+    )
+    command.add_argument(
+        "--fd",
+        dest="fds",
+        type=int,
+        metavar="N",
+        action="append",
+        default=[],
+        help="an inherited socket, which the program gets when it binds that address; the sockets"
+        " of LISTEN_FDS are found without it",
+    )
+    command.add_argument(
+        "--top",
+        metavar="PATH",
+        help="let 'asynccore top' look at it, at the usual place or at the given one",
+    )
+    for name, holds in runner.TLS.items():
+        command.add_argument(
+            runner.option_of(name),
+            metavar="FILE",
+            help=f"TLS in front of its TCP listeners: {holds}" if name == "cert" else holds,
+        )
+    # Everything from here on belongs to the program, whatever it looks like.
+    command.add_argument("-m", dest="module", help="a module to run", nargs=argparse.REMAINDER)
+    command.add_argument("-c", dest="code", help="code to run", nargs=argparse.REMAINDER)
+    command.add_argument(
+        "script",
+        metavar="SCRIPT",
+        help="a file, a folder or a zip file with a __main__.py, or - for the standard input",
+        nargs=argparse.REMAINDER,
+    )
+    command.set_defaults(action=_run, fail=command.error)
+
+
+def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "top",
+        help="watch the channels of a running program",
+        description="Show the channels and rates of a program that was started by"
+        " 'asynccore run --top', or with ASYNCCORE_TOP=1 or =PATH in its environment.",
+    )
+    command.add_argument("target", metavar="PID|PATH", help="its process id, or its socket")
+    command.add_argument(
+        "--interval", type=float, default=1.0, metavar="S", help="seconds between two looks"
+    )
+    command.add_argument("--once", action="store_true", help="look once, for pipes")
+    command.add_argument("--json", action="store_true", help="print what was seen as JSON lines")
+    command.set_defaults(action=_top)
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "demo",
+        help="start unmodified classic programs, talk to them, say what happened",
+        description="Start each example program by 'asynccore run' and talk to it as a client.",
+    )
+    _add_engine(command)
+    command.set_defaults(action=_demo)
+
+
+def _add_engine(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--engine",
+        help="the default engine of the program (default: the best of this platform)",
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.module is not None:
+        program = ["-m", *arguments.module]
+    elif arguments.code is not None:
+        program = ["-c", *arguments.code]
+    elif arguments.script:
+        program = arguments.script
+    else:
+        arguments.fail("what to run is missing: SCRIPT, -m MODULE or -c CODE")
+    interpreter = runner.interpreter_options(sys.orig_argv, len(sys.argv) - 1)
+    files = {name: getattr(arguments, f"tls_{name}") for name in runner.TLS}
+    tls = {name: file for name, file in files.items() if file is not None}
+    options = runner.Options(
+        arguments.engine, arguments.workers, tuple(arguments.fds), arguments.top, tls or None
+    )
+    return runner.run(program, interpreter, options)
+
+
+def _enable(arguments: argparse.Namespace) -> int:
+    print(enabling.enable(enabling.site_packages(arguments.where)))
+    return 0
+
+
+def _disable(arguments: argparse.Namespace) -> int:
+    print(enabling.disable(enabling.site_packages(arguments.where)))
+    return 0
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from . import top
+
+    return top.main(arguments.target, arguments.interval, arguments.once, arguments.json)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    return demo.main(arguments.engine)

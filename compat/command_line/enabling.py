@@ -1,0 +1,126 @@
+"""`asynccore enable` and `disable`: the legacy names for every `python SCRIPT` of an environment.
+
+*Facts.* `site` runs each line of a `.pth` file that starts with "import", at every start of the
+interpreter, and prints a traceback when one fails; it goes on doing so after the package that
+wrote the file is gone.
+*Consequence.* Two files go into site-packages: the `.pth`, and a copy of `_asynccore_names.py`,
+which needs nothing else. It puts a finder in place that only compares a name with three others,
+and that finds nothing when asynccore has been uninstalled.
+*Trade-off.* The copy is as old as the last `enable`; it only knows where to look, the rest is
+read from the installed packages.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from .runner import NAMES_FOLDER
+
+HELPER = "_asynccore_names.py"
+PTH = "asynccore-legacy-names.pth"
+PTH_LINE = "import _asynccore_names; _asynccore_names.enable()\n"
+
+# What an enabled environment is asked afterwards, and what it must answer.
+PROBE = "import asyncore; print(asyncore.__name__)"
+ANSWER = "asynccore"
+
+
+class Refused(Exception):
+    """Nothing was changed; the text says why."""
+
+
+def in_virtual_environment() -> bool:
+    """Whether this interpreter runs in an environment of `venv` or `virtualenv`."""
+    return sys.prefix != sys.base_prefix
+
+
+def site_packages(where: str | None = None) -> Path:
+    """Return the folder that the two files belong into.
+
+    `where` is None for a virtual environment, "user" for the user's own site-packages, "system"
+    for the interpreter's, which is everybody's. Raises Refused where that is not possible.
+    """
+    if where == "user":
+        if not site.ENABLE_USER_SITE:
+            raise Refused("this Python does not look into the user's site-packages")
+        return Path(site.getusersitepackages())
+    if where is None and not in_virtual_environment():
+        raise Refused(
+            f"{sys.prefix} is not a virtual environment. Make one (python -m venv .venv), or say"
+            " --user (for every program you run with this Python) or --system (for everybody's)"
+        )
+    return Path(sysconfig.get_path("purelib"))
+
+
+def enable(folder: Path) -> str:
+    """Put the two files into `folder`; return what was done, in words.
+
+    Raises Refused when a program of this environment would not get asynccore all the same, which
+    is tried, and OSError when the files cannot be written.
+    """
+    wanted = {
+        folder / HELPER: (NAMES_FOLDER / HELPER).read_bytes(),
+        folder / PTH: PTH_LINE.encode(),
+    }
+    missing = {file: text for file, text in wanted.items() if _read(file) != text}
+    if not missing:
+        return f"already enabled: {folder / PTH}"
+    was_there = any(file.exists() for file in wanted)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in missing.items():
+        file.write_bytes(text)
+    answer = _probe()
+    if answer != ANSWER:
+        disable(folder)
+        raise Refused(
+            f"{sys.executable} cannot import asynccore by itself, install it there first"
+            f" (import asyncore gave: {answer})"
+        )
+    written = "\n".join(f"  wrote {file}" for file in wanted)
+    return (
+        f"{'renewed' if was_there else 'enabled'}: programs run by {sys.executable} now get"
+        f" asynccore for asyncore, asynchat and smtpd\n{written}\n"
+        "undo it with: asynccore disable"
+    )
+
+
+def disable(folder: Path) -> str:
+    """Remove the two files from `folder`; return what was done, in words."""
+    # The .pth first: without the other file it would print an error at each start.
+    files = [folder / PTH, folder / HELPER]
+    files += (folder / "__pycache__").glob(f"{Path(HELPER).stem}.*.pyc")
+    found = [file for file in files if file.exists()]
+    if not found:
+        return f"not enabled: there is no {folder / PTH}"
+    for file in found:
+        file.unlink()
+    removed = "\n".join(f"  removed {file}" for file in found)
+    return f"disabled: asyncore, asynchat and smtpd are what they were\n{removed}"
+
+
+def _read(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _probe() -> str:
+    """Return what a new interpreter of this environment answers, or its last line of error."""
+    # PYTHONPATH could make work here what would fail elsewhere.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE],
+        cwd=sys.prefix,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+    return lines[-1] if lines else f"exit status {done.returncode}"

@@ -1,0 +1,245 @@
+"""A script's own `loop()` on asyncio's loop or uvloop's.
+
+*Facts.* A program may set, replace and close the thread's loop at any time. uvloop opens two
+descriptors for each run on the main thread, and a run without them ends the loop for ever.
+*Consequence.* The loop is looked up before each wait; one that was made here is closed with its
+thread. For uvloop two descriptors are kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import ClassVar
+
+from asynccore.dispatchers.listener import ACCEPT_PAUSE
+from asynccore.running.hosting import Cancellable, Host
+
+from .host_poller import HostPoller
+
+
+class _Made:
+    """An asyncio loop that was made here. It is closed with its thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._pid = os.getpid()
+
+    def __del__(self) -> None:
+        # The main thread's is closed at exit, when asyncio is still whole.
+        if not sys.is_finalizing() and self._pid == os.getpid():
+            _close_loop(self.loop)
+
+
+class _Current(threading.local):
+    """The asyncio loop that this thread's waits run, if it was made here."""
+
+    made: _Made | None = None
+    parents: asyncio.AbstractEventLoop | None = None  # the one that was set at the fork
+
+
+_current = _Current()
+
+
+def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """End a loop that was made here, with the tasks that are left in it."""
+    if loop.is_closed() or loop.is_running():
+        return
+    loop.call_soon(loop.stop)  # takes in a stop that came after the last wait
+    loop.run_forever()
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+class AsyncioPoller(HostPoller):
+    """Waits in the thread's asyncio loop: the one that is set, or a new one."""
+
+    name: ClassVar[str] = "asyncio"
+
+    def _make_host(self) -> Host:
+        from .asyncio_host import AsyncioHost
+
+        self.loop = self._find_loop()
+        return AsyncioHost(self.loop)
+
+    def _find_loop(self) -> asyncio.AbstractEventLoop:
+        loop = _set_loop()
+        if loop is None or loop.is_closed() or not self._takes(loop):
+            made = _current.made
+            if made is None or made.loop.is_closed():
+                made = _current.made = _Made(self._new_loop())
+                if threading.current_thread() is threading.main_thread():
+                    atexit.register(_close_loop, made.loop)
+            loop = made.loop
+            asyncio.set_event_loop(loop)
+        return loop
+
+    def _takes(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether a loop that the program has set is of the kind that was asked for."""
+        return True
+
+    def _new_loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.new_event_loop()
+
+    def _look_at_host(self) -> bool:
+        # The program may have set another loop since, or closed this one.
+        loop = _set_loop()
+        if (
+            self._thread != threading.get_ident()
+            or self.loop.is_closed()
+            or (
+                loop is not self.loop
+                and loop is not None
+                and not loop.is_closed()
+                and self._takes(loop)
+            )
+        ):
+            self._change_host()
+        return True
+
+    def _on_ready(self) -> None:
+        """A channel is ready, or the time is up."""
+        if not self._ready:
+            self._ready = True
+            self.loop.stop()
+
+    def _run_host(self, timeout: float | None) -> None:
+        loop = self.loop
+        try:
+            running: object = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not None:
+            raise RuntimeError(
+                "asyncore.loop() was called in a coroutine or callback of asyncio, which would "
+                "have to wait for itself: let compat.attach() drive the channels there"
+            )
+        run_loop(loop, self._host, timeout, self._on_ready)
+
+    def _call_in_host(self, function: Callable[..., object], *args: object) -> None:
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            self.loop.call_soon_threadsafe(function, *args)
+
+
+def run_loop(
+    loop: asyncio.AbstractEventLoop,
+    host: Host,
+    timeout: float | None,
+    over: Callable[[], object],
+) -> None:
+    """Run a loop until `over` stops it, which is called after so many seconds.
+
+    It has to stop it once for each run: a second `stop` would end uvloop's next run.
+    """
+    handle: Cancellable | None = None
+    if timeout == 0:
+        handle = loop.call_soon(over)
+    elif timeout is not None:
+        handle = host.call_later(timeout, over)
+    try:
+        loop.run_forever()
+    finally:
+        if handle is not None:
+            handle.cancel()
+
+
+def _set_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that the program has set for this thread, without making one.
+
+    The public `get_event_loop` makes one (3.10 to 3.13), and warns or not. A policy that keeps it
+    elsewhere than asyncio's and uvloop's do is not asked.
+    """
+    local = getattr(asyncio.get_event_loop_policy(), "_local", None)
+    loop: asyncio.AbstractEventLoop | None = getattr(local, "_loop", None)
+    return None if loop is _current.parents else loop
+
+
+def _after_fork_in_child() -> None:
+    # A loop is shared across a fork: what the child took out of it would deafen the parent. Since
+    # 3.12 asyncio forgets it by itself.
+    _current.parents = _set_loop() or _current.parents
+    _current.made = None
+    atexit.unregister(_close_loop)
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+class Spare:
+    """As many descriptors as uvloop takes for each run, kept for it.
+
+    On the main thread it makes a pair of sockets when it is run, for signals. If there are no
+    descriptors left, the run fails, and so does every later one: the loop counts as running.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[int] = []
+        self.keep()
+
+    def keep(self) -> None:
+        """Take them, as far as there are any."""
+        with contextlib.suppress(OSError):
+            while len(self._kept) < 2:
+                self._kept.append(os.open(os.devnull, os.O_RDONLY))
+
+    def lend(self) -> bool:
+        """Give them back for a moment; return False if they were not to be had."""
+        self.keep()
+        whole = len(self._kept) == 2
+        if whole:
+            self.close()
+        return whole
+
+    def close(self) -> None:
+        """Give them back."""
+        while self._kept:
+            os.close(self._kept.pop())
+
+    __del__ = close
+
+
+class UvloopPoller(AsyncioPoller):
+    """The same with uvloop's loop."""
+
+    name: ClassVar[str] = "uvloop"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spare = Spare()
+
+    def _run_host(self, timeout: float | None) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            super()._run_host(timeout)
+        elif self._spare.lend():
+            try:
+                super()._run_host(timeout)
+            finally:
+                self._spare.keep()
+        else:
+            # Soon there may be some, and the loop's own work goes on.
+            longest = ACCEPT_PAUSE
+            self._inner.wait(longest if timeout is None else min(timeout, longest))
+
+    def close(self) -> None:
+        super().close()
+        self._spare.close()
+
+    def _takes(self, loop: asyncio.AbstractEventLoop) -> bool:
+        return type(loop).__module__.partition(".")[0] == "uvloop"
+
+    def _new_loop(self) -> asyncio.AbstractEventLoop:
+        import uvloop
+
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        return loop

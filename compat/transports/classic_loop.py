@@ -1,0 +1,371 @@
+"""`ClassicLoop`: the asyncio loop of a classic map, which runs along whenever that map does.
+
+Facts. Protocols, tasks and futures find their loop by `asyncio.get_running_loop()`, and want
+timers, executors, signals and sockets of it. asyncio's own loop class has all that, on any
+selector. A classic loop does not know of it, and nobody can have two loops run at once.
+
+Consequence. This is asyncio's loop class on a selector that is an engine. It can be run as any
+other (`run_until_complete`), and then makes the passes of its map. When a classic loop runs
+instead, whatever is due here has one round of this loop run within a pass: `stop()` before
+`run_forever()` runs just one, as documented. Timers are the engine's own.
+
+While a pass is made, this loop is the one that runs, for dispatchers, too: `create_task` works in
+their handlers, and `asyncio.run` does not, as on a host.
+
+Trade-off. A round costs some 10 µs. So our transports call their protocols without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import ssl as _stdlib_ssl
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import asynccore
+from asynccore.channels import Map
+from asynccore.classic.namespace import default_map
+from asynccore.engine import Engine, engine_for, signals
+
+from ..hosts.running_loop import Running, running, set_running
+from . import connections, datagram_endpoints
+from .engine_selector import EngineSelector
+from .servers import Server
+from .streams import StreamTransport
+
+# Where an engine keeps its loop, so that both end together.
+_PLACE = "_asyncio_loop"
+
+
+class _TimerHandle(asyncio.TimerHandle):
+    """A timer of asyncio on one of the engine's."""
+
+    timer: asynccore.Timer | None = None
+    handle: asyncio.Handle | None = None  # once it is due
+
+    def cancel(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.handle is not None:
+            self.handle.cancel()
+        super().cancel()
+
+
+class ClassicLoop(asyncio.SelectorEventLoop):
+    """An asyncio event loop on the engine of a map, by default `asynccore.socket_map`.
+
+    Whatever runs that map (`asynccore.loop()`, or this loop's own `run_forever`) runs tasks, timers
+    and callbacks of this loop, and the dispatchers of the map. `stop()` ends either. Connections
+    and servers that it makes are transports over dispatchers; with a context of the module `ssl`,
+    or options that only asyncio has, they are asyncio's own, on the same engine.
+
+    `ExitNow` that a protocol's callback raises leaves the loop, as out of any handler; in tasks and
+    callbacks it is an exception like any other.
+    """
+
+    def __init__(self, map: Map | None = None) -> None:
+        self.map = default_map() if map is None else map
+        self.engine: Engine = engine_for(self.map)
+        self._selecting = EngineSelector(self.engine)
+        self._planned = True
+        self._pumps = self._missed = self._implicit = False
+        self._handlers: dict[int, tuple[Any, Any, tuple[Any, ...]]] = {}
+        super().__init__(self._selecting)
+        self._selecting.begin()
+        self._selecting.on_found = self._plan
+        self._selecting.on_pass = self._passing
+        self._selecting.on_stop = self._stopped
+        self.engine.within = Running(self)
+        self._planned = False
+
+    def _be_implicit(self) -> None:
+        """Be one that nobody is to close: it ends with its engine, without a word."""
+        self._implicit = True
+        # The collector may finalize these before the loop, and they would complain of it.
+        pair: Any = (self._ssock, self._csock)  # type: ignore[attr-defined]
+        weakref.finalize(self, _close_both, *pair).atexit = False
+
+    def __del__(self) -> None:
+        if self._implicit and not self.is_closed():
+            self.close()
+        super().__del__()
+
+    # -- running --------------------------------------------------------------------------------
+
+    def run_forever(self) -> None:
+        """Make passes, and run what is due in between, until `stop()` or `asynccore.stop(map)`.
+
+        What leaves a handler comes out.
+        """
+        if self.is_running() or self.is_closed():
+            super().run_forever()  # which says what is wrong
+        self.engine.enter(review=True)
+        self.engine.begin_loop(False)
+        depth = signals.begin(self.engine)
+        self._selecting.drive(True)
+        self._planned = True
+        try:
+            super().run_forever()
+        finally:
+            self._planned = False
+            self._selecting.drive(False)
+            if depth >= 0:
+                signals.end(depth)
+            self.engine.end_loop(False)
+            self._plan()
+
+    def stop(self) -> None:
+        """End `run_forever`, or the classic `loop()` that runs the map."""
+        if self._pumps:
+            self.engine.stopping = True
+            self.engine.wake()
+        else:
+            super().stop()
+
+    def _stopped(self) -> None:
+        """`asynccore.stop(map)` was called."""
+        self.engine.stopping = False
+        super().stop()
+
+    def _passing(self, begins: bool) -> None:
+        """While a pass is made for this loop, what it calls for must end the wait."""
+        self._planned = not begins
+
+    def _plan(self) -> None:
+        """Have a round run in the next pass of the map."""
+        if not self._planned and not self.is_closed():
+            self._planned = True
+            self.engine.keep()
+            self.engine.calls.append((self._round, ()))
+            self.engine.nudge()
+
+    def _round(self) -> None:
+        """Run what is due, within a pass of a classic loop."""
+        if self._selecting.runs or self.is_closed():
+            return  # it comes next anyway
+        self._planned = False
+        if self.is_running():
+            self._missed = True  # this is a classic loop inside of a callback
+            return
+        before = running()
+        set_running(None)
+        super().stop()
+        self._pumps = True
+        try:
+            super().run_forever()
+        finally:
+            self._pumps = False
+            set_running(before)
+            if self._missed:
+                self._missed = False
+                self._plan()
+
+    def close(self) -> None:
+        """Let go of the map; its channels stay. Raises `RuntimeError` while it runs."""
+        if self.is_closed():
+            return
+        super().close()
+        for number in list(self._handlers):
+            self.remove_signal_handler(number)
+        while (self._round, ()) in self.engine.calls:
+            self.engine.calls.remove((self._round, ()))
+        self.engine.give(self.engine.take())
+        within = self.engine.within
+        if isinstance(within, Running) and within.loop() is self:
+            self.engine.within = None
+        if getattr(self.engine, _PLACE, None) is self:
+            delattr(self.engine, _PLACE)
+
+    # -- callbacks and timers -------------------------------------------------------------------
+
+    def time(self) -> float:
+        """Return the engine's time, in seconds."""
+        return self.engine.clock()
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.Handle:
+        """Run a callback in the next round (asyncio)."""
+        handle = super().call_soon(callback, *args, context=context)
+        if not self._planned:
+            self._plan()
+        return handle
+
+    def _write_to_self(self) -> None:
+        """Wake the loop up for a callback that another thread left (`call_soon_threadsafe`)."""
+        engine = getattr(self, "engine", None)
+        if engine is not None and not self.is_closed():
+            engine.keep()
+            engine.call_soon_threadsafe(self._round)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        """Run a callback at a time of `time()` (asyncio)."""
+        if self.is_closed():
+            raise RuntimeError("Event loop is closed")
+        if when is None:
+            raise TypeError("when is a time in seconds, not None")
+        handle = _TimerHandle(when, callback, args, self, context)
+        handle.timer = asynccore.call_at(
+            when, self._due, handle, callback, args, context, map=self.map
+        )
+        return handle
+
+    def _due(
+        self, handle: _TimerHandle, callback: Callable[..., object], args: Any, context: Any
+    ) -> None:
+        if not handle.cancelled() and not self.is_closed():
+            handle.handle = self.call_soon(callback, *args, context=context)
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        """Run a function in a thread (asyncio). A classic loop goes on until it is done."""
+        future = super().run_in_executor(executor, func, *args)
+        self._selecting.hold(1)
+        future.add_done_callback(lambda done: self._selecting.hold(-1))
+        return future
+
+    # -- signals --------------------------------------------------------------------------------
+
+    def add_signal_handler(  # type: ignore[override]
+        self, sig: int, callback: Callable[..., object], *args: Any
+    ) -> None:
+        """Run a callback in the loop when a signal comes (asyncio). On the main thread only.
+
+        Raises `ValueError` or `RuntimeError` if that signal can't be caught here.
+        """
+        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+
+        def caught(number: int, frame: object) -> None:
+            self.call_soon_threadsafe(self._caught, number)
+
+        try:
+            before = signal.signal(sig, caught)
+        except OSError as why:
+            raise RuntimeError(f"signal {sig} can't be caught: {why}") from why
+        known = self._handlers.get(sig)
+        self._handlers[sig] = before if known is None else known[0], callback, args
+
+    def _caught(self, number: int) -> None:
+        if number in self._handlers:
+            _, callback, args = self._handlers[number]
+            self.call_soon(callback, *args)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Give a signal back; tell whether there was a handler (asyncio)."""
+        known = self._handlers.pop(sig, None)
+        if known is None:
+            return False
+        signal.signal(sig, known[0] if known[0] is not None else signal.SIG_DFL)
+        return True
+
+    # -- connections ----------------------------------------------------------------------------
+
+    async def create_connection(
+        self,
+        protocol_factory: Any,
+        host: Any = None,
+        port: Any = None,
+        **options: Any,
+    ) -> tuple[Any, Any]:
+        """Connect, and return `(transport, protocol)` (asyncio)."""
+        if _is_asyncios(options, connections.CONNECTION_OPTIONS):
+            return await super().create_connection(protocol_factory, host, port, **options)
+        return await connections.connect(self, self.map, protocol_factory, host, port, **options)
+
+    async def create_unix_connection(
+        self, protocol_factory: Any, path: Any = None, **options: Any
+    ) -> tuple[Any, Any]:
+        """Connect to a Unix socket, and return `(transport, protocol)` (asyncio)."""
+        if _is_asyncios(options, connections.CONNECTION_OPTIONS):
+            return await super().create_unix_connection(protocol_factory, path, **options)
+        options["sock"] = await connections.unix_socket(self, path, options.get("sock"))
+        return await connections.connect(self, self.map, protocol_factory, None, None, **options)
+
+    async def create_server(
+        self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any
+    ) -> Any:
+        """Listen, and return the server (asyncio)."""
+        if _is_asyncios(options, connections.SERVER_OPTIONS):
+            return await super().create_server(protocol_factory, host, port, **options)
+        return await connections.listen(self, self.map, protocol_factory, host, port, **options)
+
+    async def create_unix_server(
+        self, protocol_factory: Any, path: Any = None, **options: Any
+    ) -> Any:
+        """Listen at a Unix socket, and return the server (asyncio)."""
+        if _is_asyncios(options, connections.SERVER_OPTIONS):
+            return await super().create_unix_server(protocol_factory, path, **options)
+        options["sock"] = connections.unix_listener(path, options.get("sock"))
+        return await connections.listen(self, self.map, protocol_factory, None, None, **options)
+
+    async def connect_accepted_socket(
+        self, protocol_factory: Any, sock: socket.socket, **options: Any
+    ) -> tuple[Any, Any]:
+        """Serve a connection that was accepted elsewhere (asyncio)."""
+        if _is_asyncios(options, connections.CONNECTION_OPTIONS):
+            return await super().connect_accepted_socket(protocol_factory, sock, **options)
+        return await connections.connect(
+            self, self.map, protocol_factory, None, None, sock=sock, server_side=True, **options
+        )
+
+    async def create_datagram_endpoint(
+        self, protocol_factory: Any, local_addr: Any = None, remote_addr: Any = None, **options: Any
+    ) -> tuple[Any, Any]:
+        """Make a datagram endpoint, and return `(transport, protocol)` (asyncio)."""
+        return await datagram_endpoints.datagrams(
+            self, self.map, protocol_factory, local_addr, remote_addr, **options
+        )
+
+    async def start_tls(
+        self, transport: Any, protocol: Any, sslcontext: Any, **options: Any
+    ) -> Any:
+        """Speak TLS from now on, and return the transport for that (asyncio).
+
+        With a context of `ssl_ext` that is the same one.
+        """
+        if isinstance(sslcontext, _stdlib_ssl.SSLContext) or not isinstance(
+            transport, StreamTransport
+        ):
+            return await super().start_tls(transport, protocol, sslcontext, **options)
+        await transport.start_tls(sslcontext, **options)
+        transport.set_protocol(protocol)
+        return transport
+
+
+def _is_asyncios(options: dict[str, Any], ours: frozenset[str]) -> bool:
+    """Whether a connection is for asyncio's own transports."""
+    given = {name for name, value in options.items() if value is not None}
+    return isinstance(options.get("ssl"), _stdlib_ssl.SSLContext) or not given <= ours
+
+
+def _close_both(one: socket.socket, two: socket.socket) -> None:
+    one.close()
+    two.close()
+
+
+def event_loop(map: Map | None = None) -> asyncio.AbstractEventLoop:
+    """Return the asyncio loop of a map, by default of `asynccore.socket_map`.
+
+    That is the loop that it is attached to (`compat.attach`), or else a `ClassicLoop`, made at the
+    first call. Call it on the thread of the map's loop.
+    """
+    engine = engine_for(default_map() if map is None else map)
+    host = getattr(engine.hosting, "loop", None)
+    if isinstance(host, asyncio.AbstractEventLoop):
+        return host
+    loop: ClassicLoop | None = getattr(engine, _PLACE, None)
+    if loop is None or loop.is_closed():
+        loop = ClassicLoop(engine.map)
+        loop._be_implicit()
+        setattr(engine, _PLACE, loop)
+    return loop
+
+
+__all__ = ["ClassicLoop", "Server", "event_loop"]

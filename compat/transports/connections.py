@@ -1,0 +1,314 @@
+"""Connections and servers on a classic loop: what the methods of `ClassicLoop` do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl as _stdlib_ssl
+import stat
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from asynccore.channels import Map
+
+from .servers import Server
+from .streams import StreamChannel, StreamTransport
+
+Pair = tuple[Any, Any]
+
+# What these transports know of asyncio's options; with others, asyncio's own are made.
+CONNECTION_OPTIONS = frozenset(
+    {
+        *("ssl", "sock", "family", "server_hostname", "local_addr", "happy_eyeballs_delay"),
+        *("ssl_handshake_timeout", "ssl_shutdown_timeout"),
+    }
+)
+SERVER_OPTIONS = frozenset(
+    {
+        *("ssl", "sock", "family", "flags", "backlog", "reuse_address", "reuse_port"),
+        *("start_serving", "ssl_handshake_timeout", "ssl_shutdown_timeout"),
+    }
+)
+
+# Windows has none.
+SO_REUSEPORT: int | None = getattr(socket, "SO_REUSEPORT", None)
+
+# asyncio's default for `backlog`.
+BACKLOG = 100
+
+
+class _Secure:
+    """What `ssl=` and its companions ask for."""
+
+    def __init__(
+        self,
+        ssl: Any,
+        server_side: bool,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> None:
+        if isinstance(ssl, _stdlib_ssl.SSLContext):
+            raise TypeError(
+                "a context of ssl_ext is needed here; those of the module ssl are for the methods "
+                "of ClassicLoop"
+            )
+        if not ssl:
+            given = server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout
+            if any(value is not None for value in given):
+                raise ValueError("server_hostname and the timeouts of TLS are for ssl=")
+        elif ssl is True:
+            if server_side:
+                raise TypeError("a server needs a context: ssl_ext.server_context(...)")
+            from ssl_ext import client_context
+
+            ssl = client_context()
+        self.context = ssl or None
+        self.server_side = server_side
+        self.server_hostname = server_hostname
+        self.timeouts = ssl_handshake_timeout, ssl_shutdown_timeout
+
+    def channel(self, transport: StreamTransport, sock: Any, map: Map) -> StreamChannel:
+        """Make the channel of a transport."""
+        if self.context is None:
+            return StreamChannel(transport, sock, map)
+        from .tls_streams import TLSStreamChannel
+
+        return TLSStreamChannel(
+            transport,
+            sock,
+            map,
+            context=self.context,
+            server_side=self.server_side,
+            server_hostname=self.server_hostname,
+            timeouts=self.timeouts,
+        )
+
+
+# -- connections --------------------------------------------------------------------------------
+
+
+def begin_connection(
+    loop: asyncio.AbstractEventLoop,
+    map: Map,
+    protocol_factory: Callable[[], Any],
+    host: str | None = None,
+    port: int | str | None = None,
+    *,
+    ssl: Any = None,
+    family: int = 0,
+    sock: socket.socket | None = None,
+    local_addr: tuple[str, int] | None = None,
+    server_hostname: str | None = None,
+    happy_eyeballs_delay: float | None = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
+    server_side: bool = False,
+) -> asyncio.Future[Pair]:
+    """Begin to connect; the future's result is `(transport, protocol)`."""
+    if (host is None) == (sock is None) or (host is not None and port is None):
+        raise ValueError("say either host and port, or sock")
+    if sock is not None and sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"a stream socket is needed, and {sock!r} is none")
+    if ssl and sock is not None and server_hostname is None and not server_side:
+        raise ValueError("server_hostname is needed: whom is the peer of sock to be?")
+    hostname = server_hostname or None
+    secure = _Secure(ssl, server_side, hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
+    future: asyncio.Future[Pair] = loop.create_future()
+    protocol = protocol_factory()
+
+    def answer(why: BaseException | None) -> None:
+        if future.done():
+            transport.abort()
+        elif why is None:
+            future.set_result((transport, protocol))
+        else:
+            future.set_exception(_as_asyncio_says(why))
+
+    transport = StreamTransport(loop, protocol, answer)
+    if sock is not None:
+        sock.setblocking(False)
+        transport.channel = secure.channel(transport, sock, map)
+        if secure.context is None:
+            transport.established()
+    else:
+        assert host is not None and port is not None
+        transport.channel = secure.channel(transport, None, map)
+        options: dict[str, Any] = {"family": family, "local_address": local_addr}
+        if happy_eyeballs_delay is not None:
+            options["attempt_delay"] = happy_eyeballs_delay
+        transport.channel.connect_name(host, port, **options)
+
+    def ended(future: asyncio.Future[Pair]) -> None:
+        if future.cancelled():
+            transport.abort()
+
+    future.add_done_callback(ended)
+    return future
+
+
+def _as_asyncio_says(why: BaseException) -> BaseException:
+    """Return the one error that all attempts have met, such as `ConnectionRefusedError`."""
+    errors: tuple[OSError, ...] = getattr(why, "errors", ())
+    return errors[0] if len({type(error) for error in errors}) == 1 else why
+
+
+async def connect(
+    loop: asyncio.AbstractEventLoop, map: Map, protocol_factory: Any, *args: Any, **options: Any
+) -> Pair:
+    """Connect, and return `(transport, protocol)`."""
+    begin: Any = begin_connection
+    pair: Pair = await begin(loop, map, protocol_factory, *args, **options)
+    return pair
+
+
+async def unix_socket(
+    loop: asyncio.AbstractEventLoop, path: Any, sock: socket.socket | None
+) -> socket.socket:
+    """Return a socket that is connected to a path, or `sock`."""
+    if (path is None) == (sock is None):
+        raise ValueError("say either path or sock")
+    if sock is not None:
+        return sock
+    made = socket.socket(unix_family(), socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        await loop.sock_connect(made, os.fspath(path))
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+# -- servers ------------------------------------------------------------------------------------
+
+
+def hosts(host: Any) -> list[Any]:
+    """Return what `create_server` is to listen at: one host, several, or `None` for all."""
+    if host is None or host == "":
+        return [None]
+    return [host] if isinstance(host, str) else list(host)
+
+
+def make_server(
+    loop: asyncio.AbstractEventLoop,
+    map: Map,
+    protocol_factory: Callable[[], Any],
+    infos: Iterable[Any],
+    *,
+    sock: socket.socket | None = None,
+    ssl: Any = None,
+    backlog: int = BACKLOG,
+    reuse_address: bool | None = None,
+    reuse_port: bool | None = None,
+    start_serving: bool = True,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
+) -> Server:
+    """Listen at what `getaddrinfo` has found, or with `sock`."""
+    secure = _Secure(ssl, True, None, ssl_handshake_timeout, ssl_shutdown_timeout)
+    if sock is not None:
+        if sock.type != socket.SOCK_STREAM:
+            raise ValueError(f"a stream socket is needed, and {sock!r} is none")
+        sock.setblocking(False)
+        socks = [sock]
+    else:
+        socks = _listening_sockets(infos, reuse_address, reuse_port)
+    server = Server(
+        loop, map, protocol_factory, socks, backlog, secure.channel, secure.context is not None
+    )
+    if start_serving:
+        try:
+            server.begin()
+        except BaseException:
+            server.close()
+            raise
+    return server
+
+
+def _listening_sockets(
+    infos: Iterable[Any], reuse_address: bool | None, reuse_port: bool | None
+) -> list[socket.socket]:
+    made: list[socket.socket] = []
+    if reuse_address is None:
+        reuse_address = os.name == "posix"  # as asyncio; Windows means something else by it
+    try:
+        for family, kind, proto, _, address in dict.fromkeys(infos):
+            sock = socket.socket(family, kind, proto)
+            made.append(sock)
+            sock.setblocking(False)
+            if reuse_address:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                share_port(sock)
+            if family == socket.AF_INET6:
+                # The IPv4 addresses have a socket of their own.
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                sock.bind(address)
+            except OSError as why:
+                raise OSError(why.errno, f"can't listen at {address!r}: {why.strerror}") from why
+    except BaseException:
+        for sock in made:
+            sock.close()
+        raise
+    return made
+
+
+def share_port(sock: socket.socket) -> None:
+    """Let several sockets be bound to one port. Raises `ValueError` where that can't be."""
+    if SO_REUSEPORT is None:
+        raise ValueError("reuse_port is not possible on this platform")
+    sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
+
+
+async def listen(
+    loop: asyncio.AbstractEventLoop,
+    map: Map,
+    protocol_factory: Any,
+    host: Any,
+    port: Any,
+    *,
+    family: int = 0,
+    flags: int = socket.AI_PASSIVE,
+    **options: Any,
+) -> Server:
+    """Look up where to listen, and do."""
+    infos: list[Any] = []
+    if options.get("sock") is None:
+        for name in hosts(host):
+            infos += await loop.getaddrinfo(
+                name, port or 0, family=family, type=socket.SOCK_STREAM, flags=flags
+            )
+    elif host is not None or port is not None:
+        raise ValueError("say either host and port, or sock")
+    return make_server(loop, map, protocol_factory, infos, **options)
+
+
+def unix_listener(path: Any, sock: socket.socket | None) -> socket.socket:
+    """Return a socket that is bound to a path, or `sock`. A dead socket there is removed."""
+    if (path is None) == (sock is None):
+        raise ValueError("say either path or sock")
+    if sock is not None:
+        return sock
+    path = os.fspath(path)
+    made = socket.socket(unix_family(), socket.SOCK_STREAM)
+    try:
+        if path[:1] not in ("\0", b"\0"):
+            with suppress(FileNotFoundError):
+                if stat.S_ISSOCK(os.stat(path).st_mode):
+                    os.remove(path)
+        made.bind(path)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def unix_family() -> int:
+    family = getattr(socket, "AF_UNIX", None)
+    if family is None:
+        raise NotImplementedError("this platform has no Unix sockets")
+    return int(family)

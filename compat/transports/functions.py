@@ -1,0 +1,115 @@
+"""Connections, servers and datagram endpoints for whoever has no coroutine.
+
+Servers and endpoints are there when these functions return; a connection is a future of the map's
+loop. Both do what the methods of `ClassicLoop` do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from asynccore.channels import Map
+from asynccore.classic.namespace import default_map
+
+from .classic_loop import event_loop
+from .connections import Pair, begin_connection, hosts, make_server, unix_listener
+from .datagram_endpoints import make_datagrams, unix_datagrams
+from .servers import Server
+
+
+def create_connection(
+    protocol_factory: Callable[[], Any],
+    host: str | None = None,
+    port: int | str | None = None,
+    *,
+    map: Map | None = None,
+    **options: Any,
+) -> asyncio.Future[Pair]:
+    """Connect a protocol of asyncio on a classic loop.
+
+    As `loop.create_connection` of asyncio, but a plain function, to be called on the loop's thread:
+    what it returns is a future of the map's loop (`event_loop`), which can be awaited there or
+    given callbacks; its result is `(transport, protocol)`. Names are looked up without holding the
+    loop up (`dispatcher.connect_name`). `map` is by default `asynccore.socket_map`.
+
+    Options: `ssl` (`True`, or a context of `ssl_ext`), `server_hostname`, `family`, `sock`,
+    `local_addr`, `happy_eyeballs_delay`, `ssl_handshake_timeout`, `ssl_shutdown_timeout`.
+
+    Raises `TypeError` and `ValueError` for arguments that can't be right; the future has the
+    `OSError` of a connect (`asynccore.ConnectError`) or of TLS.
+    """
+    loop = event_loop(map)
+    return begin_connection(loop, _map(map), protocol_factory, host, port, **options)
+
+
+def create_server(
+    protocol_factory: Callable[[], Any],
+    host: Any = None,
+    port: int | str | None = None,
+    *,
+    map: Map | None = None,
+    family: int = 0,
+    path: Any = None,
+    **options: Any,
+) -> Server:
+    """Serve protocols of asyncio on a classic loop; returns the `Server`, which listens already.
+
+    As `loop.create_server` of asyncio (with `path`, `create_unix_server`), but a plain function, to
+    be called on the loop's thread: a name for `host` is looked up before it returns.
+
+    Options: `ssl` (a context of `ssl_ext`), `family`, `sock`, `backlog`, `reuse_address`,
+    `reuse_port`, `start_serving`, `ssl_handshake_timeout`, `ssl_shutdown_timeout`.
+
+    Raises `OSError` if it can't listen there.
+    """
+    infos: list[Any] = []
+    if path is not None:
+        options["sock"] = unix_listener(path, options.get("sock"))
+    elif options.get("sock") is None:
+        for name in hosts(host):
+            infos += socket.getaddrinfo(
+                name, port or 0, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE
+            )
+    return make_server(event_loop(map), _map(map), protocol_factory, infos, **options)
+
+
+def create_datagram_endpoint(
+    protocol_factory: Callable[[], Any],
+    local_addr: Any = None,
+    remote_addr: Any = None,
+    *,
+    map: Map | None = None,
+    family: int = 0,
+    proto: int = 0,
+    reuse_port: bool | None = None,
+    allow_broadcast: bool | None = None,
+    sock: socket.socket | None = None,
+) -> Pair:
+    """Serve a datagram protocol of asyncio on a classic loop; returns `(transport, protocol)`.
+
+    As `loop.create_datagram_endpoint` of asyncio, but a plain function: names are looked up before
+    it returns. Raises `OSError` and `ValueError` as that does.
+    """
+    found: list[Any] = []
+    for address in (local_addr, remote_addr):
+        infos: Any = None
+        if address is not None and sock is None:
+            infos = unix_datagrams(address) or socket.getaddrinfo(
+                address[0], address[1], family, socket.SOCK_DGRAM, proto
+            )
+        found.append(infos)
+    return make_datagrams(
+        *(event_loop(map), _map(map), protocol_factory, found[0], found[1]),
+        family=family,
+        proto=proto,
+        reuse_port=reuse_port,
+        allow_broadcast=allow_broadcast,
+        sock=sock,
+    )
+
+
+def _map(map: Map | None) -> Map:
+    return default_map() if map is None else map

@@ -1,0 +1,98 @@
+"""Noticing the end of child processes without a signal handler.
+
+Facts. Twisted's reactors have a handler for SIGCHLD, if they are run and may have it. Under
+`asyncore.loop()` signals belong to the program, and handlers can only be set on the main thread.
+
+Consequence. A child is watched by its own descriptor (pidfd_open(2), Linux 5.3), and where there is
+none, all of them are looked at ten times in a second.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IReadDescriptor
+from zope.interface import implementer
+
+import asynccore
+
+from .descriptor_set import DescriptorSet
+
+# How often to look for children that have ended, in seconds: what is taken for "at once" in an
+# interface (Nielsen, Usability Engineering, 1993).
+INTERVAL = 0.1
+
+
+@implementer(IReadDescriptor)
+class _Child:
+    """The descriptor of a process, which is readable once the process has ended."""
+
+    def __init__(self, reactor: DescriptorSet, fd: int) -> None:
+        self._reactor = reactor
+        self._fd = fd
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 once it is closed."""
+        return self._fd
+
+    def logPrefix(self) -> str:
+        """Return what the log calls us."""
+        return "child process"
+
+    def doRead(self) -> None:
+        """The process has ended."""
+        self.connectionLost(None)
+        _reap()
+
+    def connectionLost(self, reason: object) -> None:
+        """Give the descriptor back; the reactor calls this when it shuts down."""
+        fd, self._fd = self._fd, -1
+        if fd != -1:
+            self._reactor.removeReader(self)
+            os.close(fd)
+
+
+def watch(reactor: DescriptorSet, transport: Any) -> None:
+    """Tell the protocol of a process that has just begun when it has ended."""
+    if sys.platform == "win32" or not transport.pid:
+        return  # Windows' transports look by themselves; or it has ended already
+    fd = _open(transport.pid)
+    if fd != -1:
+        reactor.addReader(_Child(reactor, fd))
+    else:
+        _Poll(reactor, transport).begin()
+
+
+def _open(pid: int) -> int:
+    pidfd_open: Callable[[int], int] | None = getattr(os, "pidfd_open", None)
+    try:
+        return -1 if pidfd_open is None else pidfd_open(pid)
+    except OSError:
+        return -1  # a kernel without it, or a sandbox that forbids it
+
+
+class _Poll:
+    """Looks for the end of one process by a timer, and keeps the loop meanwhile."""
+
+    def __init__(self, reactor: DescriptorSet, transport: Any) -> None:
+        self._reactor = reactor
+        self._transport = transport
+
+    def begin(self) -> None:
+        self._reactor.hold()
+        self._timer = asynccore.call_every(INTERVAL, self._look, map=self._reactor.map)
+
+    def _look(self) -> None:
+        _reap()
+        if not self._transport.pid:
+            self._timer.cancel()
+            self._reactor.release()
+
+
+def _reap() -> None:
+    from twisted.internet.process import reapAllProcesses
+
+    reapAllProcesses()

@@ -1,0 +1,105 @@
+"""A server's context whose files are renewed while it is in service.
+
+Facts. Certificates are renewed every few weeks, by a program that knows nothing of this one. It
+replaces one file after the other, so that for a moment the key is that of another certificate. A
+file that can't be used must not end what works. To look at a file costs microseconds.
+
+Consequence. Before a handshake, once in a while, the files are looked at. What was changed, and
+is the same at two looks, is read; if it can't be used, that is said once and what was there before
+stays. Who has renewed them may ask for it to be done at once.
+
+Trade-off. Without a handshake nothing is looked at, and there is no timer that would wake a loop
+which waits: the first connection after a renewal may still see the certificate of before.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from OpenSSL import SSL
+
+from asynccore import logs
+
+from .context import Context
+
+# How often the files are looked at, at the most, and so how long they must be unchanged before
+# they are read, in seconds: as often as the engine looks for what changed without a report.
+LOOK_INTERVAL = 1.0
+
+# What tells a file from what it was: where and what it is, its length, and when it was written.
+_Stamp = tuple[int, int, int, int] | None
+
+
+class RenewedContext(Context):
+    """A `Context` that reads its files anew when they were replaced.
+
+    `make()` returns the context that is to be used now, and `files` are those that it reads;
+    `clock` is in seconds. Raises what `make` raises.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Context],
+        files: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._make = make
+        self._files = tuple(files)
+        self._clock = clock
+        self._next_look = clock() + LOOK_INTERVAL
+        # Before they are read: a change meanwhile is one that is to be found.
+        self._read = self._seen = self._stamps()
+        self.reload()
+
+    def reload(self) -> None:
+        """Make the context anew, for new connections. If that raises, the old one stays in use."""
+        made = self._make()
+        self.settings, self._openssl, self._sessions = made.settings, made._openssl, made._sessions
+
+    def connection(
+        self, sock: Any = None, server_side: bool | None = None, server_hostname: str | None = None
+    ) -> SSL.Connection:
+        """Return a connection, as `Context.connection`, by the files as they are now."""
+        self._look()
+        return super().connection(sock, server_side, server_hostname)
+
+    def renew(self) -> None:
+        """Read the files now, changed or not. What is wrong with them is said, not raised."""
+        self._seen = self._stamps()
+        self._reread()
+
+    def _look(self) -> None:
+        now = self._clock()
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_INTERVAL
+        before, self._seen = self._seen, self._stamps()
+        if self._seen not in (before, self._read):
+            return  # somebody may be at it: the next look will tell
+        if self._seen != self._read:
+            self._reread()
+
+    def _reread(self) -> None:
+        self._read = self._seen
+        try:
+            self.reload()
+        except Exception as why:
+            place = f": {why.filename}" if isinstance(why, OSError) and why.filename else ""
+            what = why.strerror if isinstance(why, OSError) else why
+            logs.warn(f"TLS goes on with the files of before: {what}{place}")
+        else:
+            logs.emit("info", f"TLS: {self!r} was renewed")
+
+    def _stamps(self) -> tuple[_Stamp, ...]:
+        return tuple(_stamp(name) for name in self._files)
+
+
+def _stamp(name: str) -> _Stamp:
+    try:
+        found = os.stat(name)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,3 @@
+"""TLS for dispatcher classes: ready ones, listeners, and classes made secure."""
+
+from __future__ import annotations

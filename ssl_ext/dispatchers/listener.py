@@ -1,0 +1,97 @@
+"""`tls_listener`: a dispatcher that listens, and hands out channels which speak TLS.
+
+Facts. A handshake is several turns of the loop, and a client may never finish one. A listener of
+datagrams makes its clients' sockets itself, before there is a channel that could say how.
+
+Consequence. The handshake is the channel's own matter, and the listener counts those under way. A
+listener of datagrams is told what its channels would say.
+"""
+
+from __future__ import annotations
+
+import socket as _socket
+from typing import Any
+
+from asynccore.channels import Map
+from asynccore.dispatchers.dispatcher import dispatcher
+from asynccore.dispatchers.timeouts import check
+
+from ..sockets.dtls_socket import DTLSSocket
+from .mixin import TLSMixin, tls_dispatcher_with_send
+
+
+class tls_listener(dispatcher):
+    """A listener that hands out channels which speak TLS.
+
+    `address` is as `bind` takes it (a path for AF_UNIX); `channel_class` is made for each
+    connection as `channel_class(sock, map, context=context, server_side=True)`; it must be a
+    `TLSMixin`. The handshake is the channel's own matter, so that a slow one delays nobody.
+
+    Override `handle_channel`. Raises `OSError` if it can't listen there.
+    """
+
+    channel_class: type[TLSMixin] = tls_dispatcher_with_send
+
+    def __init__(
+        self,
+        address: Any = None,
+        context: Any = None,
+        channel_class: type[TLSMixin] | None = None,
+        map: Map | None = None,
+        *,
+        family: int | None = None,
+        backlog: int = 128,
+    ) -> None:
+        super().__init__(None, map)
+        if context is None:
+            raise TypeError("a TLS listener needs a context: ssl_ext.server_context(...)")
+        self.context = context
+        if channel_class is not None:
+            self.channel_class = channel_class
+        if address is not None:
+            family = _family(address) if family is None else family
+            if getattr(context, "dtls", False):
+                self.set_socket(self._ac_datagrams(family))
+            else:
+                self.create_socket(family)
+            try:
+                self.set_reuse_addr()  # of which a `DTLSSocket` makes nothing
+                self.bind(address)
+                self.listen(backlog)
+            except BaseException:
+                self.close()
+                raise
+
+    def _ac_datagrams(self, family: int) -> DTLSSocket:
+        """Return a socket whose clients' sockets are as their channels would make them."""
+        kind = self.channel_class
+        check("handshake_timeout", kind.handshake_timeout)
+        sock = _socket.socket(family, _socket.SOCK_DGRAM)
+        try:
+            return DTLSSocket(
+                self.context,
+                sock,
+                True,
+                mtu=kind.mtu,
+                handshake_timeout=kind.handshake_timeout,
+                shutdown_timeout=kind.shutdown_timeout,
+            )
+        except BaseException:
+            sock.close()
+            raise
+
+    def handle_accepted(self, sock: Any, addr: Any) -> None:
+        """Make a channel of a connection, and hand it to `handle_channel`."""
+        channel = self.channel_class(sock, self._map, context=self.context, server_side=True)
+        channel._ac_listener = self
+        self._ac_on_loop(self._ac_handshake_begun, channel)
+        self.handle_channel(channel, addr)
+
+    def handle_channel(self, channel: TLSMixin, addr: Any) -> None:
+        """There is a new channel; its handshake has yet to come."""
+
+
+def _family(address: Any) -> int:
+    if isinstance(address, (str, bytes)):
+        return int(getattr(_socket, "AF_UNIX"))  # noqa: B009 - Windows has none
+    return int(_socket.AF_INET6 if ":" in str(address[0]) else _socket.AF_INET)

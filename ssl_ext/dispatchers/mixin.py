@@ -1,0 +1,406 @@
+"""Dispatchers that speak TLS, and what makes one of any other.
+
+Facts. A program that has written `handle_read` and `handle_write` for plaintext knows nothing of
+handshakes. What goes wrong in TLS comes up wherever a socket is used. Bytes that came in clear
+before a handshake may be an attacker's.
+
+Consequence. `TLSMixin` puts an `OpenSSLSocket` in the place of the channel's socket, calls
+`handle_handshake` before any other handler, and leads whatever fails to `handle_tls_error`. A
+channel that begins TLS later throws away what it has received, and sends first, in clear, what it
+has queued.
+"""
+
+from __future__ import annotations
+
+import socket as _socket
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+from asynccore.asynchat import async_chat
+from asynccore.channels import Map
+from asynccore.classic.own_names import OverridableProperty, hook, yield_to_mixins
+from asynccore.dispatchers.buffered import dispatcher_with_send
+from asynccore.dispatchers.dispatcher import dispatcher
+from asynccore.dispatchers.timeouts import check
+from asynccore.errors import _DISCONNECTED, RERAISED, reports_to_channel
+
+from ..errors import TLSError
+from ..sockets.dtls_socket import MTU, DTLSSocket
+from ..sockets.tls_socket import OpenSSLSocket
+from ..states import CLEAR, FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, SHAKING, SHUTDOWN_TIMEOUT
+from .peer_info import Acquaintance
+
+
+class Role(NamedTuple):
+    """Which side of TLS a channel is, and whom it expects; without a context it is in clear."""
+
+    context: Any
+    server_side: bool
+    server_hostname: str | None
+
+
+class TLSMixin(Acquaintance, dispatcher):
+    """TLS for a dispatcher class: `class Mine(TLSMixin, its_class)`.
+
+    With a `context` it speaks TLS from the beginning, over `sock` or over what it connects. Else
+    it is as its class until `start_tls`. `server_side` says which of the two sides it is.
+    `server_hostname` is whom a client expects to find, by default the host that it connects to.
+
+    Override `handle_handshake` and `handle_tls_error`; `handle_unwrapped` follows `unwrap`. Errors
+    of TLS reach `handle_tls_error` and not `handle_error`; `handle_timeout("handshake")` follows a
+    handshake that takes too long.
+
+    Raises as `OpenSSLSocket` does.
+    """
+
+    handshake_timeout: float | None = HANDSHAKE_TIMEOUT
+    """Seconds that a handshake may take, whatever comes in the meantime; `None` for any number."""
+    shutdown_timeout: float | None = SHUTDOWN_TIMEOUT
+    """Seconds that a closed connection is given to end properly; `None` for not at all."""
+    mtu: int = MTU
+    """Bytes in a datagram, with DTLS (`DTLSSocket`)."""
+
+    tls_context: Any = None
+    server_side = False
+    server_hostname: str | None = None
+
+    _ac_named: str | None = None  # the host that it connected to by name
+    _ac_greeted = False  # handle_handshake ran
+    _ac_reported = False  # handle_tls_error ran
+    _ac_unwraps = False
+    _ac_bare: Any = None  # the socket that went back to plaintext
+    _ac_listener: dispatcher | None = None  # which counts unfinished handshakes
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        yield_to_mixins(cls, NEW_TLS_NAMES)
+
+    def __init__(
+        self,
+        sock: Any = None,
+        map: Map | None = None,
+        *,
+        context: Any = None,
+        server_side: bool | None = None,
+        server_hostname: str | None = None,
+    ) -> None:
+        check("handshake_timeout", self.handshake_timeout)
+        check("shutdown_timeout", self.shutdown_timeout)
+        if context is not None:
+            self.tls_context = context
+        if server_side is not None:
+            self.server_side = server_side
+        if server_hostname is not None:
+            self.server_hostname = server_hostname
+        if sock is not None and self.tls_context is not None:
+            sock = self._ac_wrapped(sock)
+        super().__init__(sock, map)
+
+    def _ac_role(self) -> Role:
+        return Role(self.tls_context, self.server_side, self.server_hostname)
+
+    def _ac_wrapped(self, sock: Any) -> OpenSSLSocket:
+        return (
+            sock if isinstance(sock, OpenSSLSocket) else self._ac_wrapped_as(self._ac_role(), sock)
+        )
+
+    def _ac_wrapped_as(self, role: Role, sock: Any, prelude: Iterable[bytes] = ()) -> OpenSSLSocket:
+        context, server_side, expected = role
+        if expected is None and not server_side:
+            expected = self._ac_named
+        datagrams = getattr(sock, "type", None) == _socket.SOCK_DGRAM
+        make: Any = partial(DTLSSocket, mtu=self.mtu) if datagrams else OpenSSLSocket
+        wrapped: OpenSSLSocket = make(
+            context,
+            sock,
+            server_side,
+            expected,
+            handshake_timeout=self.handshake_timeout,
+            shutdown_timeout=self.shutdown_timeout,
+            prelude=prelude,
+        )
+        return wrapped
+
+    def set_socket(self, sock: Any, map: Map | None = None) -> None:
+        """Take over a socket, for TLS if there is a context (`dispatcher.set_socket`)."""
+        if self._ac_role().context is not None:
+            sock = self._ac_wrapped(sock)
+        if isinstance(sock, OpenSSLSocket):
+            self._ac_follow(sock)
+        else:
+            self._ac_tls = None
+        super().set_socket(sock, map)
+        if self._ac_tls is not None and self._ac_tls.phase is OPEN:
+            self._ac_progressed()  # its handshake was somebody else's: of a listener made secure
+
+    def connect_name(self, host: str, port: int | str, **options: Any) -> None:
+        """Connect to a host by name, and expect that host there (`dispatcher.connect_name`)."""
+        self._ac_named = None if self._ac_role().server_side else host
+        super().connect_name(host, port, **options)
+
+    def _ac_follow(self, sock: OpenSSLSocket) -> None:
+        """Be told what becomes of a TLS socket."""
+        self._ac_tls = sock
+        sock.map = self._map  # a greeting may be sent, and fail, before the loop has seen it
+        self._ac_greeted = self._ac_reported = self._ac_unwraps = False
+        sock.on_progress = self._ac_progressed
+        sock.on_timeout = self._ac_timed_out
+
+    # -- what becomes of it, as the socket tells ------------------------------------------------
+
+    def _ac_progressed(self) -> None:
+        # This is in the middle of a wait, or of a call: handlers run when that is over.
+        if self._ac_engine is not None and self._ac_tls is not None:
+            self._ac_engine.call_soon_threadsafe(self._ac_catch_up, self._ac_tls)
+
+    @reports_to_channel
+    def _ac_catch_up(self, sock: OpenSSLSocket) -> None:
+        if self._ac_tls is sock and not self._ac_closed:
+            try:
+                self._ac_follow_up()
+            except RERAISED:
+                raise
+            except BaseException:
+                self.handle_error()
+
+    def _ac_follow_up(self) -> bool:
+        """Run the hook of what has happened; tell whether the channel goes on as it was."""
+        sock = self._ac_tls
+        if sock is None:
+            return True
+        if sock.phase is OPEN:
+            if not self._ac_greeted:
+                self._ac_greeted = True
+                if self._ac_listener is not None:
+                    self._ac_listener._ac_on_loop(self._ac_listener._ac_handshake_ended, self)
+                    self._ac_listener = None
+                if self.connecting:
+                    # handle_connect first: it is what a class begins with.
+                    self.handle_connect_event()
+                if self._ac_tls is sock and not self._ac_closed:
+                    hook(self, "handle_handshake", 0)()
+        elif sock.phase is FAILED:
+            if isinstance(sock.failure, TLSError) and not sock.read_ahead:
+                self._ac_tls_failed(sock.failure)
+            elif not self._ac_greeted and not self.connecting and sock.failure is not None:
+                # Nothing was ever there to be read, so `handle_read` is not to find it out.
+                sock.told()
+                if sock.failure.errno not in _DISCONNECTED:
+                    raise sock.failure
+                self._ac_end()
+                return False
+        elif sock.phase in (CLEAR, SHAKING):
+            return False  # begun by another handler, after this event was taken
+        elif sock.phase is PLAIN and self._ac_unwraps:
+            self._ac_unwraps = False
+            self._ac_tls = None
+            sock.on_progress = sock.on_timeout = None
+            self.socket = self._ac_bare = sock.unwrap()
+            self._ac_touch()
+            hook(self, "handle_unwrapped", 0)()
+        return self._ac_tls is sock and not self._ac_closed
+
+    def _ac_timed_out(self) -> None:
+        try:
+            hook(self, "handle_timeout", 1)("handshake")
+        except RERAISED:
+            raise
+        except BaseException:
+            self.handle_error()  # as with the other timeouts
+
+    def _ac_tls_failed(self, why: TLSError) -> None:
+        if not self._ac_reported:
+            self._ac_reported = True
+            if self._ac_tls is not None:
+                self._ac_tls.told()
+            hook(self, "handle_tls_error", 1)(why)
+
+    def handle_read_event(self) -> None:
+        """Run the hooks of TLS first (`dispatcher.handle_read_event`)."""
+        if (self._ac_greeted and self._ac_tls is not None and self._ac_tls.phase is OPEN) or (
+            self._ac_follow_up()
+        ):
+            super().handle_read_event()
+
+    def handle_write_event(self) -> None:
+        """Run the hooks of TLS first (`dispatcher.handle_write_event`)."""
+        if (self._ac_greeted and self._ac_tls is not None and self._ac_tls.phase is OPEN) or (
+            self._ac_follow_up()
+        ):
+            super().handle_write_event()
+
+    def handle_connect_event(self) -> None:
+        """End a connect, which includes the handshake (`dispatcher.handle_connect_event`)."""
+        if self._ac_tls is not None and self._ac_tls.phase in (CLEAR, SHAKING):
+            return  # connected, but not yet to the right peer
+        try:
+            super().handle_connect_event()
+        except TLSError as why:
+            self._ac_tls_failed(why)
+
+    def handle_expt_event(self) -> None:
+        """Hear of a failure, or of urgent data (`dispatcher.handle_expt_event`)."""
+        try:
+            super().handle_expt_event()
+        except TLSError as why:
+            self._ac_tls_failed(why)
+
+    def recv(self, buffer_size: int) -> bytes:
+        """Return plaintext, or `b""` at the end and after an error of TLS (`dispatcher.recv`)."""
+        try:
+            return super().recv(buffer_size)
+        except TLSError as why:
+            self._ac_tls_failed(why)
+            return b""
+
+    def _ac_not_sent(self, why: OSError) -> int:
+        if isinstance(why, TLSError):
+            self._ac_tls_failed(why)
+            return 0
+        return super()._ac_not_sent(why)
+
+    # -- hooks ----------------------------------------------------------------------------------
+
+    def handle_handshake(self) -> None:
+        """TLS is established, and the peer is the right one. Nothing was received before this."""
+
+    def handle_tls_error(self, exc: TLSError) -> None:
+        """TLS has failed, and nothing more will be received or sent. By default, a line is logged
+        and `handle_close` called.
+
+        `TruncationError`: the peer left without close_notify. `CertificateError`: we refused its
+        certificate. `PeerRefused`: it refused us. `HandshakeError` and `TLSError`: anything else.
+        """
+        self.log_info(f"{type(exc).__name__}: {exc.reason}, closing channel {self!r}", "error")
+        self.handle_close()
+
+    def handle_unwrapped(self) -> None:
+        """The connection is plaintext again, after `unwrap`."""
+
+    # -- from plaintext and back ----------------------------------------------------------------
+
+    def start_tls(
+        self, context: Any, server_hostname: str | None = None, server_side: bool = False
+    ) -> None:
+        """Speak TLS from now on (STARTTLS: RFC 3207, RFC 2595, RFC 4217).
+
+        What was received and not yet delivered is thrown away: an attacker may have put it there
+        (RFC 3207 section 4.2 has the client's side, CVE-2011-0411 the server's). What is queued is
+        sent in clear first; what is sent afterwards waits for the handshake. Safe from any thread.
+
+        Raises `RuntimeError` without a connection, or if it speaks TLS already, and as
+        `OpenSSLSocket` does.
+        """
+        if self._ac_tls is not None:
+            raise RuntimeError(f"{self!r} speaks TLS already")
+        if self._ac_engine is None or self.socket is None or self._ac_closed or not self.connected:
+            raise RuntimeError(f"{self!r} has no connection that could begin to speak TLS")
+        # For this connection alone: what the class or the constructor said is for the next one.
+        role = Role(context, server_side, server_hostname)
+        self._ac_engine.run_on_loop(self._ac_start_tls, role)
+
+    def _ac_start_tls(self, role: Role) -> None:
+        output = self._ac_output_now()
+        sock = self._ac_wrapped_as(role, self.socket, self._ac_pieces(output))
+        self._ac_forget_output(len(output))
+        self._ac_forget_input()
+        self._ac_follow(sock)
+        self.socket = sock
+        self._ac_touch()
+
+    def _ac_output_now(self) -> list[Any]:
+        """Return what is queued, bytes and producers: `dispatcher_with_send` and `async_chat`."""
+        return []
+
+    def _ac_forget_output(self, count: int) -> None:
+        """Forget so many of these, which somebody else sends."""
+
+    def _ac_pieces(self, output: list[Any]) -> Iterator[bytes]:
+        """Ask for the bytes of what was queued, each when it is needed: there may be no end."""
+        for item in output:
+            if hasattr(item, "more"):
+                while data := item.more():
+                    yield self._ac_as_bytes(data)
+            elif item:
+                yield self._ac_as_bytes(item)
+
+    def _ac_as_bytes(self, data: Any) -> bytes:
+        return bytes(data)
+
+    def _ac_forget_input(self) -> None:
+        """Throw away what was received and not delivered."""
+
+    def unwrap(self) -> None:
+        """Go back to plaintext (FTP's CCC: RFC 4217 section 6); `handle_unwrapped` follows.
+
+        Our close_notify goes out when the queue is empty; what the peer sends before its own is
+        delivered. What is sent in the meantime waits, and then goes out in clear. The peer is given
+        `shutdown_timeout` seconds. Safe from any thread. Raises `RuntimeError` without TLS.
+        """
+        if self._ac_engine is None or self._ac_tls is None or self._ac_tls.phase is not OPEN:
+            raise RuntimeError(f"{self!r} doesn't speak TLS")
+        self._ac_unwraps = True
+        self._ac_engine.run_on_loop(self._ac_unwrap)
+
+    def _ac_unwrap(self) -> None:
+        sock = self._ac_tls
+        if sock is None or not self._ac_unwraps:
+            return
+        output = self._ac_output_now()
+        self._ac_forget_output(len(output))
+        sock.begin_unwrap(self._ac_pieces(output), self.shutdown_timeout)
+        self._ac_touch()
+
+
+# What a class that is derived from `TLSMixin` and one of a program may have from the latter.
+NEW_TLS_NAMES = frozenset(
+    name
+    for cls in (TLSMixin, Acquaintance)
+    for name, value in vars(cls).items()
+    if not name.startswith("_")
+    and (callable(value) or isinstance(value, OverridableProperty))
+    and not hasattr(dispatcher, name)
+)
+
+
+class tls_dispatcher(TLSMixin, dispatcher):
+    """A `dispatcher` that speaks TLS; see `TLSMixin`."""
+
+
+class tls_dispatcher_with_send(TLSMixin, dispatcher_with_send):
+    """A `dispatcher_with_send` that speaks TLS; see `TLSMixin`."""
+
+    def _ac_output_now(self) -> list[Any]:
+        return [self.out_buffer]
+
+    def _ac_forget_output(self, count: int) -> None:
+        self.out_buffer = b""
+
+
+class tls_async_chat(TLSMixin, async_chat):
+    """An `async_chat` that speaks TLS, and bounds its lines; see `TLSMixin`."""
+
+    max_line_length: int | None = 65536
+    """Bytes that may come without a terminator: asyncio's limit for `StreamReader.readline`."""
+
+    def _ac_output_now(self) -> list[Any]:
+        """Return everything queued. Raises `RuntimeError` if the channel is to close after it."""
+        fifo = self.producer_fifo
+        if None in fifo:
+            raise RuntimeError("close_when_done() was called: there is no time after it")
+        return list(fifo)
+
+    def _ac_forget_output(self, count: int) -> None:
+        fifo = self.producer_fifo
+        for _ in range(count):
+            fifo.popleft()
+        self.producer_fifo = fifo  # all is counted anew
+
+    def _ac_as_bytes(self, data: Any) -> bytes:
+        return data.encode(self.encoding) if isinstance(data, str) else bytes(data)
+
+    def _ac_forget_input(self) -> None:
+        self.ac_in_buffer = b""
+        self.incoming.clear()
+        self._ac_line_length = 0

@@ -1,0 +1,3 @@
+"""SMTP over TLS, and who may send."""
+
+from __future__ import annotations

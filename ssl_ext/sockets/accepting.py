@@ -1,0 +1,250 @@
+"""TLS for programs that know nothing of it: a listening socket that does the handshakes itself.
+
+Facts. A program makes a channel of whatever `accept()` returns, and talks to it. A handshake takes
+several turns of the loop, or for ever, and most that fail are those of strangers who try doors.
+What fails later in TLS comes as errors that no plaintext program has heard of.
+
+Consequence. An `AcceptingSocket` takes the place of a listening socket. It accepts by itself, and
+each handshake is a channel of its own; the listener is readable when one is over, and `accept()`
+returns that connection, ready for use. A handshake that fails or stalls is nobody's business but
+its own. What such a connection meets later looks like a reset one, which every program handles.
+
+Trade-off. The map holds an entry for each handshake under way: who counts its entries counts them
+too. Limits on connections see a connection after its handshake.
+"""
+
+from __future__ import annotations
+
+import os
+import socket as _socket
+from collections import deque
+from collections.abc import Callable
+from errno import ECONNRESET
+from typing import Any
+
+from asynccore import logs
+from asynccore.channels import ChannelMap, Map
+from asynccore.dispatchers.listener import ACCEPT_BATCH
+from asynccore.engine import engine_for
+from asynccore.errors import NOBODY
+from asynccore.pollers import READ
+
+from ..errors import TLSError
+from ..states import HANDSHAKE_TIMEOUT, OPEN, SHUTDOWN_TIMEOUT
+from .socket_api import NeverBlocks
+from .tls_socket import OpenSSLSocket
+from .translation import adapted, blocked
+
+# How many connections may be between accept(2) and the end of their handshake, unless the listener
+# has a `max_handshakes`: half of the descriptors that a process has by default on Linux
+# (getrlimit(2), 1,024), so that the program keeps the other half.
+MAX_HANDSHAKES = 512
+
+
+class TransparentSocket(OpenSSLSocket):
+    """An `OpenSSLSocket` for programs that know nothing of TLS.
+
+    Where TLS fails, `recv` and `send` raise `ConnectionResetError`; `failure` has the reason.
+    """
+
+    def _raise_failure(self) -> None:
+        if isinstance(self.failure, TLSError):
+            self.told()
+            raise ConnectionResetError(ECONNRESET, os.strerror(ECONNRESET)) from self.failure
+        super()._raise_failure()
+
+
+class AcceptingSocket(NeverBlocks):
+    """A listening socket whose `accept` returns connections after their handshake.
+
+    `context` is as for `OpenSSLSocket`, `sock` the socket, which listens. `max_handshakes()` says
+    how many may be under way, `None` for the usual number (`MAX_HANDSHAKES`). For whatever is not
+    here, the socket itself is asked.
+
+    Raises `TypeError` for what is no context, and `ValueError` for one of a client.
+    """
+
+    def __init__(
+        self,
+        context: Any,
+        sock: _socket.socket,
+        max_handshakes: Callable[[], int | None] = lambda: None,
+        *,
+        handshake_timeout: float | None = HANDSHAKE_TIMEOUT,
+        shutdown_timeout: float | None = SHUTDOWN_TIMEOUT,
+    ) -> None:
+        adapted(context)
+        if not getattr(context, "server_side", True):
+            raise ValueError(f"a listener needs a server's context, not {context!r}")
+        if getattr(context, "dtls", False):
+            raise TypeError(
+                f"{context!r} is for datagrams: make a context without dtls=True, or give a "
+                "listening datagram socket to ssl_ext.DTLSSocket"
+            )
+        self.context = context
+        self.plain = sock
+        self.handshake_timeout = handshake_timeout
+        self.shutdown_timeout = shutdown_timeout
+        # A socket that was guarded has another one under the usual name (`asynccore.termination`).
+        self._accept = getattr(sock, "accept_in_clear", sock.accept)
+        self._max_handshakes = max_handshakes
+        self._shaking: set[Handshake] = set()
+        self._ready: deque[tuple[OpenSSLSocket, Any]] = deque()
+        self._error: OSError | None = None
+        self.map: Map | None = None  # where it is served
+        self._report: Callable[[], None] = _nothing
+        sock.setblocking(False)
+
+    def __repr__(self) -> str:
+        return f"<AcceptingSocket fd={self.plain.fileno()}, {len(self._shaking)} handshakes>"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.plain, name)
+
+    # -- for the engine (`LayeredSocket`) -------------------------------------------
+
+    def entered(self, map: Map, report: Callable[[], None]) -> None:
+        """Serve a listener in `map`."""
+        self.map = map
+        self._report = report
+
+    def poll_interest(self, wanted: int) -> int:
+        """Return what to wait for: new connections, as long as there is room for handshakes."""
+        return 0 if self._is_full() else wanted & READ
+
+    def handle_event(self, mask: int, wanted: int) -> int:
+        """Accept what there is, and say whether some handshake is over."""
+        if wanted & READ:
+            self._accept_all()
+        return self.ready_now(wanted)
+
+    def ready_now(self, wanted: int) -> int:
+        """Say whether `accept` has something."""
+        return READ if wanted & READ and self.read_ahead else 0
+
+    @property
+    def read_ahead(self) -> bool:
+        """Whether `accept` has something."""
+        return bool(self._ready or self._error)
+
+    def _is_full(self) -> bool:
+        most = self._max_handshakes()
+        under_way = len(self._shaking) + len(self._ready)
+        return under_way >= (MAX_HANDSHAKES if most is None else most)
+
+    # -- handshakes -----------------------------------------------------------------------------
+
+    def _accept_all(self) -> None:
+        for _ in range(ACCEPT_BATCH):
+            if self._is_full():
+                return
+            try:
+                sock, address = self._accept()
+            except OSError as why:
+                if why.errno not in NOBODY:
+                    self._error = why  # the listener's own business
+                return
+            self._begin(sock, address)
+
+    def _begin(self, sock: _socket.socket, address: Any) -> None:
+        assert self.map is not None
+        try:
+            secure = TransparentSocket(
+                self.context,
+                sock,
+                server_side=True,
+                handshake_timeout=self.handshake_timeout,
+                shutdown_timeout=self.shutdown_timeout,
+            )
+        except Exception as why:
+            sock.close()
+            _tell(address, why)
+            return
+        self._shaking.add(Handshake(self, self.map, secure, address))
+
+    def over(self, handshake: Handshake) -> None:
+        """A handshake has ended, one way or the other, and left the map."""
+        self._shaking.discard(handshake)
+        sock = handshake.socket
+        if sock.phase is OPEN:
+            self._ready.append((sock, handshake.addr))
+        else:
+            if sock.failure is not None:
+                _tell(handshake.addr, sock.failure)
+            sock.close()
+        self._report()
+
+    # -- as any listening socket ----------------------------------------------------------------
+
+    def accept(self) -> tuple[OpenSSLSocket, Any]:
+        """Return a connection whose handshake is over, and its peer's address.
+
+        Raises `BlockingIOError` if there is none, and what accept(2) raised.
+        """
+        self._report()  # there may be more, or room for more
+        if self._ready:
+            return self._ready.popleft()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        raise blocked()
+
+    def close(self) -> None:
+        """Close the socket, and all connections that nobody has accepted."""
+        self.plain.close()
+        for handshake in tuple(self._shaking):
+            handshake.close()
+        while self._ready:
+            self._ready.popleft()[0].close()
+
+
+class Handshake:
+    """A channel that lasts as long as the handshake of `socket`; it enters `map` by itself."""
+
+    accepting = connecting = closing = False
+    connected = True
+    debug = False
+
+    def __init__(
+        self, listener: AcceptingSocket, map: Map, sock: OpenSSLSocket, address: Any
+    ) -> None:
+        self.socket = sock
+        self.addr = address
+        self._listener = listener
+        self._map = map
+        self._fd = sock.fileno()
+        map[self._fd] = self
+
+    def __repr__(self) -> str:
+        return f"<TLS handshake with {self.addr!r}>"
+
+    def readable(self) -> bool:
+        """Never: there is nothing to read before the end."""
+        return False
+
+    def writable(self) -> bool:
+        """Always: the socket can take plaintext when the handshake is over."""
+        return True
+
+    def handle_write_event(self) -> None:
+        """The handshake is over, or has failed."""
+        self.close()
+
+    handle_read_event = handle_expt_event = handle_close = handle_error = handle_write_event
+
+    def close(self) -> None:
+        """Leave the map and report."""
+        if self._map.get(self._fd) is self:
+            del self._map[self._fd]
+            if not isinstance(self._map, ChannelMap):
+                engine_for(self._map).removed(self._fd)  # a plain mapping doesn't tell
+        self._listener.over(self)
+
+
+def _tell(address: Any, why: Exception) -> None:
+    """Tell who has called `use_logging`, and nobody else: strangers can cause any number."""
+    logs.emit("warning", f"no TLS with {address!r}: {why}")
+
+
+def _nothing() -> None:
+    pass
