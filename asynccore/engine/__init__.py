@@ -6,5 +6,6 @@ from .engine import Engine as Engine
 from .engine import descriptor_changed as descriptor_changed
 from .engine import engine_for as engine_for
 from .engine import engines as engines
+from .engine import leave_map as leave_map
 
 look_again = descriptor_changed  # its name before there were rooms

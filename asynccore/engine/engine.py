@@ -581,6 +581,22 @@ def engine_for(map: Map) -> Engine:
     return found
 
 
+def leave_map(map: Map, fd: Any, channel: object) -> bool:
+    """Take a channel out of a map before its descriptor is closed; return whether it was there.
+
+    The engine of the map is told, for a poller must know while the descriptor is open.
+    """
+    if map.get(fd) is not channel:
+        return False
+    if type(map) is ChannelMap:
+        map.leave(fd)
+        return True
+    del map[fd]
+    if not isinstance(map, ChannelMap):  # a plain mapping doesn't tell
+        engine_for(map).removed(fd)
+    return True
+
+
 def engines() -> list[Engine]:
     """Return the engines there are now. Safe from any thread."""
     found = [reference() for reference in list(_engines)]  # a copy is made at one go

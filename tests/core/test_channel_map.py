@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from asynccore import ChannelMap, channels
-from tests.core.fakes import PATIENT
+from asynccore.engine import leave_map
+from asynccore.pollers import READ
+from asynccore.testing import Fakes
+from tests.core.fakes import PATIENT, Channel
 
 
 class Recorder:
@@ -230,3 +233,42 @@ def test_the_way_of_dispatchers() -> None:
     with pytest.raises(KeyError):
         map.leave(5)
     assert map == {6: "b"} and recorder.log == [("added", 6), ("removed", 5)]
+
+
+# Leaving a map ---------------------------------------------------------------------------------
+
+
+class Derived(ChannelMap):
+    """A map of a program's, which sees what leaves."""
+
+    def __delitem__(self, fd: Any) -> None:
+        self.left = fd
+        super().__delitem__(fd)
+
+
+def test_a_poller_knows_at_once_of_what_leaves(any_fakes: Fakes) -> None:
+    """Whatever the map is: the descriptor may be closed next, and its number is given again."""
+    engine, _, poller = any_fakes
+    engine.map[5] = channel = Channel()
+    engine.run_pass(0)
+    assert poller.interest[5] & READ
+    assert leave_map(engine.map, 5, channel)
+    assert 5 not in engine.map and 5 not in poller.interest
+
+
+def test_only_the_channel_itself_leaves(any_fakes: Fakes) -> None:
+    engine, _, poller = any_fakes
+    engine.map[5] = channel = Channel()
+    engine.run_pass(0)
+    assert not leave_map(engine.map, 5, Channel())
+    assert not leave_map(engine.map, 6, channel)
+    assert engine.map[5] is channel and poller.interest[5] & READ
+
+
+def test_a_map_of_a_program_sees_what_leaves(with_fakes: Any) -> None:
+    map = Derived()
+    engine, _, poller = with_fakes(map)
+    map[5] = channel = Channel()
+    engine.run_pass(0)
+    assert leave_map(map, 5, channel)
+    assert map.left == 5 and not map and 5 not in poller.interest

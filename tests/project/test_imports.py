@@ -47,7 +47,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 # The rooms of each package, from the ground up: modules and folders. `__init__` is the face.
 ROOMS: dict[str, list[set[str]]] = {
     "asynccore": [
-        {"errors", "logs", "channels", "producers", "classic"},
+        {"errors", "logs", "channels", "producers", "neighbours", "classic"},
         {"pollers"},
         {"engine"},
         {"running", "connecting", "listening", "testing"},
