@@ -37,6 +37,10 @@ def reports_changes(predicate: _Function) -> _Function:
     return predicate
 
 
+# What is called with each channel that enters a map, that the loop asks, that listens and that
+# accepts, before it does. Empty nearly always; a hot path looks whether it is.
+inspectors: list[Callable[[Any], object]] = []
+
 # Why a channel isn't read from.
 PAUSED = 1  # pause_reading()
 ENDED = 2  # there is nothing more

@@ -58,9 +58,10 @@ def neighbour(name: str) -> ModuleType:
 
 
 def resolve(target: str) -> Any:
-    """Return what "PACKAGE.MODULE:NAME" stands for, where PACKAGE is a neighbour.
+    """Return what "PACKAGE.MODULE:NAME", or "PACKAGE.MODULE", stands for; PACKAGE is a neighbour.
 
-    Raises `ImportError` if there is none, or not such a module, and `AttributeError` without NAME.
+    Raises `ImportError` if there is none, or not such a module, and `AttributeError` for a NAME
+    that isn't in there.
     """
     from importlib import import_module
 
@@ -69,7 +70,7 @@ def resolve(target: str) -> Any:
     found = neighbour(package)
     if rest:
         found = import_module(f"{found.__name__}.{rest}")
-    return getattr(found, name)
+    return getattr(found, name) if name else found
 
 
 def plug_ins(group: str, name: str | None = None) -> Iterator[Any]:

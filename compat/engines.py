@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pkgutil import resolve_name
 
 from asynccore import pollers
+from asynccore.listening import interception
 from asynccore.pollers import Poller
 
 VARIABLE = pollers.ENGINE_VARIABLE
@@ -40,7 +41,8 @@ def check(engine: str) -> str:
 
 
 def register() -> None:
-    """Make the hosts known to asynccore, where its metadata don't: in a checkout."""
+    """Make hosts and TLS known to asynccore, where its metadata don't: in a checkout."""
+    interception.register("ssl_ext.termination:in_front_of")
     for name in HOSTS:
         pollers.register(name, lambda name=name: make(name))  # type: ignore[misc]
 

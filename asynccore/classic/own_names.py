@@ -35,8 +35,14 @@ NEW_NAMES = frozenset(
     }
 )
 
-# The packages whose classes give these names the meaning that they have here.
-_OURS = frozenset({__name__.partition(".")[0], "ssl_ext", "compat"})
+# The packages whose classes give these names the meaning that they have here, also by the names
+# that they have where a program has modules called so (`neighbours`).
+_OURS = frozenset(
+    {
+        *(__name__.partition(".")[0], "ssl_ext", "compat"),
+        *("_asynccore_ssl_ext", "_asynccore_compat"),
+    }
+)
 
 _HAS_VARARGS = 0x04  # inspect.CO_VARARGS, without importing inspect
 

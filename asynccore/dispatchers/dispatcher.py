@@ -9,13 +9,13 @@ from threading import get_ident
 from typing import Any
 
 from .. import logs
-from ..channels import ChannelMap, Map, reports_changes
+from ..channels import ChannelMap, Map, inspectors, reports_changes
 from ..classic.namespace import default_map, legacy_name, package
 from ..classic.own_names import yield_to_mixins
 from ..classic.tracebacks import compact_traceback
 from ..engine.engine import Engine, engine_for
 from ..errors import _DISCONNECTED, _strerror
-from ..listening import connection_limits, interception, socket_activation
+from ..listening import connection_limits, socket_activation
 from ..pollers import READ, WRITE
 from ..pollers.layered import waits_for
 from . import listener
@@ -99,8 +99,9 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     def add_channel(self, map: Map | None = None) -> None:
         """Enter a map, by default the dispatcher's own."""
-        if interception.wanted:
-            interception.look_at(self)
+        if inspectors:
+            for inspect in inspectors:
+                inspect(self)
         if map is None:
             map = self._map
         if type(map) is ChannelMap:
@@ -375,7 +376,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         elif self.connecting:
             if self._ac_connected_still():
                 self.handle_read()
-        elif not interception.wanted or not interception.found_in_clear(self):
+        else:
             self.handle_read()
             self._ac_end_if_dead()
 

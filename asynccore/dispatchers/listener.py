@@ -19,11 +19,11 @@ import socket as _socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..channels import ENDED, FULL, RESTING, Map
+from ..channels import ENDED, FULL, RESTING, Map, inspectors
 from ..classic.own_names import OverridableProperty, hook
 from ..classic.settings import adopt_late
 from ..errors import EXHAUSTED, NOBODY, RERAISED
-from ..listening import interception, socket_activation
+from ..listening import socket_activation
 from ..listening.connection_limits import NAMES, ConnectionLedger, Limit, check
 from ..pollers import EVENTS_PER_PASS
 from .duplex import Duplex
@@ -115,8 +115,9 @@ class Listening(Duplex):
         self._ac_shutdown_state = 0
         if self._ac_pause_reasons & ENDED:
             self._ac_on_loop(self._ac_unmute, ENDED)
-        if interception.wanted:
-            interception.cover(self)
+        if inspectors:
+            for inspect in inspectors:
+                inspect(self)
         self._ac_touch()
 
     # -- accepting ------------------------------------------------------------------------------
@@ -132,9 +133,10 @@ class Listening(Duplex):
         return self._ac_accept_now()
 
     def _ac_accept_now(self) -> tuple[Any, Any] | None:
+        if inspectors:
+            for inspect in inspectors:  # it may listen without `listen`
+                inspect(self)
         sock = self.socket
-        if interception.wanted:
-            sock = interception.cover(self)  # it may listen without `listen`
         try:
             if type(sock) is _plain and _plain.accept is _accept_of_plain and not sock.gettimeout():
                 known, family, type_, proto = self._ac_kind
@@ -204,10 +206,6 @@ class Listening(Duplex):
         self._ac_crowded = taken > 1
 
     def _ac_handle_accept_event(self) -> None:
-        if interception.wanted:
-            sock = self.socket
-            if interception.cover(self) is not sock:
-                return  # whoever is there is there for the new one
         if not self._ac_limited:
             self.handle_accept()
             return

@@ -26,8 +26,8 @@ from errno import EBADF, EINVAL
 from typing import Any
 
 from .. import pollers
+from ..channels import inspectors
 from ..dispatchers.timeouts import ChannelTimes
-from ..listening import interception
 from ..pollers import PRIORITY, READ, WRITE
 from ..pollers.fileobj import FileobjPoller, has_descriptor, number
 from ..pollers.layered import LayeredPoller, layered_socket, waits_for
@@ -82,9 +82,7 @@ class Interest(ChannelTable):
         if self.reports_moves:
             map_changes, channels = self.map_changes, self.channels
             plainly = (
-                self.poller is poller
-                and not isinstance(poller, LayeredPoller)
-                and not interception.wanted
+                self.poller is poller and not isinstance(poller, LayeredPoller) and not inspectors
             )
             while map_changes:
                 fd = map_changes.pop()
@@ -321,9 +319,10 @@ class Interest(ChannelTable):
     # -- sockets with a will of their own -------------------------------------------------------
 
     def _look_at_socket(self, fd: int, channel: Any) -> None:
-        if interception.wanted:
+        if inspectors:
             try:
-                interception.look_at(channel)
+                for inspect in inspectors:
+                    inspect(channel)
             except BaseException:
                 self.to_ask.add(fd)  # it is no better the next time
                 raise

@@ -6,18 +6,19 @@ socket itself, which it may have made and kept, or got while it listened already
 nothing of TLS.
 
 Consequence. Environment variables, which child processes inherit, say that there is to be TLS.
-Every TCP socket that a dispatcher listens on is then replaced by what `ssl_ext.termination` puts
-in front of it, as soon as it listens: when it enters a map, in the dispatcher's `listen`, and in
-its own. For the latter, the class of a socket that may yet listen is one derived from its class
-(`Guarded`), whose `accept` is that of the front, until it connects. Whatever has escaped all this
-is found when the loop looks at the channel, and before its first event. If TLS can't be had, an
-`OSError` is raised there.
+Every TCP socket that a dispatcher listens on is then replaced by what a front puts before it, as
+soon as it listens: when it enters a map, in the dispatcher's `listen` and `accept`, and in its own.
+For the latter, the class of a socket that may yet listen is one derived from its class (`Guarded`),
+whose `accept` is that of the front, until it connects. A socket of another kind is looked at when
+the loop asks its channel, and before each event until it is seen what it becomes (`EventGuard`). If
+TLS can't be had, an `OSError` is raised there. An entry point of the group `asynccore.fronts` names
+the front.
 
 Trade-off. `type(sock)` of such a socket is not what it was; `isinstance` says what it said. Unix
 sockets stay plain: they are for this machine, under the guard of their file mode. A program that
 listens without a dispatcher is not reached, nor one that has made something else than a
 `socket.socket` and accepts from that, behind its dispatcher's back. Without the variables
-`add_channel`, `listen` and `accept` pay for one look at a module attribute.
+`add_channel`, `listen` and `accept` pay for one look at an empty list (`channels.inspectors`).
 """
 
 from __future__ import annotations
@@ -26,20 +27,25 @@ import errno
 import functools
 import os
 import socket
-import sys
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-# The file of the server's certificate chain; the variables beside it are `ssl_ext.termination`'s.
+from ..channels import inspectors
+from ..neighbours import plug_ins, resolve
+
+# The file of the server's certificate chain; the variables beside it are the front's.
 VARIABLE = "ASYNCCORE_TLS_CERT"
 
 # How all of them begin. Any will do: half of what was said is no reason for plaintext.
 PREFIX = "ASYNCCORE_TLS_"
 
-wanted = any(name.startswith(PREFIX) for name in os.environ)
+# The group of entry points that name fronts: functions that are called with a dispatcher, and
+# return what takes the place of its listening socket.
+FRONTS = "asynccore.fronts"
 
-_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_registered: str | None = None
+
 _TCP = (socket.AF_INET, socket.AF_INET6)
 
 # The channels of guarded sockets, and what puts TLS in front of those.
@@ -123,50 +129,69 @@ def _guard_of(sock: socket.socket) -> tuple[Any, Callable[[Any], Any]]:
     return None if reference is None else reference(), how
 
 
-def look_at(channel: Any) -> None:
+class EventGuard:
+    """In the place of a channel's `handle_read_event` until it is seen what its socket becomes."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = weakref.ref(channel)
+        self._assigned: Any = vars(channel).get("handle_read_event")  # by the program
+        channel.handle_read_event = self
+
+    def __call__(self) -> None:
+        channel = self._channel()
+        if channel is None:
+            return
+        sock = channel.socket
+        own = self._assigned or type(channel).handle_read_event.__get__(channel)
+        if not look_at(channel) and vars(channel).get("handle_read_event") is self:
+            if self._assigned is None:
+                del channel.handle_read_event
+            else:
+                channel.handle_read_event = self._assigned
+        if channel.socket is sock:  # else whoever is there is there for the new one
+            own()
+
+
+def look_at(channel: Any) -> bool:
     """Put TLS in front of a channel's socket if it listens in clear, and guard it if it may yet.
 
-    For a channel that enters a map, and whenever the loop asks it. Raises as `cover`.
+    Returns whether that is still to be seen. For a channel that enters a map, listens, accepts or
+    has an event, and whenever the loop asks it. Raises as `cover`.
     """
     sock: Any = getattr(channel, "socket", None)
     if not _is_clear_tcp(sock):
-        return
+        return False
     guarded = isinstance(sock, Guarded)
     if is_connected(sock):
         if guarded:
             _let_go(sock)  # it did not connect by its own methods
-        return
+        return False
     owner, how = _guard_of(sock) if guarded else (None, cover)
     if owner is not channel:
         how = cover  # else it is the channel's own, perhaps of a class made secure
-    if listens(sock):
+    if listens(sock, getattr(channel, "accepting", False)):
         how(channel)
-    elif owner is not channel:
-        guard(channel, sock, how)
-
-
-def found_in_clear(channel: Any) -> bool:
-    """Put TLS in front of the socket of a channel, if it listens in clear; return whether it did.
-
-    Raises as `cover`.
-    """
-    sock = getattr(channel, "socket", None)
-    if not _is_clear_tcp(sock) or not listens(sock):
         return False
-    cover(channel)
+    if owner is not channel:
+        guard(channel, sock, how)
+    try:
+        if not isinstance(vars(channel).get("handle_read_event"), EventGuard):
+            EventGuard(channel)
+    except (AttributeError, TypeError):
+        pass  # a channel of others, without attributes of its own: the loop sees to it
     return True
 
 
 def cover(channel: Any) -> Any:
     """Put TLS in front of a channel's listening socket, and return what `channel.socket` is now.
 
-    What is no TCP socket, or does TLS by itself already, stays what it is. Raises as
-    `ssl_ext.termination.in_front_of` does, and `OSError` if there is no such thing.
+    What is no TCP socket, or does TLS by itself already, stays what it is. Raises `OSError` as
+    the front does, and if there is none.
     """
     sock = channel.socket
     if _is_clear_tcp(sock):
         guard(channel, sock, cover)  # its owner may know it by another name
-        channel.socket = sock = find().in_front_of(channel)
+        channel.socket = sock = front()(channel)
         touch = getattr(channel, "_ac_touch", None)
         if touch is not None:
             touch()
@@ -183,12 +208,12 @@ def _is_clear_tcp(sock: Any) -> bool:
     )
 
 
-def listens(sock: Any) -> bool:
-    """Whether a socket listens, as far as the platform tells."""
+def listens(sock: Any, otherwise: bool = False) -> bool:
+    """Whether a socket listens; `otherwise`, which its channel says, if the system doesn't tell."""
     try:
         return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     except OSError:
-        return False  # a platform that doesn't tell: its channel says that it is accepting
+        return otherwise
 
 
 def is_connected(sock: Any) -> bool:
@@ -200,24 +225,32 @@ def is_connected(sock: Any) -> bool:
     return True
 
 
-def find() -> Any:
-    """Import `ssl_ext.termination`, from beside this package.
+def register(target: str) -> None:
+    """Have a function of a package beside this one be the front: "PACKAGE.MODULE:FUNCTION".
 
-    It may be in no folder of `sys.path`, and a program may have an `ssl_ext` of its own. Raises
-    `OSError` without it.
+    For a checkout, which has no entry points; it is imported when it is needed.
     """
-    # Hardly anybody gets here, and these load much.
-    from importlib import import_module
-    from importlib.machinery import PathFinder
-    from importlib.util import module_from_spec
+    global _registered
+    _registered = target
 
-    name = "ssl_ext"
+
+def front() -> Callable[[Any], Any]:
+    """Return the function that puts TLS in front of a channel's socket.
+
+    It is the one that was registered, or that an entry point names. Raises `OSError` if there is
+    none, or if it can't be imported.
+    """
+    # Hardly anybody gets here, and the metadata of everything installed is looked through.
     try:
-        if name not in sys.modules:
-            spec = PathFinder.find_spec(name, [os.path.dirname(_HERE)])
-            if spec is not None and spec.loader is not None:
-                module = sys.modules[name] = module_from_spec(spec)
-                spec.loader.exec_module(module)
-        return import_module("ssl_ext.termination")
+        if _registered is not None:
+            found: Callable[[Any], Any] = resolve(_registered)
+            return found
+        for found in plug_ins(FRONTS):
+            return found
     except ImportError as why:
         raise OSError(f"{PREFIX}... is set, and there is no TLS: {why}") from why
+    raise OSError(f"{PREFIX}... is set, and there is no TLS: nothing is installed for it")
+
+
+if any(name.startswith(PREFIX) for name in os.environ):
+    inspectors.append(look_at)

@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from asynccore.listening import interception, socket_activation
 from asynccore.monitoring import address
+from asynccore.neighbours import resolve
 
 from .. import engines
 
@@ -143,7 +144,10 @@ def _with_tls(env: dict[str, str], files: Mapping[str, str]) -> dict[str, str]:
         if not file:
             option = option_of(name)
             raise ValueError(f"{option} is empty: give it the path of a file, or leave it out")
-    tls = interception.find()
+    try:
+        tls = resolve("ssl_ext.termination")
+    except ImportError as why:
+        raise CannotRun(f"there is no TLS: {why}") from why
     variables = dict(zip(TLS, tls.VARIABLES, strict=True))
     told = {**env, **{variables[name]: file for name, file in files.items()}}
     settings = tls.settings_of(told)

@@ -18,7 +18,8 @@ import sys
 
 MYPY = False  # type checkers take it for true
 if MYPY:  # pragma: no cover
-    from importlib.machinery import ModuleSpec  # noqa: F401 (used in comments)
+    from collections.abc import Iterable  # noqa: F401 (used in comments)
+    from importlib.machinery import ModuleSpec  # noqa: F401
 
 TARGETS = {
     "asyncore": "asynccore",
@@ -77,9 +78,9 @@ def _load(target, folder):
         sys.path.extend(extra)
         try:
             import_module(target)
-            if os.environ.get("ASYNCCORE_ENGINE") in HOSTS:
+            if os.environ.get("ASYNCCORE_ENGINE") in HOSTS or _wants_tls(os.environ):
                 # They are found by the metadata of what is installed, which a checkout has not.
-                import_module("compat.engines").register()
+                import_module("asynccore.neighbours").resolve("compat.engines:register")()
             return True
         except ImportError as error:
             if error.name != "asynccore":
@@ -88,6 +89,11 @@ def _load(target, folder):
             for entry in extra:
                 sys.path.remove(entry)
     return False
+
+
+def _wants_tls(environ):
+    # type: (Iterable[str]) -> bool
+    return any(name.startswith("ASYNCCORE_TLS_") for name in environ)
 
 
 def _step_aside(folder):

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from asynccore import dispatcher
+from asynccore.channels import inspectors
 from asynccore.listening import interception
 from compat.command_line import cli, demo, runner
 from ssl_ext import AcceptingSocket
@@ -185,6 +186,21 @@ def test_child_processes_and_other_folders(started: Any, files: Any, tmp_path: P
         assert program.line() == "goodbye after 5 bytes"
         # The child lives on without its parent, and ends by what it can't print.
         _end_child(program)
+
+
+@pytest.mark.parametrize("name", ["ssl_ext", "compat"])
+def test_a_program_with_modules_of_our_names(
+    started: Any, files: Any, tmp_path: Path, name: str
+) -> None:
+    """It imports its own, and what listens speaks TLS all the same."""
+    (tmp_path / f"{name}.py").write_text("WHOSE = 'mine'\n")
+    script = tmp_path / "program.py"
+    text = (demo.examples() / "echo_server.py").read_text()
+    script.write_text(f"import {name}\nassert {name}.WHOSE == 'mine'\n{text}")
+    with started(script, "--tls-cert", files["both"]) as program:
+        program.listen()
+        demo.echo(program)
+        program.check_running()
 
 
 def _end_child(program: Program) -> None:
@@ -405,13 +421,16 @@ def test_a_listener_without_tls_is_an_os_error(files: Any, monkeypatch: Any, con
     from ssl_ext import termination as front
 
     monkeypatch.setenv(interception.VARIABLE, str(files[content]))
-    monkeypatch.setattr(interception, "wanted", True)
     monkeypatch.setattr(front, "_context", None)
     channel = dispatcher(map={})
     channel.create_socket()
     channel.bind((ADDRESS, 0))
-    with pytest.raises(OSError, match=r"certificate|private key"):
-        channel.listen(1)
+    inspectors.append(interception.look_at)
+    try:
+        with pytest.raises(OSError, match=r"certificate|private key"):
+            channel.listen(1)
+    finally:
+        inspectors.remove(interception.look_at)
     assert not isinstance(channel.socket, AcceptingSocket)
     channel.close()
 

@@ -195,10 +195,10 @@ print(*plug_ins("some.group", "nothing"), *plug_ins("no.group"))"""
 
 def test_resolving(home: Path) -> None:
     code = """
-print(resolve("friend:OURS"), resolve("friend.rooms:twice")(2))
+print(resolve("friend:OURS"), resolve("friend.rooms:twice")(2), resolve("friend.rooms").ROOM)
 for target in ("friend.nothing:x", "friend:nothing"):
     try:
         resolve(target)
     except (ImportError, AttributeError) as why:
         print(type(why).__name__)"""
-    assert run(home, code=code) == "True 4\nModuleNotFoundError\nAttributeError"
+    assert run(home, code=code) == "True 4 friend\nModuleNotFoundError\nAttributeError"

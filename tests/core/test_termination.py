@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import gc
+import json
 import os
 import socket
 import subprocess
 import sys
-import types
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asynccore import dispatcher, loop
+from asynccore import channels, dispatcher, loop
 from asynccore.listening import interception
 
 
@@ -43,10 +45,11 @@ class Front:
 
 
 @pytest.fixture
-def wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.SimpleNamespace(in_front_of=lambda channel: Front(channel.socket))
-    monkeypatch.setattr(interception, "wanted", True)
-    monkeypatch.setattr(interception, "find", lambda: module)
+def wanted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(interception, "front", lambda: lambda channel: Front(channel.socket))
+    channels.inspectors.append(interception.look_at)
+    yield
+    channels.inspectors.remove(interception.look_at)
 
 
 @pytest.fixture
@@ -178,13 +181,6 @@ def test_one_that_is_found_at_its_first_event(
 ) -> None:
     """Its socket is of a class that nobody knows, and listens after everybody has looked."""
 
-    class Wrapper:
-        def __init__(self) -> None:
-            self.sock = own
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.sock, name)
-
     class Program(dispatcher):
         def handle_accept(self) -> None:
             raise AssertionError("it would accept in clear")
@@ -192,7 +188,7 @@ def test_one_that_is_found_at_its_first_event(
         handle_read = handle_accept
 
     channel = Program(map=new_map)
-    channel.set_socket(Wrapper())
+    channel.set_socket(Wrapper(own))
     own.listen(1)
     channel.accepting = accepting
     channel.handle_read_event()
@@ -239,7 +235,7 @@ def test_where_there_is_no_tls_nobody_accepts(
     def refuse(channel: Any) -> Any:
         raise OSError(errno.EINVAL, "no TLS")
 
-    monkeypatch.setattr(interception, "find", lambda: types.SimpleNamespace(in_front_of=refuse))
+    monkeypatch.setattr(interception, "front", lambda: refuse)
     channel = dispatcher(map=new_map)
     channel.set_socket(own)
     for act in (lambda: own.listen(1), own.accept, channel.accept, channel.handle_read_event):
@@ -263,7 +259,7 @@ def test_where_there_is_no_tls_nobody_accepts(
 )
 def test_which_environment_wants_it(variable: str, value: str, is_wanted: bool) -> None:
     env = {k: v for k, v in os.environ.items() if not k.startswith(interception.PREFIX)}
-    code = "from asynccore.listening import interception; print(interception.wanted)"
+    code = "import asynccore.channels; print(bool(asynccore.channels.inspectors))"
     said = subprocess.run(
         [sys.executable, "-c", code],
         env={**env, variable: value},
@@ -293,34 +289,129 @@ def test_what_does_tls_stays_what_it_is(listener: Any, wanted: None) -> None:
     assert type(channel.socket) is TLS
 
 
+def names_fronts(folder: Path, *targets: str) -> Path:
+    """Pretend that a distribution is installed in a folder which brings fronts."""
+    metadata = folder / "some_front-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: some-front\nVersion: 1\n")
+    lines = (f"n{at} = {target}\n" for at, target in enumerate(targets))
+    (metadata / "entry_points.txt").write_text(f"[{interception.FRONTS}]\n{''.join(lines)}")
+    return folder
+
+
+@pytest.mark.parametrize("target", [None, "no_such_module:front"])
 def test_without_tls_nobody_listens(
-    listener: Any, wanted: None, monkeypatch: pytest.MonkeyPatch
+    listener: Any, wanted: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: str | None
 ) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(interception, "wanted", True)
-    for name in ("ssl_ext", "ssl_ext.termination"):
-        monkeypatch.setitem(sys.modules, name, None)
+    if target is not None:
+        names_fronts(tmp_path, target)
+    monkeypatch.setattr(interception, "_registered", None)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
     with pytest.raises(OSError, match="is set, and there is no TLS"):
         listener().listen(1)
 
 
-def test_it_is_found_beside_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Not in sys.path, where a program may have an ssl_ext of its own."""
-    monkeypatch.setattr(interception, "_HERE", str(tmp_path / "asynccore"))
-    (tmp_path / "ssl_ext").mkdir()
-    (tmp_path / "ssl_ext" / "__init__.py").write_text("")
-    (tmp_path / "ssl_ext" / "termination.py").write_text("def in_front_of(channel): return 1")
-    present = {name: module for name, module in sys.modules.items() if _is_ours(name)}
-    for name in present:
-        del sys.modules[name]
-    try:
-        assert interception.find().in_front_of(None) == 1
-        assert interception.find() is sys.modules["ssl_ext.termination"]
-    finally:
-        for name in filter(_is_ours, list(sys.modules)):
-            del sys.modules[name]
-        sys.modules.update(present)
+def test_a_front_is_found_by_an_entry_point(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(interception, "_registered", None)
+    monkeypatch.setattr(sys, "path", [str(names_fronts(tmp_path, "json:dumps", "json:loads"))])
+    assert interception.front() is json.dumps
 
 
-def _is_ours(name: str) -> bool:
-    return name.partition(".")[0] == "ssl_ext"
+def test_one_that_is_registered_comes_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(interception, "_registered", None)
+    interception.register(f"{Front.__module__}:Front")
+    monkeypatch.setattr(interception, "resolve", [f"{Front.__module__}:Front"].index)
+    monkeypatch.setattr(sys, "path", [str(names_fronts(tmp_path, "json:dumps"))])
+    assert interception.front() == 0
+
+
+# Channels whose sockets can't be guarded -------------------------------------------------------
+
+
+class Wrapper:
+    """A socket of a program's, which is none of Python's."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sock, name)
+
+
+class Reader(dispatcher):
+    """Notes what its handlers are called for."""
+
+    def __init__(self, sock: Any, map: Any) -> None:
+        self.calls: list[str] = []
+        dispatcher.__init__(self, map=map)
+        self.set_socket(sock)
+
+    def handle_connect(self) -> None:
+        self.calls.append("connect")
+
+    def handle_read(self) -> None:
+        self.calls.append("read")
+
+    def handle_close(self) -> None:
+        self.calls.append("close")
+
+
+def test_events_are_guarded_until_the_socket_is_connected(new_map: Any, wanted: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as sock:
+        channel = Reader(Wrapper(sock), new_map)
+        assert isinstance(channel.handle_read_event, interception.EventGuard)
+        channel.connect(server.getsockname())
+        channel.handle_read_event()
+        assert "handle_read_event" not in vars(channel)
+        assert channel.calls[-1] == "read"
+
+
+def test_events_are_guarded_while_nothing_is_seen(own: Any, new_map: Any, wanted: None) -> None:
+    channel = Reader(Wrapper(own), new_map)
+    for _ in range(2):
+        channel.handle_read_event()  # a socket that neither listens nor is connected
+        assert isinstance(channel.handle_read_event, interception.EventGuard)
+    own.listen(1)
+    calls = list(channel.calls)
+    channel.handle_read_event()
+    assert isinstance(channel.socket, Front) and channel.calls == calls
+    assert "handle_read_event" not in vars(channel)
+
+
+def test_a_handler_that_was_assigned_comes_back(own: Any, new_map: Any, wanted: None) -> None:
+    handled: list[str] = []
+    channel = Reader.__new__(Reader)
+    channel.calls, assigned = [], lambda: handled.append("event")
+    channel.handle_read_event = assigned
+    dispatcher.__init__(channel, map=new_map)
+    channel.set_socket(Wrapper(own))
+    assert channel.handle_read_event is not assigned
+    channel.handle_read_event()
+    own.listen(1)
+    channel.handle_read_event()
+    assert channel.handle_read_event is assigned and handled == ["event"]
+
+
+def test_guarded_events_do_not_keep_a_channel(own: Any, new_map: Any, wanted: None) -> None:
+    channel = Reader(Wrapper(own), new_map)
+    guard, reference = channel.handle_read_event, weakref.ref(channel)
+    channel.del_channel()
+    del channel
+    assert reference() is None
+    guard()  # nobody is there
+
+
+def test_a_system_that_does_not_tell_who_listens(own: Any, wanted: None) -> None:
+    class Silent(Wrapper):
+        def getsockopt(self, *option: int) -> int:
+            raise OSError(errno.ENOPROTOOPT, "not here")
+
+    own.listen(1)
+    channel: Any = Bare(Silent(own))
+    interception.look_at(channel)
+    assert isinstance(channel.socket, Front)
