@@ -1,15 +1,16 @@
 """SMTP servers: the classic `smtpd` module, from which this is reached under the legacy name.
 
 Here are the names that programs rebind (`DEBUGSTREAM`, `__version__`, `socket`), and all that
-does I/O: the channel and the servers. The dialogue itself is in `_smtp_session`, the grammar in
-`_smtp_syntax`, the message text in `_smtp_text`, the command line in `_smtp_command_line`.
+does I/O: the channel and the servers. The dialogue itself is in `smtp.session`, the grammar in
+`smtp.syntax`, the message text in `smtp.text`, the command line in `smtp.command_line`.
 
-What differs from the classic module, beside what `_smtp_session` names:
+What differs from the classic module, beside what `smtp.session` names:
 
 - a connection that is dead before it is greeted is closed, quietly and once;
 - `PureProxy` takes messages as they come by default, as bytes and with options;
 - the command line keeps the size limit that its help promises, and gives up the group of root
-  along with the user.
+  along with the user;
+- `MailmanProxy` says that there is no Mailman 2 when it is made, and not with the first message.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .classic.removal import _deprecated as _deprecated
 from .dispatchers.dispatcher import dispatcher
 from .smtp import command_line as command_line
-from .smtp import mailman as mailman
 from .smtp.command_line import Options as Options
 from .smtp.limits import Patience as _Patience
 from .smtp.python2_names import RenamedAttributes as _RenamedAttributes
@@ -370,34 +370,29 @@ class PureProxy(SMTPServer):
 
 
 class MailmanProxy(PureProxy):
-    """Hands messages for Mailman 2's lists to them, and passes on the others (classic 3.10)."""
+    """Handed messages to the lists of GNU Mailman 2 (classic 3.10): it can't be made any more.
+
+    Mailman 2 ended with Python 2; no Python that has this module can import it.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        warn("MailmanProxy is deprecated and will be removed in future", DeprecationWarning, 2)
-        if kwargs.get("enable_SMTPUTF8"):
-            raise ValueError("MailmanProxy does not support SMTPUTF8.")
-        super().__init__(*args, **kwargs)
+        """Raise `ImportError`."""
+        raise _no_mailman()
 
     def process_message(
         self, peer: Any, mailfrom: str, rcpttos: list[str], data: Any, **kwargs: Any
-    ) -> str | None:
-        """Hand the message to the lists among the recipients and pass it on to the others.
+    ) -> NoReturn:
+        """Raise `ImportError`, also in a class with an `__init__` of its own."""
+        raise _no_mailman()
 
-        Raises `ImportError` without Mailman 2. `rcpttos` keeps the other recipients.
-        """
-        utils, message, mail_list = mailman.modules()
-        everybody = list(rcpttos)
-        postings, rcpttos[:] = mailman.split_recipients(utils, rcpttos)
-        _debug("forwarding recips: %s", " ".join(rcpttos))
-        reply = None
-        if rcpttos:
-            refused = self._deliver(mailfrom, rcpttos, data)
-            _debug("we got refusals: %s", refused)
-            if self.report_refusals and refused:
-                reply = _refusal(refused, everybody)
-        text = data.decode("utf-8", "surrogateescape") if isinstance(data, bytes) else data
-        mailman.enqueue(message, mail_list, mailfrom, text, postings, _debug)
-        return reply
+
+def _no_mailman() -> ImportError:
+    return ImportError(
+        "MailmanProxy hands messages to Mailman 2, which ended with Python 2: there is no package"
+        " 'Mailman' for this Python. Use PureProxy in front of Mailman 3's LMTP server or of a mail"
+        " server.",
+        name="Mailman",
+    )
 
 
 def _host_name(server: Any) -> str:

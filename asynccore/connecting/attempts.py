@@ -34,15 +34,14 @@ from errno import (
 )
 from typing import Any
 
-from ..channels import ChannelMap, Map, NullChannel
+from ..channels import Map, NullChannel
 from ..classic.namespace import package
-from ..engine.engine import Engine
+from ..engine.engine import Engine, leave_map
 from ..engine.timers import Timer
 from ..errors import RERAISED, _strerror, reports_to_channel
 from . import resolver
 from .happy_eyeballs import Address, Race
-from .stand_in import show
-from .target import Target
+from .target import Target, show
 
 # connect(2): it goes on; Winsock says EINVAL for a second call.
 _UNDER_WAY = frozenset({EINPROGRESS, EALREADY, EWOULDBLOCK})
@@ -289,7 +288,7 @@ class ConnectByName(Entry):
         """Make an attempt's socket the channel's."""
         channel = self.channel
         self._attempts.remove(attempt)
-        self._leave(attempt.fd, attempt)
+        leave_map(self._map, attempt.fd, attempt)
         sock = attempt.socket
         channel.addr = attempt.addr
         channel.family_and_type = attempt.address.family, _socket.SOCK_STREAM
@@ -345,19 +344,12 @@ class ConnectByName(Entry):
             self._timer = None
         for attempt in list(self._attempts):
             self._drop(attempt)
-        self._leave(self._key, self)
+        leave_map(self._map, self._key, self)
 
     def _drop(self, attempt: Attempt) -> None:
         self._attempts.remove(attempt)
-        self._leave(attempt.fd, attempt)
+        leave_map(self._map, attempt.fd, attempt)
         attempt.socket.close()
-
-    def _leave(self, key: int, entry: Entry) -> None:
-        if self._map.get(key) is entry:
-            del self._map[key]
-            if not isinstance(self._map, ChannelMap):
-                # A plain mapping doesn't tell, and the poller must know before the socket closes.
-                self._engine.removed(key)
 
 
 _looking: weakref.WeakSet[ConnectByName] = weakref.WeakSet()

@@ -7,18 +7,6 @@ from errno import EAGAIN, ENOTCONN
 from typing import Any, NoReturn
 
 
-def show(sockaddr: Any) -> str:
-    """Return an address as people write it, also one that a resolver got wrong.
-
-    >>> show(("::1", 25, 0, 0))
-    '[::1]:25'
-    """
-    if not isinstance(sockaddr, tuple) or len(sockaddr) < 2:
-        return repr(sockaddr)
-    host, port = sockaddr[:2]
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
-
-
 class StandIn:
     """The `socket` of a channel that has none yet: nothing fits, nothing has come."""
 

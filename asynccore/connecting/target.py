@@ -8,6 +8,21 @@ from typing import Any
 from . import resolver
 from .happy_eyeballs import LEAST_ATTEMPT_DELAY, Address
 
+# 255 bytes with the lengths of all labels and the root's (RFC 1035 section 3.1).
+LONGEST_NAME = 253
+
+
+def show(sockaddr: Any) -> str:
+    """Return an address as people write it, also one that a resolver got wrong.
+
+    >>> show(("::1", 25, 0, 0))
+    '[::1]:25'
+    """
+    if not isinstance(sockaddr, tuple) or len(sockaddr) < 2:
+        return repr(sockaddr)
+    host, port = sockaddr[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
 
 class Target:
     """What `connect_name` was asked for, checked."""
@@ -30,10 +45,10 @@ class Target:
         self.delay = delay
         self.local = None if local is None else _local(local)
         self.family = int(family)
-        self.text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.text = show((host, port))
         found = _numeric(host, self.port if isinstance(self.port, int) else None, self.family)
         if found is None:
-            self.host = _ascii(host)
+            self.host = ascii_name(host)
         else:
             self.host = host
             if isinstance(self.port, int):
@@ -70,15 +85,21 @@ def _numeric(host: str, port: int | None, family: int) -> Any:
     return None if isinstance(found, BaseException) else found
 
 
-def _ascii(host: str) -> str:
-    """Encode an international name (Python's `idna` codec, RFC 3490), and check any."""
+def ascii_name(name: str) -> str:
+    """Return a host name as DNS has it, in ASCII (Python's `idna` codec, RFC 3490).
+
+    Raises `ValueError` for what can't be one.
+    """
+    # The time that the codec needs grows with the square of the length.
+    if not name.isascii() and len(name) > LONGEST_NAME:
+        raise ValueError(f"a host name has at most {LONGEST_NAME} characters, not {len(name)}")
     try:
-        name = host.encode("idna").decode()
+        found = name.encode("idna").decode()
     except UnicodeError as why:
-        raise ValueError(f"{host!r} is no host name: {why}") from None
-    if not name or "\0" in name:
-        raise ValueError(f"{host!r} is no host name")
-    return name
+        raise ValueError(f"{name!r} is no host name: {why}") from None
+    if not found or "\0" in found:
+        raise ValueError(f"{name!r} is no host name")
+    return found
 
 
 def _local(local: tuple[str, int]) -> Address:

@@ -13,7 +13,7 @@ from ..channels import ChannelMap, Map, inspectors, reports_changes
 from ..classic.namespace import default_map, legacy_name, package
 from ..classic.own_names import yield_to_mixins
 from ..classic.tracebacks import compact_traceback
-from ..engine.engine import Engine, engine_for
+from ..engine.engine import Engine, engine_for, leave_map
 from ..errors import _DISCONNECTED, _strerror
 from ..listening import connection_limits, socket_activation
 from ..pollers import READ, WRITE
@@ -117,14 +117,8 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         fd = self._fileno
         if map is None:
             map = self._map
-        if map.get(fd) is self or (fd in map and self._ac_entered(map[fd], fd)):
-            if type(map) is ChannelMap:
-                map.leave(fd)
-            else:
-                del map[fd]
-                if fd is not None and not isinstance(map, ChannelMap):
-                    # A plain mapping doesn't tell; the poller must know before the socket closes.
-                    engine_for(map).removed(fd)
+        if not leave_map(map, fd, self) and fd in map and self._ac_entered(map[fd], fd):
+            leave_map(map, fd, map[fd])
         self._fileno = None
 
     def _ac_entered(self, entry: Any, fd: Any) -> bool:
@@ -218,7 +212,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if inherited is None:
             self.socket.bind(addr)
         else:
-            socket_activation.take_over(self, inherited)
+            socket_activation.take_over(self.socket, inherited, self._ac_engine)
 
     def connect(self, address: Any) -> None:
         """Begin to connect; `handle_connect` follows, or `handle_error` with the `OSError`.

@@ -21,10 +21,9 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from ..dispatchers.dispatcher import dispatcher
+from ..engine.engine import Engine
 
 # "1": every TCP and UDP socket is bound with SO_REUSEPORT, here and in child processes.
 REUSE_PORT_VARIABLE = "ASYNCCORE_REUSE_PORT"
@@ -141,11 +140,10 @@ class Arrangement:
             )
 
 
-def take_over(channel: dispatcher, fd: int) -> None:
-    """Put an inherited socket under the descriptor of a channel's own socket."""
-    own = channel.socket.fileno()
+def take_over(sock: Any, fd: int, engine: Engine | None) -> None:
+    """Put an inherited socket under the descriptor of a channel's own; the engine is told."""
+    own = sock.fileno()
     # The poller knows the number from the socket that is closed here.
-    engine = channel._ac_engine
     if engine is not None:
         engine.removed(own)
     if sys.platform != "win32":  # where nothing is inherited

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ..channels import Map
 from ..classic.namespace import default_map
+from ..connecting.target import show
 from ..dispatchers.timeouts import ChannelTimes, check
 from ..engine.engine import Engine, engine_for
 from ..engine.meter import Meter
@@ -193,10 +194,7 @@ def _address(channel: Any) -> str | None:
             pass  # what stands in for a socket, or it is closed
     if not address:
         return None
-    if isinstance(address, tuple) and len(address) >= 2:
-        host, port = address[:2]
-        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
-    return address if isinstance(address, str) else repr(address)
+    return address if isinstance(address, str) else show(address)
 
 
 def _pending(channel: Any) -> int | None:

@@ -22,9 +22,6 @@ from .. import logs
 from ..channels import Map
 from ..classic.namespace import default_map
 from ..classic.own_names import hook
-from ..dispatchers.buffered import dispatcher_with_send
-from ..dispatchers.dispatcher import dispatcher
-from ..dispatchers.watermarks import Watermarked
 from ..engine.engine import Engine, engine_for
 from ..errors import RERAISED
 
@@ -164,30 +161,40 @@ class _Closing:
 
 def has_output(channel: Any) -> bool:
     """Whether a channel holds bytes or producers that are still to be sent."""
-    if isinstance(channel, dispatcher_with_send):
-        if channel._ac_output.size:  # without joining it, as `out_buffer` would
-            return True
-    elif getattr(channel, "out_buffer", None):
+    if _is_ours(channel) and channel._ac_has_output():
         return True
-    # async_chat's own queue: to look at `producer_fifo` counts as a change of it.
-    fifo = getattr(channel, "_ac_fifo", None)
-    if fifo is None:
-        fifo = getattr(channel, "producer_fifo", None)
-    return bool(fifo) or bool(output_size(channel))
+    # A program's class, derived from ours or not, may have a buffer of its own by either name.
+    if getattr(channel, "out_buffer", None):
+        return True
+    if _tells_size(channel):
+        return False  # to look at the `producer_fifo` of ours counts as a change of it
+    return bool(getattr(channel, "producer_fifo", None)) or bool(output_size(channel))
 
 
 def output_size(channel: Any) -> int | None:
     """Return how many bytes of output a channel holds; `None` if it doesn't tell."""
-    if isinstance(channel, Watermarked):
-        return channel._ac_write_buffer_size()
-    if isinstance(channel, dispatcher):
+    if _tells_size(channel):
+        ours: int = channel._ac_write_buffer_size()
+        return ours
+    if _is_ours(channel):
         return None  # what its class calls so is the program's own
     size: Any = getattr(channel, "write_buffer_size", None)
     return size if isinstance(size, int) else None
 
 
+# The classes are asked, for an object may have an answer to any name.
+
+
+def _is_ours(channel: Any) -> bool:
+    return hasattr(type(channel), "_ac_has_output")
+
+
+def _tells_size(channel: Any) -> bool:
+    return hasattr(type(channel), "_ac_write_buffer_size")
+
+
 def _hook_of(channel: Any) -> Callable[[], object]:
-    if isinstance(channel, dispatcher):
+    if _is_ours(channel):
         return hook(channel, "handle_shutdown", 0)
     return getattr(channel, "handle_shutdown", _nothing)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from asynccore.connecting.target import LONGEST_NAME
+from asynccore.connecting.target import ascii_name as idna_name
+
 # RFC 1035 section 2.3.4: 63 bytes for a label, 255 for a name with the lengths of its labels. An
 # underscore is in no host's name (RFC 1123 section 2.1), and in some certificates all the same.
 _LABEL = "[A-Za-z0-9_-]{1,63}"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
-_LONGEST = 253
 
 # What service-identity takes for the rest of an IPv4 address, and no name.
 _NUMBER = re.compile("-?[0-9_]+")
@@ -42,12 +44,12 @@ def ascii_name(name: str, argument: str = "server_hostname") -> str:
         raise TypeError(f"{argument} is text, not {name!r}")
     found = name
     if not name.isascii():
-        try:  # the time that this codec needs grows with the square of the length
-            found = name.encode("idna").decode() if len(name) <= _LONGEST else ""
-        except UnicodeError:
+        try:
+            found = idna_name(name)
+        except ValueError:
             found = ""
     found = found.removesuffix(".")
-    if len(found) > _LONGEST or not _NAME.fullmatch(found) or _NUMBER.fullmatch(found):
+    if len(found) > LONGEST_NAME or not _NAME.fullmatch(found) or _NUMBER.fullmatch(found):
         raise ValueError(
             f"{argument}: {name!r} can't be a host name or an IP address; write it without port, "
             "brackets, path and wildcard"

@@ -6,7 +6,6 @@ import smtplib
 import socket
 import subprocess
 import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 
 from asynccore import smtpd
-from asynccore.smtp.mailman import posting_for
 from tests.smtpd.dialogue import FakeSocket, Mailbox, Talk, classic, debug_output
 
 LOCAL = ("127.0.0.1", 0)
@@ -304,11 +302,9 @@ def test_an_error_of_the_program_itself(proxy: Callable[..., Any]) -> None:
         proxy(Remote(KeyError("x")))._deliver("a@b", ["c@d"], "x")
 
 
-@pytest.mark.parametrize("name", ["PureProxy", "MailmanProxy"])
-@pytest.mark.filterwarnings("ignore:MailmanProxy:DeprecationWarning")
-def test_proxies_have_no_smtputf8(name: str, new_map: dict[int, Any]) -> None:
-    with pytest.raises(ValueError, match=f"{name} does not support SMTPUTF8"):
-        getattr(smtpd, name)(LOCAL, REMOTE, map=new_map, enable_SMTPUTF8=True)
+def test_a_proxy_has_no_smtputf8(new_map: dict[int, Any]) -> None:
+    with pytest.raises(ValueError, match="PureProxy does not support SMTPUTF8"):
+        smtpd.PureProxy(LOCAL, REMOTE, map=new_map, enable_SMTPUTF8=True)
     assert new_map == {}
 
 
@@ -327,147 +323,19 @@ def test_smtplib_is_loaded_with_the_proxy_and_not_before() -> None:
 # MailmanProxy ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def mailman_proxy(new_map: dict[int, Any]) -> smtpd.MailmanProxy:
-    with pytest.warns(DeprecationWarning, match="MailmanProxy is deprecated") as caught:
-        server = smtpd.MailmanProxy(LOCAL, REMOTE, map=new_map)
-    assert caught[0].filename == __file__
-    return server
+def test_mailman_is_gone(new_map: dict[int, Any]) -> None:
+    class Own(smtpd.MailmanProxy):
+        def __init__(self) -> None:
+            pass
 
-
-def test_mailman_is_gone(
-    mailman_proxy: smtpd.MailmanProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "Mailman", None)
-    with pytest.raises(ImportError, match="Mailman 2, which ended with Python 2") as caught:
-        mailman_proxy.process_message(PEER, "a@b", ["list@x"], "x")
-    assert caught.value.name == "Mailman"
-
-
-class Message:
-    """A message of Mailman 2, which is the one of Python 2's rfc822: its header names are the
-    same in any case."""
-
-    queued: list[tuple[str, Any, dict[str, int]]] = []
-    last: Any = None
-
-    def __init__(self, file: Any) -> None:
-        headers, _, _ = file.read().partition("\n\n")
-        self.headers = dict(line.lower().split(": ") for line in headers.splitlines())
-
-    def get(self, name: str) -> Any:
-        return self.headers.get(name.lower())
-
-    def __setitem__(self, name: str, value: str) -> None:
-        self.headers[name.lower()] = value
-
-    def Enqueue(self, mlist: str, **where: int) -> None:
-        self.queued.append((mlist, self.get("Subject"), where))
-        type(self).last = self
-
-
-@pytest.fixture
-def mailman(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """A package with as much of Mailman 2 as the proxy uses, and one list: "dev"."""
-    package: Any = types.ModuleType("Mailman")
-    package.Utils = types.ModuleType("Mailman.Utils")
-    package.Utils.list_exists = lambda name: name == "dev"
-    package.Message = types.ModuleType("Mailman.Message")
-    package.Message.Message = Message
-    package.MailList = types.ModuleType("Mailman.MailList")
-    opened: list[Any] = []
-
-    def open_list(name: str, lock: int) -> str:
-        opened.append((name, lock))
-        return name
-
-    package.MailList.MailList = open_list
-    for name in ("", ".Utils", ".Message", ".MailList"):
-        module = package if not name else getattr(package, name[1:])
-        monkeypatch.setitem(sys.modules, f"Mailman{name}", module)
-    monkeypatch.setattr(Message, "queued", [])
-    return opened
-
-
-def test_messages_for_lists(
-    mailman_proxy: smtpd.MailmanProxy, mailman: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    remote = Remote()
-    monkeypatch.setattr(smtplib, "SMTP", remote)
-    recipients = [
-        "Dev@x",
-        "other@x",
-        "dev-owner@x",
-        "dev-admin@x",
-        "dev-request@x",
-        "dev-nonsense@x",
-        "dev-join@x",
-        "dev-leave@x",
-        "dev-a-b@x",
-    ]
-    with debug_output(smtpd) as (said,):
-        mailman_proxy.process_message(PEER, "a@b", recipients, "X: y\n\ntext")
-    assert recipients == ["other@x", "dev-nonsense@x", "dev-a-b@x"]
-    assert remote.told[1] == ("a@b", recipients, "X: y\n\ntext")
-    assert mailman == [("dev", 0)]
-    assert Message.queued == [
-        ("dev", None, {"tolist": 1}),
-        ("dev", None, {"toowner": 1}),
-        ("dev", None, {"toadmin": 1}),
-        ("dev", None, {"torequest": 1}),
-        ("dev", "subscribe", {"torequest": 1}),
-        ("dev", "unsubscribe", {"torequest": 1}),
-    ]
-    assert said.getvalue().splitlines()[:3] == [
-        "forwarding recips: other@x dev-nonsense@x dev-a-b@x",
-        "we got refusals: {}",
-        "sending message to Dev@x",
-    ]
-
-
-def test_messages_for_lists_only(mailman_proxy: smtpd.MailmanProxy, mailman: list[Any]) -> None:
-    # Nothing is passed on: there is no server at REMOTE.
-    data = b"From: x@y\nDate: today\n\ntext"
-    mailman_proxy.process_message(PEER, "a@b", ["dev@x"], data, mail_options=[])
-    assert Message.queued == [("dev", None, {"tolist": 1})]
-    assert Message.last.headers == {"from": "x@y", "date": "today"}
-
-
-def test_refusals_beside_a_list(
-    mailman_proxy: smtpd.MailmanProxy, mailman: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(smtplib, "SMTP", Remote(refused={"c@d": (550, b"no")}))
-    mailman_proxy.report_refusals = True
-    reply = mailman_proxy.process_message(PEER, "a@b", ["dev@x", "c@d"], "X: y\n\ntext")
-    assert reply == "554 Error: not delivered to c@d: 550 no"
-    assert Message.queued == [("dev", None, {"tolist": 1})]
-    reply = mailman_proxy.process_message(PEER, "a@b", ["c@d"], "X: y\n\ntext")
-    assert reply == "550 no"
-
-
-@pytest.mark.parametrize(
-    ("recipient", "posting"),
-    [
-        ("Dev", ("Dev", "dev", "tolist", None)),
-        ("dev-@x", ("dev-@x", "dev", "tolist", None)),
-        ("dev@x-y@z", ("dev@x-y@z", "dev", "tolist", None)),
-        ("DEV-JOIN@x", ("DEV-JOIN@x", "dev", "torequest", "subscribe")),
-        ("dev-a-b@x", None),
-        ("dev-join-b@x", None),
-        ("dev--@x", None),
-        ("dev-nonsense@x", None),
-        ("", ("", "", "tolist", None)),
-    ],
-)
-def test_addresses_of_lists(recipient: str, posting: Any) -> None:
-    assert posting_for(recipient) == posting
-
-
-def test_headers_that_mailman_needs(mailman_proxy: smtpd.MailmanProxy, mailman: list[Any]) -> None:
-    mailman_proxy.process_message(PEER, "a@b", ["dev@x"], "X: y\n\ntext")
-    headers = Message.last.headers
-    assert (headers.pop("from"), headers.pop("x")) == ("a@b", "y")
-    assert list(headers) == ["date"]
+    for use in (
+        lambda: smtpd.MailmanProxy(LOCAL, REMOTE, map=new_map),
+        lambda: Own().process_message(PEER, "a@b", ["list@x"], "x", mail_options=[]),
+    ):
+        with pytest.raises(ImportError, match="Mailman 2, which ended with Python 2") as caught:
+            use()
+        assert caught.value.name == "Mailman"
+    assert new_map == {}
 
 
 def test_a_mailbox_is_enough_of_a_server() -> None:
