@@ -202,23 +202,29 @@ class dispatcher_with_send(dispatcher, Watermarked):
         """Send from the buffer what the socket takes."""
         output = self._ac_buffered()
         share = SEND_SHARE
+        # Each round is one system call, until the socket is full or others should have a turn.
         while isinstance(output, WriteBuffer) and output.size and share > 0 and not self._ac_closed:
+            # A socket takes the pieces as they are; what stands in for one may know only `bytes`.
             if takes_pieces(self.socket):
                 pieces, size = output.gather(share)
                 count = send_pieces(self, pieces, size)
             else:
-                data = bytes(output.peek(SEND_SIZE))  # what stands in for one may know no more
+                data = bytes(output.peek(SEND_SIZE))
                 size = len(data)
                 count = dispatcher.send(self, data) or 0
+            # The round counts for nothing if a handler has assigned another buffer meanwhile.
             if not count or output is not self._ac_output:
-                break  # the socket is full, or a handler assigned another buffer
+                break
+            # What was sent leaves the buffer; an empty one gives way to the one that all share.
             output.consume(count)
             if not output.size:
                 self._ac_output = self._ac_no_output()
                 break
+            # A socket that took less than it was offered is full.
             share -= count
             if count < size:
                 break
+        # The hooks of watermarks are called with the buffer whole, and the output ends last.
         if self._ac_marks is not None:
             self._ac_look_at_marks()
         if self._ac_shutdown_state:

@@ -21,7 +21,7 @@ class ConnectsByName(Timed):
     socket: Any = None
     _map: Map
     _ac_closed = False
-    _ac_ended = False
+    _ac_ended = 0
     _ac_by_name: ConnectByName | None = None
     _ac_name_given = False  # by another thread, and the loop's has not come to it yet
 
@@ -64,7 +64,8 @@ class ConnectsByName(Timed):
 
     def _ac_connect_name(self, target: Target) -> None:
         before = self._ac_by_name
-        self.connected = self._ac_closed = self._ac_ended = False
+        self.connected = self._ac_closed = False
+        self._ac_ended = 0
         self.connecting = True
         self.addr = target.host, target.port
         self._ac_drop_times()

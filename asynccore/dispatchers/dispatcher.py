@@ -15,10 +15,10 @@ from ..classic.own_names import yield_to_mixins
 from ..classic.tracebacks import compact_traceback
 from ..engine.engine import Engine, engine_for, leave_map
 from ..errors import _DISCONNECTED, _strerror
+from ..listening import acceptor as accepting
 from ..listening import connection_limits, socket_activation
 from ..pollers import READ, WRITE
 from ..pollers.layered import waits_for
-from . import listener
 from .connect_name import ConnectsByName
 from .listener import Listening
 from .socket_options import SocketOptions, is_datagram
@@ -67,7 +67,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             sock.setblocking(False)
             self.set_socket(sock, map)
             self.connected = True
-            accepted, peer = listener.fresh
+            accepted, peer = accepting.fresh
             if sock is accepted:
                 self.addr = peer
                 return
@@ -170,7 +170,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             else:
                 # The number of a socket that is given up must not lead to this channel.
                 self.del_channel(map)
-        self._ac_ended = False
+        self._ac_ended = 0
         if (self._ac_pause_reasons or self._ac_shutdown_state) and self._ac_by_name is None:
             self._ac_begin_anew()
         if self._ac_times is not None:
@@ -222,7 +222,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         """
         self.connected = False
         self.connecting = True
-        self._ac_ended = False
+        self._ac_ended = 0
         if self._ac_shutdown_state:
             self._ac_begin_anew()
         if self._ac_times is not None:
@@ -366,7 +366,11 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if self.connected:
             self.handle_read()
         elif self.accepting:
-            self._ac_handle_accept_event()
+            acceptor = self._ac_acceptor
+            if acceptor is None or acceptor.limited:
+                self._ac_accept_within_limits()
+            else:
+                self.handle_accept()
         elif self.connecting:
             if self._ac_connected_still():
                 self.handle_read()
@@ -444,7 +448,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             "error",
         )
         if self.accepting:
-            self._ac_rest()
+            self._ac_as_listener().rest(self)
         else:
             self.handle_close()
 

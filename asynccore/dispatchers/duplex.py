@@ -29,7 +29,10 @@ from .socket_options import is_datagram
 _INPUT_ENDED = 1  # handle_eof() was told
 _OUTPUT_ENDS = 2  # shutdown_write() was called
 _OUTPUT_ENDED = 4  # and the peer was told
-_TELLING = 8  # handle_close() is being told
+
+# How far handle_close() has come, which hears of the end of both; 0 before.
+_BEING_TOLD = 1
+_TOLD = 2
 
 
 class Duplex:
@@ -42,9 +45,9 @@ class Duplex:
     _fileno: int | None = None
     _ac_engine: Any = None
     _ac_closed = False  # by close(), until it gets another socket
-    _ac_ended = False  # the end was handed to handle_close()
+    _ac_ended = 0  # how far the end was handed to handle_close()
     _ac_pause_reasons = 0
-    _ac_shutdown_state = 0
+    _ac_shutdown_state = 0  # how far the directions have come
 
     if TYPE_CHECKING:
 
@@ -129,17 +132,17 @@ class Duplex:
     def _ac_end(self) -> None:
         """Hand the end of the connection to `handle_close`, once."""
         if not self._ac_ended:
-            self._ac_ended = True
-            self._ac_shutdown_state |= _TELLING
+            self._ac_ended = _BEING_TOLD
             fd = self._fileno
             try:
                 self.handle_close()
             except BaseException:
-                self._ac_ended = False  # it did not take it: it is told again
+                self._ac_ended = 0  # it did not take it: it is told again
                 raise
-            finally:
-                self._ac_shutdown_state &= ~_TELLING
-            if fd is not None and self._fileno == fd and self._ac_ended:
+            if not self._ac_ended:
+                return  # it has another socket
+            self._ac_ended = _TOLD
+            if fd is not None and self._fileno == fd:
                 # Not closed: perhaps it still has output. There is nothing more to read.
                 self._ac_on_loop(self._ac_mute, ENDED)
 
@@ -150,7 +153,7 @@ class Duplex:
         """
         if not self._ac_ended:
             self._ac_end()
-        elif not self._ac_shutdown_state & _TELLING and not is_datagram(self.socket):
+        elif self._ac_ended == _TOLD and not is_datagram(self.socket):
             self.close()
 
     def _ac_end_if_dead(self) -> None:

@@ -231,6 +231,8 @@ class OutputQueue(dispatcher, Watermarked):
         """Send from the queue until the socket is full, or other channels should have a turn."""
         share = SEND_SHARE
         self._ac_full = False
+        # Each round sends what is at the head of the queue. Handlers and producers run in between,
+        # and may close the channel or change the queue, so all of it is looked at again.
         while (
             share > 0
             and self._ac_fifo
@@ -239,18 +241,22 @@ class OutputQueue(dispatcher, Watermarked):
             and not self._ac_full
         ):
             first = self._ac_fifo[0]
+            # The end of the queue closes the channel; an empty piece is passed over.
             if not first:
                 self._ac_fifo.popleft()
                 if first is None:
                     self.handle_close()
                     break
                 continue
-            # Looked at each time: a producer may have put another socket in its place.
+            # The way is chosen each time, for a producer may have put another socket in its place.
             send = self.send
             plain = getattr(send, "__func__", None) is _SEND and takes_pieces(self.socket)
+            # The kernel sends a file by itself, where it can.
             if plain and type(first) is file_producer and first.can_send_to(self.socket):
                 share -= self._ac_send_file(first, share)
                 continue
+            # Bytes go whole where the socket takes whatever is offered. A `send` of the program's
+            # own gets pieces of the classic size, and a producer is asked for one.
             whole = plain and (type(first) is bytes or first is self._ac_leftover)
             data: Any
             if not whole:
@@ -259,24 +265,30 @@ class OutputQueue(dispatcher, Watermarked):
                     continue
                 size = len(data)
             elif len(self._ac_fifo) == 1 and len(first) <= share:
-                data, size = first, len(first)  # as in nearly all protocols that talk
+                # Nearly all protocols that talk have one reply to send.
+                data, size = first, len(first)
             else:
                 data, size = self._ac_head(share)
+            # What it raises goes to `handle_error`, unless it says no more than that TLS must wait,
+            # which a `send` of the program's own lets through.
             try:
                 count = send_pieces(self, data, size) if type(data) is list else send(data)
             except OSError as why:
-                if waits_for(why):  # of a `send` of the program's own
+                if waits_for(why):
                     self._ac_must_wait(why, WRITE)
                     self._ac_full = True
                     break
                 if why.errno == EMSGSIZE and self._ac_fifo and self._ac_fifo[0] is data:
-                    self._ac_fifo.popleft()  # a datagram that never fits, and others wait behind it
+                    # A datagram that never fits must not keep back those that wait behind it.
+                    self._ac_fifo.popleft()
                     self._ac_queued = None
                 self.handle_error()
                 break
+            # A socket that took nothing is full, or its channel was closed.
             if not count:
                 self._ac_full = not self._ac_closed
                 break
+            # What was sent leaves the queue, if a handler has not changed its head meanwhile.
             share -= count
             if whole:
                 self._ac_take_out(count)
@@ -289,6 +301,7 @@ class OutputQueue(dispatcher, Watermarked):
                     self._ac_full = True
                 else:
                     self._ac_fifo.popleft()
+        # The hooks of watermarks are called with the queue whole, and the output ends last.
         if self._ac_marks is not None:
             self._ac_look_at_marks()
         if self._ac_shutdown_state:

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from typing import ClassVar
 
-from asynccore.dispatchers.listener import ACCEPT_PAUSE
+from asynccore.listening.acceptor import ACCEPT_PAUSE
 from asynccore.running.hosting import Cancellable, Host
 
 from .host_poller import HostPoller

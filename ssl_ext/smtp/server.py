@@ -467,7 +467,7 @@ class TLSSMTPServer(HardenedSMTPServer):
     def has_too_many_handshakes(self) -> bool:
         """Return whether `max_handshakes` is reached: then STARTTLS is refused for a while."""
         most = self._ac_max_handshakes
-        return most is not None and self._ac_book().handshakes >= most
+        return most is not None and self._ac_as_listener().ledger.handshakes >= most
 
     def authenticate(self, peer: Any, mechanism: str, user: str, password: str) -> bool:
         """Return whether a client may log in as `user`; AUTH is offered if this is overridden.

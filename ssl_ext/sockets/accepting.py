@@ -24,9 +24,9 @@ from typing import Any
 
 from asynccore import logs
 from asynccore.channels import ChannelMap, Map
-from asynccore.dispatchers.listener import ACCEPT_BATCH
 from asynccore.engine import engine_for
 from asynccore.errors import NOBODY
+from asynccore.listening.acceptor import ACCEPT_BATCH
 from asynccore.pollers import READ
 
 from ..errors import TLSError

@@ -14,7 +14,7 @@ import pytest
 
 import asynccore
 from asynccore import ChannelMap, dispatcher, loop
-from asynccore.dispatchers.listener import ACCEPT_BATCH, ACCEPT_PAUSE
+from asynccore.listening.acceptor import ACCEPT_BATCH, ACCEPT_PAUSE
 from asynccore.pollers import READ, WRITE
 from asynccore.testing import Fakes
 from tests.core.fakes import Channel, FakeSocket

@@ -670,7 +670,7 @@ def test_the_end_of_a_rest_is_not_inherited_with_the_number(any_fakes: Fakes) ->
     keep(any_fakes)
     listener = Quiet(1000, engine.map)
     engine.run_pass(0)
-    listener._ac_rest()
+    listener._ac_as_listener().rest(listener)
     engine.run_pass(0)
     assert 1000 not in poller.interest
     listener.close()

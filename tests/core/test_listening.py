@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from asynccore import ChannelMap, dispatcher, loop
-from asynccore.dispatchers.listener import ACCEPT_BATCH, LOOK_INTERVAL
 from asynccore.listening import connection_limits
+from asynccore.listening.acceptor import ACCEPT_BATCH, LOOK_INTERVAL
 from asynccore.pollers import READ
 from asynccore.testing import Fakes
 from tests.core.fakes import Channel, FakeSocket
@@ -77,8 +77,8 @@ def nothing_left() -> Iterator[None]:
             if child is not None:
                 child.close()
         listener.close()
-        if listener._ac_ledger is not None:
-            listener._ac_ledger.look()
+        if listener._ac_acceptor is not None:
+            listener._ac_acceptor.ledger.look()
     made.clear()
     assert not connection_limits.counted
 
@@ -182,8 +182,11 @@ def test_a_descriptor_that_came_back_is_another_connection(fakes: Fakes) -> None
     )
     event(fakes)
     assert len(listener.children) == 2 and listens(fakes)
-    assert listener._ac_ledger is not None and listener._ac_ledger.connections == 1
-    assert listener._ac_ledger.from_peer("a") == 0 and listener._ac_ledger.from_peer("b") == 1
+    assert listener._ac_acceptor is not None and listener._ac_acceptor.ledger.connections == 1
+    assert (
+        listener._ac_acceptor.ledger.from_peer("a") == 0
+        and listener._ac_acceptor.ledger.from_peer("b") == 1
+    )
 
 
 def test_a_failing_handler_leaves_nothing_counted(fakes: Fakes) -> None:
@@ -193,7 +196,7 @@ def test_a_failing_handler_leaves_nothing_counted(fakes: Fakes) -> None:
 
     listener = Fails(fakes, "a", "b", max_connections=1)
     event(fakes)
-    assert listener._ac_ledger is not None and listener._ac_ledger.connections == 0
+    assert listener._ac_acceptor is not None and listener._ac_acceptor.ledger.connections == 0
     assert [kind for kind, _ in listener.said] == ["error"]
 
 
@@ -276,8 +279,8 @@ def test_limits_of_a_listener_without_a_loop() -> None:
     assert listener.accept() is not None
     assert listener.accept() is None
     first.close()
-    assert listener._ac_ledger is not None
-    listener._ac_ledger.look()
+    assert listener._ac_acceptor is not None
+    listener._ac_acceptor.ledger.look()
     assert listener.accept() is not None
 
 
@@ -426,7 +429,7 @@ def test_what_can_be_no_limit(name: str, number: Any, error: type[Exception]) ->
     with pytest.warns(RuntimeWarning, match=f"{name} is None or .*: it has no effect"):
         setattr(listener, name, number)
     assert getattr(listener, name) == number
-    assert not listener._ac_limited
+    assert not listener._ac_as_listener().limited
     with pytest.warns(RuntimeWarning, match=f"{name} is None or .*: it has no effect"):
         bad: Any = type("Bad", (dispatcher,), {name: number})
     assert getattr(bad, name) == number == getattr(bad(map={}), name)

@@ -39,7 +39,7 @@ class Classic(asynccore.dispatcher):
 @pytest.fixture(autouse=True)
 def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long a listener rests is not the point here."""
-    monkeypatch.setattr(sys.modules["asynccore.dispatchers.listener"], "ACCEPT_PAUSE", 0.02)
+    monkeypatch.setattr(sys.modules["asynccore.listening.acceptor"], "ACCEPT_PAUSE", 0.02)
 
 
 def connect(listener: Any) -> socket.socket:
@@ -51,7 +51,7 @@ EMFILE_SCRIPT = """
     import asynccore
     from asynccore import pollers
 
-    sys.modules["asynccore.dispatchers.listener"].ACCEPT_PAUSE = 0.3
+    sys.modules["asynccore.listening.acceptor"].ACCEPT_PAUSE = 0.3
     channels = eval(sys.argv[1])
     old_style = sys.argv[2] == "old"
 

@@ -183,7 +183,7 @@ def test_a_private_attribute_that_is_called_as_ours_would_be(channels: Any) -> N
 
     server = Server()
     assert server.max_connections is None and server.idle_timeout is None
-    assert not server._ac_limited
+    assert not server._ac_as_listener().limited
     server.close()
 
 

@@ -191,7 +191,7 @@ EMFILE_SCRIPT = """
     from tests.tls.support import HOST, client_raw, server_raw
     from tests.tls.wire import Noting
 
-    sys.modules["asynccore.dispatchers.listener"].ACCEPT_PAUSE = 0.05
+    sys.modules["asynccore.listening.acceptor"].ACCEPT_PAUSE = 0.05
     channels = asynccore.ChannelMap()
     said = []
 

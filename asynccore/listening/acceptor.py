@@ -1,0 +1,325 @@
+"""What a listener keeps, and how it accepts: in batches, with rests, within limits.
+
+Facts. What can't be accepted stays readable: a listener that is out of descriptors spins, and one
+that is closed for it is dead. accept() makes two enumerations for every socket (socket.py), which
+costs as much as the system call. The kernel keeps who waits in the backlog (listen(2)).
+
+Consequence. Out of descriptors or memory, and after an exception, a listener rests for a while.
+At a limit of its own it isn't read from until there is room; surplus connections of one peer are
+accepted and refused, for they would stand in the way of the others' in the backlog. A socket
+of the standard library is accepted by its own parts, without the enumerations.
+
+Trade-off. A batch of connections is accepted at one event, while others wait; a listener with a
+`readable` of its own is asked before each. An `Acceptor` is given its listener at each call: one
+that kept it would be a circle, which only the garbage collector frees.
+"""
+
+from __future__ import annotations
+
+import socket as _socket
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from ..channels import FULL, RESTING, Map, inspectors
+from ..classic.own_names import hook
+from ..engine.engine import Engine
+from ..engine.timers import Timer
+from ..errors import EXHAUSTED, NOBODY, RERAISED
+from ..pollers import EVENTS_PER_PASS
+from .connection_limits import NAMES, ConnectionLedger
+
+# How long a listener rests after it ran into a limit, in seconds. asyncio's ACCEPT_RETRY_DELAY.
+ACCEPT_PAUSE = 1.0
+
+# How many connections a listener accepts before others have their turn: as many as there are
+# events in one pass.
+ACCEPT_BATCH = EVENTS_PER_PASS
+
+# How often a full listener looks for connections that ended without a word, in seconds: as often
+# as the engine looks for what changed without a report.
+LOOK_INTERVAL = 1.0
+
+_PEERS = (int(_socket.AF_INET), int(_socket.AF_INET6))
+
+_plain = _socket.socket
+_accept_of_plain = _plain.accept
+# What `socket.family` and `socket.type` make enumerations of.
+_family_of = _socket.SocketType.family.__get__
+_type_of = _socket.SocketType.type.__get__
+
+# A connection and the address of its peer.
+Accepted = tuple[Any, Any]
+
+# The connection that is being handed out. A dispatcher made of it knows the peer from here.
+fresh: Accepted = (None, None)
+
+
+class AcceptCounts(NamedTuple):
+    """What a listener has counted since it was made."""
+
+    accepted: int
+    refused: int
+    pauses: int
+
+
+class Listener(Protocol):
+    """What an acceptor needs of the channel that listens."""
+
+    socket: Any
+    accepting: Any
+    _map: Map
+    _fileno: int | None
+    _ac_engine: Engine | None
+    _ac_pause_reasons: int
+    _ac_max_connections: int | None
+    _ac_max_connections_per_peer: int | None
+    _ac_max_handshakes: int | None
+
+    def handle_accepted(self, sock: Any, addr: Any) -> Any: ...
+
+    def log_info(self, message: Any, type: str = "info") -> Any: ...
+
+    def _ac_on_loop(self, function: Callable[..., object], *args: Any) -> None: ...
+
+    def _ac_mute(self, why: int) -> None: ...
+
+    def _ac_unmute(self, why: int) -> None: ...
+
+
+class Acceptor:
+    """The accepting of one listener."""
+
+    def __init__(self, channel: Listener) -> None:
+        self.limited = False  # some limit was set
+        self.ledger = ConnectionLedger(channel)
+        self.accepted = self.refused = self.pauses = 0
+        self._crowded = True  # at the last event there was more than one connection
+        self._event_pass = 0  # when that was
+        # The socket that was accepted from last, and its kind: that of all that it gives.
+        self._kind: tuple[Any, int, int, int] = (None, 0, 0, 0)
+        self._look_timer: Timer | None = None
+        self._said_full = float("-inf")  # when the log was last told
+        self._said_refused: tuple[float, set[Any]] = (float("-inf"), set())
+        self.look_at_limits(channel)
+
+    def look_at_limits(self, channel: Listener) -> None:
+        """Look whether there are limits now."""
+        self.limited = self.limited or any(
+            getattr(channel, f"_ac_{name}") is not None for name in NAMES
+        )
+
+    # -- accepting ------------------------------------------------------------------------------
+
+    def accept(self, channel: Listener) -> Accepted | None:
+        """Return a new connection and its peer's address, or `None` if there is none (any more)."""
+        if self.limited:
+            return self._accept_within_limits(channel)
+        return self._accept_now(channel)
+
+    def _accept_now(self, channel: Listener) -> Accepted | None:
+        if inspectors:
+            for inspect in inspectors:  # it may listen without `listen`
+                inspect(channel)
+        sock = channel.socket
+        try:
+            if type(sock) is _plain and _plain.accept is _accept_of_plain and not sock.gettimeout():
+                known, family, type_, proto = self._kind
+                if known is not sock:
+                    family, type_, proto = _family_of(sock), _type_of(sock), sock.proto
+                    self._kind = sock, family, type_, proto
+                fd, addr = sock._accept()  # type: ignore[attr-defined]
+                pair: Accepted = _plain(family, type_, proto, fd), addr
+            else:
+                pair = sock.accept()
+            self.accepted += 1
+            return pair
+        except TypeError:
+            # macOS: accept() may return no address for a peer that has gone.
+            return None
+        except OSError as why:
+            if why.errno in NOBODY:
+                return None
+            if why.errno in EXHAUSTED:
+                channel.log_info(f"can't accept for {ACCEPT_PAUSE:g} s: {why}", "error")
+                self.rest(channel)
+                return None
+            raise
+
+    def hand_out(self, channel: Listener, accept: Callable[[], Accepted | None] | None) -> None:
+        """Accept up to `ACCEPT_BATCH` connections, and hand each to `handle_accepted`.
+
+        `accept` is the program's own, if it has one. A connection whose handler raises is closed.
+        """
+        global fresh
+        engine = channel._ac_engine
+        most = ACCEPT_BATCH
+        if engine is not None:
+            # Asking in vain costs as much as accepting. Who is still there is reported at once.
+            if not self._crowded and engine.passes - self._event_pass > 1:
+                most = 1
+            self._event_pass = engine.passes
+        taken = 0
+        while taken < most:
+            if accept is not None:
+                pair = accept()
+            elif self.limited:
+                pair = self._accept_within_limits(channel)
+            else:
+                pair = self._accept_now(channel)
+            if pair is None:
+                break
+            taken += 1
+            fresh = pair
+            sock, addr = pair
+            try:
+                channel.handle_accepted(sock, addr)
+            except RERAISED:
+                raise
+            except BaseException:
+                _discard(sock, channel._map)
+                raise
+            finally:
+                fresh = (None, None)
+            # A listener with a `readable` of its own, a limit perhaps, wants to be asked first.
+            fd = channel._fileno
+            if (
+                engine is None
+                or fd is None
+                or not channel.accepting
+                or channel._ac_pause_reasons
+                or not engine.interest.reports(fd, channel)
+            ):
+                break
+        self._crowded = taken > 1
+
+    def rest(self, channel: Listener) -> None:
+        """Accept nothing for `ACCEPT_PAUSE` seconds."""
+        engine = channel._ac_engine
+        if engine is not None:
+            channel._ac_on_loop(self._begin_rest, channel, engine)
+
+    def _begin_rest(self, channel: Listener, engine: Engine) -> None:
+        self.pauses += 1
+        engine.accept_pauses += 1
+        channel._ac_mute(RESTING)
+        engine.timers.call_later(ACCEPT_PAUSE, self._end_rest, channel, channel.socket)
+
+    def _end_rest(self, channel: Listener, sock: Any) -> None:
+        if channel.socket is sock:
+            channel._ac_unmute(RESTING)
+
+    def stop(self) -> None:
+        """The listener is closed."""
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+            self._look_timer = None
+
+    # -- limits ---------------------------------------------------------------------------------
+
+    def is_full(self, channel: Listener) -> bool:
+        """Whether a limit is reached; then nothing is accepted until there is room."""
+        self.ledger.settle(channel._map)
+        reached = self._reached(channel)
+        if reached is None:
+            return False
+        if not channel._ac_pause_reasons & FULL and channel._ac_engine is not None:
+            channel._ac_on_loop(self._pause_for, channel, reached, channel._ac_engine)
+        return True
+
+    def look_for_room(self, channel: Listener) -> None:
+        """Accept again, if it was a limit that forbade it and there is room now."""
+        if channel._ac_pause_reasons & FULL and self._reached(channel) is None:
+            channel._ac_unmute(FULL)
+
+    def handshake_begun(self, channel: Listener, connection: Any) -> None:
+        """Count a handshake as unfinished. On the loop's thread."""
+        self.ledger.handshake_begun(connection)
+        if self.limited and channel.accepting:
+            self.is_full(channel)
+
+    def handshake_ended(self, channel: Listener, connection: Any) -> None:
+        """Count a handshake no more. On the loop's thread."""
+        self.ledger.handshake_ended(connection)
+        self.look_for_room(channel)
+
+    def is_to_be_told(self, peer: Any, now: float) -> bool:
+        """Whether the log is to be told of a refusal: one line for each peer and second."""
+        since, said = self._said_refused
+        if not 0 <= now - since < ACCEPT_PAUSE:
+            since, said = now, set()
+            self._said_refused = since, said
+        if peer in said:
+            return False
+        said.add(peer)
+        return True
+
+    def _accept_within_limits(self, channel: Listener) -> Accepted | None:
+        for _ in range(ACCEPT_BATCH):
+            if self.is_full(channel):
+                return None
+            pair = self._accept_now(channel)
+            if pair is None:
+                return None
+            sock, addr = pair
+            peer = addr[0] if addr and _family_of_any(sock) in _PEERS else None
+            most = channel._ac_max_connections_per_peer
+            if most is None or peer is None or self.ledger.from_peer(peer) < most:
+                self.ledger.opened(sock, peer)
+                return pair
+            self.accepted -= 1
+            self.refused += 1
+            try:
+                hook(channel, "handle_refused", 3)(sock, addr, "max_connections_per_peer")
+            except RERAISED:
+                raise
+            except BaseException:
+                _discard(sock, channel._map)
+                raise
+        return None
+
+    def _reached(self, channel: Listener) -> str | None:
+        most = channel._ac_max_connections
+        if most is not None and self.ledger.connections >= most:
+            return f"{most} connections are open (max_connections)"
+        most = channel._ac_max_handshakes
+        if most is not None and self.ledger.handshakes >= most:
+            return f"{most} handshakes are unfinished (max_handshakes)"
+        return None
+
+    def _pause_for(self, channel: Listener, reached: str, engine: Engine) -> None:
+        self.pauses += 1
+        engine.accept_pauses += 1
+        channel._ac_mute(FULL)
+        now = engine.clock()
+        if now - self._said_full >= LOOK_INTERVAL:
+            # A listener that is full all the time pauses after each connection.
+            self._said_full = now
+            channel.log_info(f"accepting pauses: {reached}")
+        if self._look_timer is None:
+            self._look_timer = engine.timers.call_later(LOOK_INTERVAL, self._look, channel, engine)
+
+    def _look(self, channel: Listener, engine: Engine) -> None:
+        self._look_timer = None
+        if channel._ac_pause_reasons & FULL:
+            self.ledger.look()
+            self.look_for_room(channel)
+            if channel._ac_pause_reasons & FULL:
+                self._look_timer = engine.timers.call_later(
+                    LOOK_INTERVAL, self._look, channel, engine
+                )
+
+
+def _family_of_any(sock: Any) -> int:
+    try:
+        return int(_family_of(sock))
+    except TypeError:
+        return int(getattr(sock, "family", -1))
+
+
+def _discard(sock: Any, map: Map) -> None:
+    """Close a connection whose handler failed, with the channel that it may have got already."""
+    channel = map.get(sock.fileno()) if hasattr(sock, "fileno") else None
+    close: Callable[[], object] = sock.close
+    if channel is not None and getattr(channel, "socket", None) is sock:
+        close = channel.close
+    close()
