@@ -198,7 +198,7 @@ class Listening(Duplex):
                 or fd is None
                 or not self.accepting
                 or self._ac_pause_reasons
-                or not engine.interest.reports(fd, self)
+                or not engine.need_not_ask(fd, self)
             ):
                 break
         self._ac_crowded = taken > 1

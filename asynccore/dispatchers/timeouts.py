@@ -231,7 +231,7 @@ class Timed:
         """Return the watch of the present socket, made if need be; `None` without a socket."""
         if self._ac_times is None and self._ac_engine is not None and self._fileno is not None:
             self._ac_times = ChannelTimes(self, self._ac_engine.timers)
-            self._ac_engine.interest.timed[self._fileno] = self._ac_times
+            self._ac_engine.watch_times(self._fileno, self._ac_times)
             if self.connecting:
                 self._ac_times.connecting()
         if self._ac_engine is not None and self._ac_engine.counts_bytes:
@@ -254,4 +254,4 @@ class Timed:
         if watch is not None and not self._ac_has_timeouts and watch.deadline is None:
             self._ac_drop_times()
             if self._ac_engine is not None:
-                self._ac_engine.interest.timed.pop(self._fileno, None)
+                self._ac_engine.forget_times(self._fileno)

@@ -129,7 +129,7 @@ class Ownership:
         """
         refused = []
         wakeup = Wakeup()
-        while wakeup.fileno() in taken:
+        while (fd := wakeup.fileno()) in taken:
             refused.append(wakeup)
             wakeup = Wakeup()
         for other in refused:
@@ -137,7 +137,7 @@ class Ownership:
         with self._wake_lock:
             self.wakeup = wakeup
         signals.made(self)
-        return wakeup.fileno()
+        return fd
 
     def drop_wakeup(self) -> None:
         """Give the wake-up's descriptor back."""
