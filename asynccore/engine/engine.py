@@ -30,7 +30,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Container
 from threading import get_ident
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from .. import logs, pollers
 from ..channels import ActivityTimes, Channel, ChannelMap, Map
@@ -94,7 +94,7 @@ class Engine(Ownership):
         self._chosen: str | None = None  # the name of the poller to be made, None for the default
         _engines.add(weakref.ref(self, _engines.discard))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         # A pickled or copied dispatcher finds the engine of its map anew.
         return type(None), ()
 
@@ -177,7 +177,7 @@ class Engine(Ownership):
             and not self.waiting
         ):
             self.interest.forget(fd)  # by a handler, as nearly always
-        elif not self._is_at_home() or (self.owner is not None and self.owner != get_ident()):
+        elif not self._may_own_here() or (self.owner is not None and self.owner != get_ident()):
             self.interest.map_changes.add(fd)
             self.wake()
         else:
@@ -232,7 +232,7 @@ class Engine(Ownership):
         """Whether a channel may come, go or want something else, and nothing tells."""
         return self.interest.may_change_unreported()
 
-    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: object) -> None:
         """Run a callback on the thread of the loop, in its present or next pass."""
         self.calls.append((callback, args))
         self.wake()
@@ -288,7 +288,7 @@ class Engine(Ownership):
             self._run_deferred_here()
 
     def give(self, before: int | None) -> None:
-        """Give a turn back, and with the last one what nobody needs any more."""
+        """Undo one `take`, and with the last one give back what nobody needs any more."""
         if before is None and (self._kept or (self.wakeup is not None and not self.map)):
             self._tidy_up()
         Ownership.give(self, before)
@@ -306,7 +306,7 @@ class Engine(Ownership):
             self.run_on_loop(self._tidy_up)
 
     def make_pass(self, timeout: float | None) -> None:
-        """Do what `run_pass` does, while the turn is held."""
+        """Do what `run_pass` does, for the owner of the map."""
         self.passes += 1
         interest, timers, calls, deferred = self.interest, self.timers, self.calls, self.deferred
         map_changes, table = interest.map_changes, interest.table
@@ -465,7 +465,7 @@ class Engine(Ownership):
                 self.interest.review_needed = True
                 self._call(callback, args)
 
-    def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def _call(self, callback: Callable[..., object], args: tuple[object, ...]) -> None:
         self.callbacks += 1
         try:
             if self.meter is None:
@@ -656,11 +656,11 @@ def engine_for(map: Map) -> Engine:
     if isinstance(map, ChannelMap):
         if map.engine is None:
             map.engine = Engine(map)
-        return cast(Engine, map.engine)
+        return map.engine  # type: ignore[return-value]  # nobody else observes it
     found = _by_id.get(id(map))
     if found is None:
         if isinstance(map, ReportingMap):
-            return cast(Engine, map.engine)
+            return map.engine  # type: ignore[return-value]  # nobody else observes it
         found = _by_id.setdefault(id(map), Engine(map))
     return found
 

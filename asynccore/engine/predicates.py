@@ -34,7 +34,7 @@ from weakref import WeakKeyDictionary
 from ..channels import REPORTING_PREDICATES
 from .sweeps import OWN_READABLE, OWN_WRITABLE
 
-_BUILTINS: dict[str, Any] = {"bool": bool, "len": len}
+_BUILTINS: dict[str, object] = {"bool": bool, "len": len}
 
 # Of the flags of a code object (`inspect.CO_*`), those that say what kind of function it is:
 # optimized, with locals, *args, **kwargs, a generator, and the three kinds of coroutine.
@@ -133,7 +133,7 @@ class _Reads(NamedTuple):
 _known: WeakKeyDictionary[FunctionType, tuple[CodeType, _Reads | None]] = WeakKeyDictionary()
 
 
-def reports_its_changes(function: Any, cls: type) -> bool:
+def reports_its_changes(function: object, cls: type) -> bool:
     """Tell whether a predicate of `cls` does no more than read what channels of `cls` report."""
     if not isinstance(function, FunctionType):
         return False
@@ -182,7 +182,7 @@ def _is_as_made(cls: type, name: str) -> bool:
     return isinstance(value, (bool, int)) or "_ac_reporting_state" in base.__dict__
 
 
-def is_assigned(channel: Any, cls: type, name: str) -> bool:
+def is_assigned(channel: object, cls: type, name: str) -> bool:
     """Whether an instance has a predicate of its own, in front of its class's.
 
     Not by `__dict__`: up to Python 3.12, looking at that makes every attribute slower for good.

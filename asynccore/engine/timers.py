@@ -22,7 +22,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 # Below this number of entries a rebuild isn't worth its overhead; asyncio uses the same value.
 _FEW = 100
@@ -43,7 +42,7 @@ class Timer:
         when: float,
         delay: float,
         callback: Callable[..., object],
-        args: tuple[Any, ...],
+        args: tuple[object, ...],
         interval: float | None = None,
     ) -> None:
         self.when = when
@@ -128,11 +127,11 @@ class Timers:
         in_heap = [entry[2] for entry in list(self.heap) if entry[2]._entry is entry]
         return in_heap + [it for it in self.batch if it.active and it._entry is None]
 
-    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> Timer:
+    def call_at(self, when: float, callback: Callable[..., object], *args: object) -> Timer:
         """Return a new timer for the time `when` of the clock."""
         return self.add(self.new(when, callback, args))
 
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
+    def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> Timer:
         """Return a new timer for `delay` seconds from now."""
         return self.add(self.new(None, callback, args, delay=delay))
 
@@ -140,7 +139,7 @@ class Timers:
         self,
         when: float | None,
         callback: Callable[..., object],
-        args: tuple[Any, ...],
+        args: tuple[object, ...],
         interval: float | None = None,
         delay: float = 0.0,
     ) -> Timer:
@@ -212,7 +211,9 @@ class Timers:
         return None
 
     @contextmanager
-    def due(self, now: float) -> Iterator[Iterator[tuple[Callable[..., object], tuple[Any, ...]]]]:
+    def due(
+        self, now: float
+    ) -> Iterator[Iterator[tuple[Callable[..., object], tuple[object, ...]]]]:
         """Hand out the callbacks whose time has come by `now`, and their arguments, in order.
 
         Those made meanwhile wait for the next time, however short their delay. Those that were
@@ -234,7 +235,7 @@ class Timers:
 
     def _take_from(
         self, batch: deque[Timer]
-    ) -> Iterator[tuple[Callable[..., object], tuple[Any, ...]]]:
+    ) -> Iterator[tuple[Callable[..., object], tuple[object, ...]]]:
         while batch:
             timer = batch.popleft()
             # Looked at again: another callback may have cancelled it or put it off.

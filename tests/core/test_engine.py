@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import asynccore
 from asynccore import ChannelMap, dispatcher, loop, pollers
 from asynccore.engine import Engine, engine_for
-from asynccore.engine.engine import _LONGEST_WAIT
+from asynccore.engine.engine import _LONGEST_WAIT, give_engine
 from asynccore.engine.interest import REVIEW_INTERVAL
 from asynccore.pollers import ERROR, EVENTS_PER_PASS, HANGUP, INVALID, PRIORITY, READ, WRITE
 from asynccore.testing import FakeClock, Fakes, RecordingPoller, engine_with_fakes
@@ -1254,3 +1254,63 @@ def test_a_released_engine_begins_anew(fakes: Fakes) -> None:
     engine.map[1000] = channel
     engine.run_pass(0)
     assert new.interest[1000] == READ | PRIORITY
+
+
+def test_who_reports_need_not_be_asked(fakes: Fakes) -> None:
+    class Own(dispatcher):
+        def readable(self) -> bool:
+            return self.addr is None
+
+    engine, _, _ = fakes
+    reports, asked = Quiet(1000, engine.map), Own(FakeSocket(1001), engine.map)
+    engine.run_pass(0)
+    assert engine.need_not_ask(1000, reports)
+    assert not engine.need_not_ask(1001, asked)
+    assert not engine.need_not_ask(1001, reports)  # another one is there
+    reports.readable = lambda: True  # type: ignore[method-assign]
+    assert not engine.need_not_ask(1000, reports)
+
+
+def test_a_socket_that_must_wait_is_no_error(fakes: Fakes) -> None:
+    class SSLWantWriteError(OSError):
+        """As a TLS library raises it."""
+
+    engine, _, poller = fakes
+    channel = engine.map[1000] = Channel()
+    channel.socket = LayeredByItsProgram(1000)  # type: ignore[attr-defined]
+    engine.run_pass(0)
+    assert not engine.must_wait(1000, channel, OSError("broken"), READ)
+    engine.run_pass(0)
+    assert poller.interest[1000] == READ
+    assert engine.must_wait(1000, channel, SSLWantWriteError(), READ)
+    engine.run_pass(0)
+    assert poller.interest[1000] == WRITE
+
+
+class LayeredByItsProgram(FakeSocket):
+    def pending(self) -> int:
+        return 0
+
+    def do_handshake(self) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("kind", [ChannelMap, dict])
+def test_what_may_change_unreported(with_fakes: Callable[[Any], Fakes], kind: Any) -> None:
+    engine, _, _ = with_fakes(kind())
+    # What enters an empty plain dict tells nobody.
+    assert engine.may_change_unreported() is (kind is dict)
+    Quiet(1000, engine.map)
+    engine.run_pass(0)
+    assert not engine.may_change_unreported()
+    engine.map[1001] = Channel()  # its predicates are its own
+    engine.run_pass(0)
+    assert engine.may_change_unreported()
+
+
+def test_an_engine_is_given_to_a_map_without_one(any_map: Any) -> None:
+    engine = Engine(any_map)
+    give_engine(any_map, engine)
+    assert engine_for(any_map) is engine
+    with pytest.raises(ValueError, match="has an engine already"):
+        give_engine(any_map, Engine(any_map))
