@@ -4,14 +4,15 @@ Any mutable mapping is a map, plain dicts first of all. `ChannelMap`, which the 
 `socket_map` is, behaves as a dict and also tells the engine what changed, so that the engine
 need not compare the whole map before each wait.
 
-An object in a map need not be a dispatcher. It has `readable()`, `writable()`, `accepting` and
-the `handle_*_event` methods, and the key that it is stored under is its descriptor.
+An object in a map need not be a dispatcher: `Channel` says what it has, and `ReportingChannel` what
+those of this package have besides. The key that it is stored under is its descriptor. Who keeps
+account of a map is known here as a `MapObserver` and no more, so that a map needs no engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Map = MutableMapping[Any, Any]
 
@@ -41,7 +42,83 @@ def reports_changes(predicate: _Function) -> _Function:
 # accepts, before it does. Empty nearly always; a hot path looks whether it is.
 inspectors: list[Callable[[Any], object]] = []
 
-# Why a channel isn't read from.
+class Channel(Protocol):
+    """What any map may hold: it is asked what it waits for, and called when that is there."""
+
+    @property
+    def accepting(self) -> object:
+        """Whether it listens, and so never waits for writing, whatever `writable` says."""
+
+    def readable(self) -> object:
+        """Whether to wait for reading."""
+
+    def writable(self) -> object:
+        """Whether to wait for writing."""
+
+    def handle_read_event(self) -> object:
+        """Its descriptor is ready for reading."""
+
+    def handle_write_event(self) -> object:
+        """Its descriptor is ready for writing."""
+
+    def handle_expt_event(self) -> object:
+        """Something exceptional happened to its descriptor: urgent data, or an error."""
+
+    def handle_close(self) -> object:
+        """Its descriptor was closed by somebody else."""
+
+    def handle_error(self) -> object:
+        """One of its methods raised the exception that is being handled."""
+
+
+class ActivityTimes(Protocol):
+    """What a channel's timeouts count from: the engine notes there what it sees happen.
+
+    The times are those of the engine's clock.
+    """
+
+    active: float  # the last sign of life, either way
+    sent: float  # the last time that the peer could take something
+
+    def wants_to_write(self, wants: bool) -> None:
+        """The channel began to wait for writing, or does so no more."""
+
+
+class ReportingChannel(Channel, Protocol):
+    """A channel of this package, which reports what happens to it: all that others read of it.
+
+    The state that its predicates may read unasked is named by its class, in `_ac_reporting_state`.
+    """
+
+    _ac_reporting_state: frozenset[str]
+
+    @property
+    def socket(self) -> Any:
+        """Its socket, or what stands in for one; `None` without one."""
+
+    @property
+    def _ac_pause_reasons(self) -> int:
+        """Why it isn't read from, 0 if it is."""
+
+    @property
+    def _ac_times(self) -> ActivityTimes | None:
+        """What its timeouts count from, if it has any."""
+
+    def _ac_touch(self) -> None:
+        """Report that the answer of a predicate may have changed."""
+
+
+class MapObserver(Protocol):
+    """Who is told of every change of a map: its engine."""
+
+    def added(self, fd: Any) -> None:
+        """The map holds another object under `fd` now."""
+
+    def removed(self, fd: Any) -> None:
+        """The map holds nothing under `fd` any more, which may be closed next."""
+
+
+# Why a channel isn't read from (`_ac_pause_reasons`).
 PAUSED = 1  # pause_reading()
 ENDED = 2  # there is nothing more
 RESTING = 4  # a listener ran into a limit of the system
@@ -94,7 +171,7 @@ class ChannelMap(dict[Any, Any]):
     __slots__ = ("__weakref__", "engine")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.engine: Any = None  # an engine.Engine, set when the map first needs one
+        self.engine: MapObserver | None = None  # set when the map first needs one
         super().__init__()
         if args or kwargs:
             self.update(*args, **kwargs)
@@ -109,7 +186,7 @@ class ChannelMap(dict[Any, Any]):
     def __delitem__(self, fd: Any) -> None:
         self.leave(fd)
 
-    def enter(self, fd: Any, channel: Any) -> Any:
+    def enter(self, fd: Any, channel: Any) -> MapObserver | None:
         """Do what `map[fd] = channel` does, and return the engine, if there is one.
 
         This is how dispatchers enter, for Python is slow to find `__setitem__`. Raises

@@ -33,10 +33,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from .channels import ChannelMap, Map
+from .channels import Map
 from .classic.namespace import default_map
-from .engine import engine as _engine
-from .engine.engine import Engine, engine_for
+from .engine.engine import Engine, engine_for, give_engine
 from .pollers import ERROR, EVENTS_PER_PASS, HANGUP, INVALID, PRIORITY, READ, WRITE, Event, Poller
 
 __all__ = [
@@ -178,17 +177,11 @@ def engine_with_fakes(map: Map) -> Fakes:
     emptied the map gives its poller back, and makes a real one if the map is filled again.
     Raises `ValueError` if the map has an engine already, as it does once a dispatcher is in it.
     """
-    present = map.engine if isinstance(map, ChannelMap) else _engine._by_id.get(id(map))
-    if present is not None:
-        raise ValueError("the map has an engine already: begin with a new map")
     clock = FakeClock()
     engine = Engine(map, clock)
+    give_engine(map, engine)
     poller = RecordingPoller(clock)
-    engine.interest.attach(poller)
-    if isinstance(map, ChannelMap):
-        map.engine = engine
-    else:
-        _engine._by_id[id(map)] = engine
+    engine.attach(poller)
     return Fakes(engine, clock, poller)
 
 
@@ -223,9 +216,7 @@ def no_timer_leaks(map: Map | None = None) -> AbstractContextManager[None]:
     The map is `asynccore.socket_map` unless given.
     """
     timers = engine_for(default_map() if map is None else map).timers
-    return _compare(
-        "timer", lambda: {timer: repr(timer) for *_, timer in list(timers._heap) if timer.active}
-    )
+    return _compare("timer", lambda: {timer: repr(timer) for timer in timers.pending()})
 
 
 @contextlib.contextmanager

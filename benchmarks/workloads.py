@@ -175,7 +175,7 @@ ALL = (
         "predicates",
         "Overridden predicates, {idle} idle connections",
         "The same with echo classes that override `readable` (it returns True), or "
-        "`writable`, too (it returns `bool(self.out_buffer)`). Such are told by their instructions "
+        "`writable`, too (it returns `bool(self.out_buffer)`). Such are told by their code "
         "and need no asking. Those that “must be asked” read plain attributes of the program, "
         "`paused` and `backlog`, before every wait.",
         "rate",

@@ -105,7 +105,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if map is None:
             map = self._map
         if type(map) is ChannelMap:
-            engine = map.enter(self._fileno, self)
+            engine: Any = map.enter(self._fileno, self)
         else:
             map[self._fileno] = self
             engine = None
@@ -181,7 +181,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if self._ac_by_name is not None:
             self._ac_by_name.cancel()
         engine = self._ac_engine
-        if engine is None or fd not in engine.interest.map_changes:
+        if engine is None or not engine.has_just_entered(fd):
             self._ac_touch()  # else it is asked as one that has entered
         if self._ac_has_timeouts or (engine is not None and engine.counts_bytes):
             self._ac_timeouts_changed()
@@ -299,7 +299,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         # Perhaps the engine doesn't even know this socket yet.
         engine = self._ac_engine
         if engine is not None and self._fileno is not None:
-            engine.run_on_loop(engine.interest.waits, self._fileno, self, why, doing)
+            engine.run_on_loop(engine.must_wait, self._fileno, self, why, doing)
 
     def close(self) -> None:
         """Leave the map and close the socket. A second call does nothing.

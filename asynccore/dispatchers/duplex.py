@@ -79,14 +79,14 @@ class Duplex:
         if self._fileno is None:
             return  # without a socket there is nothing to pause
         if not self._ac_pause_reasons and self._ac_is_watched():
-            self._ac_engine.interest.mute(self._fileno)
+            self._ac_engine.pause(self._fileno)
         self._ac_pause_reasons |= why
 
     def _ac_unmute(self, why: int) -> None:
         before = self._ac_pause_reasons
         self._ac_pause_reasons = before & ~why
         if before and not self._ac_pause_reasons and self._ac_is_watched():
-            self._ac_engine.interest.unmute(self._fileno)
+            self._ac_engine.resume(self._fileno)
 
     def _ac_is_watched(self) -> bool:
         return self._ac_engine is not None and self._ac_engine.map.get(self._fileno) is self

@@ -197,9 +197,9 @@ class Timed:
         return self._fileno is not None
 
     def _ac_set_deadline(self, when: float | None) -> None:
-        watch = self._ac_timing()
-        if watch is not None:
-            watch.set_deadline(when)
+        times = self._ac_timing()
+        if times is not None:
+            times.set_deadline(when)
 
     def handle_timeout(self, which: str) -> None:
         """A timeout has expired: "connect", "idle", "write" or "deadline".
@@ -223,15 +223,15 @@ class Timed:
             self._ac_engine.run_on_loop(self._ac_rearm)
 
     def _ac_rearm(self) -> None:
-        watch = self._ac_timing()
-        if watch is not None:
-            watch.rearm()
+        times = self._ac_timing()
+        if times is not None:
+            times.rearm()
 
     def _ac_timing(self) -> ChannelTimes | None:
-        """Return the watch of the present socket, made if need be; `None` without a socket."""
+        """Return the times of the present socket, made if need be; `None` without a socket."""
         if self._ac_times is None and self._ac_engine is not None and self._fileno is not None:
             self._ac_times = ChannelTimes(self, self._ac_engine.timers)
-            self._ac_engine.interest.timed[self._fileno] = self._ac_times
+            self._ac_engine.watch_times(self._fileno, self._ac_times)
             if self.connecting:
                 self._ac_times.connecting()
         if self._ac_engine is not None and self._ac_engine.counts_bytes:
@@ -239,19 +239,19 @@ class Timed:
         return self._ac_times
 
     def _ac_drop_times(self) -> None:
-        watch = self._ac_times
-        if watch is not None:
-            watch.stop()
+        times = self._ac_times
+        if times is not None:
+            times.stop()
             self._ac_times = self._ac_counts = None
             if self._ac_engine is not None:
-                self._ac_engine.bytes_received += watch.bytes_received
-                self._ac_engine.bytes_sent += watch.bytes_sent
+                self._ac_engine.bytes_received += times.bytes_received
+                self._ac_engine.bytes_sent += times.bytes_sent
 
     def _ac_drop_idle_times(self) -> None:
-        """Count no more, and give up a watch that was there for that alone."""
-        watch = self._ac_times
+        """Count no more, and give up times that were there for that alone."""
+        times = self._ac_times
         self._ac_counts = None
-        if watch is not None and not self._ac_has_timeouts and watch.deadline is None:
+        if times is not None and not self._ac_has_timeouts and times.deadline is None:
             self._ac_drop_times()
             if self._ac_engine is not None:
-                self._ac_engine.interest.timed.pop(self._fileno, None)
+                self._ac_engine.forget_times(self._fileno)

@@ -30,10 +30,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Container
 from threading import get_ident
-from typing import Any
+from typing import Any, Protocol
 
 from .. import logs, pollers
-from ..channels import ChannelMap, Map
+from ..channels import ActivityTimes, Channel, ChannelMap, Map
 from ..errors import RERAISED, leaves_loop
 from ..pollers import ERROR, HANGUP, INVALID, PRIORITY, READ, WRITE
 from .foreign import ReportingMap
@@ -49,11 +49,26 @@ _LONGEST_WAIT = 86400.0
 _ALL = range(1)  # stands for any doubtful descriptor: not empty
 
 
+class Hosting(Protocol):
+    """What an engine tells whoever drives it from another event loop (`running.hosting`)."""
+
+    def poller_closes(self) -> None:
+        """The poller is about to be closed."""
+
+    def forked(self) -> None:
+        """This is a forked child, and the other event loop is the parent's."""
+
+
 class Engine(Ownership):
-    """Polls and dispatches for one map."""
+    """Makes the passes over one map: asks its channels, waits, and calls their handlers.
+
+    It belongs to whom `Ownership` says. What its channels want, and who of them is to be asked, is
+    known to `interest`, which is for this room alone.
+    """
 
     def __init__(self, map: Map, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        # Python 3.11 to 3.13 find the attributes of an object quickly if these are at most 29.
         self.map = map
         self.clock = clock
         self.timers = Timers(clock)
@@ -67,12 +82,11 @@ class Engine(Ownership):
         self.counts_bytes = False
         self.bytes_received = self.bytes_sent = 0  # of channels that are gone
         self.stopping = False
-        self._doing = READ  # what the last handler of several was to do
-        self.hosting: Any = None  # a hosting.Attachment, while a host's loop drives this engine
+        self.hosting: Hosting | None = None  # while another event loop drives this engine
         # Makes the passes, by `make_pass`, where an event loop is to be seen as running meanwhile.
         self.within: Callable[[Engine, float | None], None] | None = None
-        self.running: Any = None  # that loop, during such a pass
-        self._kept = False
+        self.running: object = None  # that loop, during such a pass
+        self._kept = False  # it stays, though no channel may hold it
         # The loop() calls on this map: the thread, and whether it goes on without channels.
         self.loops: list[tuple[int, bool]] = []
         self._outstays = False  # whether one of these does
@@ -80,7 +94,7 @@ class Engine(Ownership):
         self._chosen: str | None = None  # the name of the poller to be made, None for the default
         _engines.add(weakref.ref(self, _engines.discard))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         # A pickled or copied dispatcher finds the engine of its map anew.
         return type(None), ()
 
@@ -94,6 +108,18 @@ class Engine(Ownership):
             _kept.add(self)
             self.timers.emptied = self._timers_emptied
 
+    # -- the poller -----------------------------------------------------------------------------
+
+    @property
+    def poller(self) -> pollers.Poller | None:
+        """The present poller, which may stand in front of the real one; `None` before a wait."""
+        return self.interest.poller
+
+    def poller_name(self) -> str:
+        """Return the name of the poller, or of the one that would be made."""
+        present = self.interest.poller
+        return present.name if present is not None else self._chosen or pollers.default_name()
+
     def use(self, name: str | None) -> None:
         """Use the named poller from the next wait on; `None` keeps the present one."""
         present = self.interest.poller
@@ -103,7 +129,7 @@ class Engine(Ownership):
             pollers.check(name)
             self._chosen = name
         elif present.name != name:
-            self._attach(pollers.make(name))
+            self.attach(pollers.make(name))
 
     def use_later(self, name: str) -> None:
         """Use the named poller from the next wait on; it is made when it is needed."""
@@ -113,10 +139,25 @@ class Engine(Ownership):
             self.interest.poller = None
             present.close()
 
-    def poller_name(self) -> str:
-        """Return the name of the poller, or of the one that would be made."""
-        present = self.interest.poller
-        return present.name if present is not None else self._chosen or pollers.default_name()
+    def attach(self, poller: pollers.Poller) -> None:
+        """Put a new poller in the place of the present one, which stays if that can't be.
+
+        Raises `ValueError` if it can't watch the wake-up.
+        """
+        if self.wakeup is not None:
+            self._watch_wakeup(poller, self.wakeup.fileno())
+        if self.interest.poller is not None:
+            if self.hosting is not None:
+                # Else a later descriptor of the same number is silently deaf at the host's.
+                self.hosting.poller_closes()
+            self.interest.poller.close()
+        self.interest.attach(poller)
+
+    def release(self) -> None:
+        """Give poller and wake-up back, and forget all channels; what is needed is made anew."""
+        self._chosen = None
+        self.drop_wakeup()
+        self.interest.release()
 
     # -- what channels and maps report, from any thread -----------------------------------------
 
@@ -136,7 +177,7 @@ class Engine(Ownership):
             and not self.waiting
         ):
             self.interest.forget(fd)  # by a handler, as nearly always
-        elif not self._is_at_home() or (self.owner is not None and self.owner != get_ident()):
+        elif not self._may_own_here() or (self.owner is not None and self.owner != get_ident()):
             self.interest.map_changes.add(fd)
             self.wake()
         else:
@@ -149,11 +190,49 @@ class Engine(Ownership):
     def touch(self, fd: int | None) -> None:
         """Ask the channel under `fd` again before the next wait."""
         if fd is not None:
-            self.interest.to_ask.add(fd)
+            self.interest.table.to_ask.add(fd)
             if self.waiting or self.owner != get_ident():
                 self.nudge()
 
-    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
+    # What follows is for the thread that holds the engine, or where nobody does.
+
+    def has_just_entered(self, fd: int) -> bool:
+        """Whether the map holds something new under `fd`, which is asked without a `touch`."""
+        return fd in self.interest.map_changes
+
+    def pause(self, fd: int) -> None:
+        """Don't read from `fd`, whatever its channel says, until `resume`."""
+        self.interest.table.pause(fd)
+
+    def resume(self, fd: int) -> None:
+        """Read from `fd` again, if its channel wants to."""
+        self.interest.table.resume(fd)
+
+    def watch_times(self, fd: int, times: ActivityTimes) -> None:
+        """Note the activity of the channel under `fd` in these times, as long as it stays there."""
+        self.interest.table.timed[fd] = times
+
+    def forget_times(self, fd: int | None) -> None:
+        """Note the activity of the channel under `fd` no more."""
+        if fd is not None:
+            self.interest.table.timed.pop(fd, None)
+
+    def must_wait(self, fd: int, channel: Channel, why: BaseException, doing: int) -> bool:
+        """Whether an exception says no more than that a socket must wait, and see to that.
+
+        It came out of a call that does `READ` or `WRITE` with the socket of `channel`.
+        """
+        return self.interest.must_wait(fd, channel, why, doing)
+
+    def need_not_ask(self, fd: int, channel: Channel) -> bool:
+        """Whether a channel need not be asked before it is read from again: it would report."""
+        return self.interest.table.need_not_ask(fd, channel)
+
+    def may_change_unreported(self) -> bool:
+        """Whether a channel may come, go or want something else, and nothing tells."""
+        return self.interest.may_change_unreported()
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: object) -> None:
         """Run a callback on the thread of the loop, in its present or next pass."""
         self.calls.append((callback, args))
         self.wake()
@@ -209,16 +288,14 @@ class Engine(Ownership):
             self._run_deferred_here()
 
     def give(self, before: int | None) -> None:
-        """Give a turn back, and with the last one what nobody needs any more."""
+        """Undo one `take`, and with the last one give back what nobody needs any more."""
         if before is None and (self._kept or (self.wakeup is not None and not self.map)):
             self._tidy_up()
         Ownership.give(self, before)
 
     def _tidy_up(self) -> None:
         if self.wakeup is not None and not (self.map or self.loops or self.hosting is not None):
-            self._chosen = None
-            self.drop_wakeup()
-            self.interest.release()
+            self.release()
         if self._kept and self.meter is None and not self.busy():
             self._kept = False
             self.timers.emptied = None  # it would hold the engine
@@ -229,22 +306,22 @@ class Engine(Ownership):
             self.run_on_loop(self._tidy_up)
 
     def make_pass(self, timeout: float | None) -> None:
-        """Do what `run_pass` does, while the turn is held."""
+        """Do what `run_pass` does, for the owner of the map."""
         self.passes += 1
         interest, timers, calls, deferred = self.interest, self.timers, self.calls, self.deferred
-        to_ask, map_changes, asked_always = (
-            interest.to_ask,
-            interest.map_changes,
-            interest.asked_always,
-        )
+        map_changes, table = interest.map_changes, interest.table
+        to_ask, asked_always = table.to_ask, table.asked_always
+        # What others have left runs first, for it may change what is to be waited for.
         if calls or deferred:
             self._run_calls()
         now = self.clock()
         deadline = None if timeout is None else now + timeout
         while True:
+            # Poller and wake-up are made when they are first needed.
             poller = interest.poller
             if poller is None or self.wakeup is None:
                 poller = self._ready_poller()
+            # The poller is told what changed, unless it can be seen here that nothing did.
             unsettled = False
             if (
                 asked_always
@@ -256,12 +333,14 @@ class Engine(Ownership):
             ):
                 unsettled = interest.settle(poller, now)
                 if interest.poller is not poller:
-                    continue  # a predicate forked, and this is the child
+                    continue  # A predicate forked, and this is the child.
                 now = self.clock()
+            # A loop ends without channels, unless its caller wants to see timers and calls done.
             if not self.map and not (self._outstays and self.busy()):
                 return
+            # The wait ends with the first of the deadline, the next timer and the next review.
             limit = deadline
-            due = timers.next() if timers._heap or timers._batch else None
+            due = timers.next() if timers.heap or timers.batch else None
             if due is not None and (limit is None or due < limit):
                 limit = due
             if interest.review_needed and (limit is None or interest.review_at < limit):
@@ -269,21 +348,23 @@ class Engine(Ownership):
             wait = None if limit is None else limit - now
             if wait is not None and not 0 < wait < _LONGEST_WAIT:
                 wait = _LONGEST_WAIT if wait > 0 else 0.0
+            # Whoever reports from here on ends the wait; who did so before is looked at once more.
             self.waiting = True
             try:
-                # A signal handler or another thread may have reported since all was settled.
                 if unsettled or calls or deferred or self.stopping or to_ask or map_changes:
                     wait = 0
                 events = poller.wait(wait)
             finally:
                 self.waiting = False
+            # A batch that told of anything is the last thing that a pass waits for.
             if events and self._dispatch(events):
                 if not self._signalled:
                     break
                 self._signalled = False
                 if len(events) > 1:
                     break
-                # A signal alone, whose handler has run: if it reports nothing, this waits on.
+                # It was a signal alone, whose handler has run: if it reports nothing, this goes on.
+            # So is whatever ended the wait without an event.
             now = self.clock()
             if (
                 calls
@@ -293,9 +374,10 @@ class Engine(Ownership):
                 or (deadline is not None and deadline <= now)
             ):
                 break
+        # Calls and timers run after the events, and once in each pass, so that neither starves.
         if calls or deferred:
             self._run_calls()
-        if timers._heap or timers._batch:
+        if timers.heap or timers.batch:
             due = timers.next()
             if due is not None and due <= self.clock():
                 self._run_timers()
@@ -316,7 +398,7 @@ class Engine(Ownership):
                 or self.calls
                 or self.deferred
                 or self.stopping
-                or self.interest.to_ask
+                or self.interest.table.to_ask
                 or self.interest.map_changes
                 or self.interest.poller is not poller
                 or poller.always_ready
@@ -335,21 +417,21 @@ class Engine(Ownership):
         if poller is None:
             # Before new descriptors are made, which could get the numbers of closed ones.
             self.interest.bury_closed()
-            poller = self._attach(pollers.make(self._chosen))
+            poller = pollers.make(self._chosen)
+            self.attach(poller)
         if self.wakeup is None:
-            self.make_wakeup(self.map)
+            fd = self.make_wakeup(self.map)
             try:
-                self._watch_wakeup(poller)
+                self._watch_wakeup(poller, fd)
             except ValueError:
                 self.drop_wakeup()  # else the next pass would take it for watched
                 raise
         return poller
 
-    def _watch_wakeup(self, poller: pollers.Poller) -> None:
+    def _watch_wakeup(self, poller: pollers.Poller, fd: int) -> None:
         """Have a poller watch the wake-up. Raises `ValueError` if select(2) can't."""
-        assert self.wakeup is not None
         try:
-            poller.set(self.wakeup.fileno(), READ)
+            poller.set(fd, READ)
         except ValueError as why:
             raise ValueError(
                 "too many descriptors were open before the loop began, which needs one to be"
@@ -383,7 +465,7 @@ class Engine(Ownership):
                 self.interest.review_needed = True
                 self._call(callback, args)
 
-    def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def _call(self, callback: Callable[..., object], args: tuple[object, ...]) -> None:
         self.callbacks += 1
         try:
             if self.meter is None:
@@ -402,32 +484,33 @@ class Engine(Ownership):
     def _dispatch(self, events: pollers.Events) -> bool:
         """Call the handlers for a batch of events; tell whether there was anything to handle."""
         interest = self.interest
-        channels, reporting, read_only = interest.channels, interest.reporting, interest.read_only
-        to_ask = interest.to_ask
-        holder: Callable[[int], Any] = self.map.get
+        table = interest.table
+        channels, reporting, read_only = table.channels, table.reporting, table.read_only
+        to_ask, timed = table.to_ask, table.timed
+        holder: Callable[[int], Channel | None] = self.map.get
         serial = self.passes
-        interest.forgotten.clear()
+        table.forgotten.clear()
         interest.review_needed = True
         self.events += len(events)
-        timed = interest.timed
         # While this is empty, the map holds what was asked.
         doubtful: Container[int] = interest.map_changes if interest.reports_moves else _ALL
         now = self.clock() if timed else 0.0
         meter = self.meter
         if meter is not None:
-            read_only = {}  # the short way has no clock
+            read_only = {}  # The shortest way has no clock.
         fd: int | None = None
         for fd, mask in events:
+            # Whatever an event is for, it puts the timeouts of its channel off.
             if timed:
-                watch = timed.get(fd)
-                if watch is not None:
-                    # Its timeouts are put off.
-                    watch.active = now
+                times = timed.get(fd)
+                if times is not None:
+                    times.active = now
                     if mask & WRITE:
-                        watch.sent = now
-            channel: Any = read_only.get(fd)
+                        times.sent = now
+            # Nearly all events are for reading from a channel that reports, and waits for that
+            # alone, so they take the shortest way.
+            channel = read_only.get(fd)
             if mask == READ and channel is not None and (not doubtful or holder(fd) is channel):
-                # Nearly all events are of this kind, so they take the shortest way.
                 try:
                     channel.handle_read_event()
                 except RERAISED:
@@ -435,87 +518,100 @@ class Engine(Ownership):
                 except BaseException as why:
                     if leaves_loop(why):
                         raise
-                    if not interest.waits(fd, channel, why, READ):
+                    if not interest.must_wait(fd, channel, why, READ):
                         channel.handle_error()
+                # Its handler may have run a loop, and then the rest of this batch is out of date.
                 if self.passes != serial:
                     break
-                # Its handler may have assigned a predicate, or state that one looks at.
+                # It may have assigned a predicate, or state that one looks at. What a listener
+                # answers to `writable` counts for nothing.
                 if (channel.writable() or not channel.readable()) and fd in read_only:
-                    # What a listener answers to `writable` counts for nothing.
                     if not (channel.accepting and channel.readable()):
                         to_ask.add(fd)
                 continue
+            # All others take the longer one, if the map still holds who was asked.
             channel = channels.get(fd)
             if channel is None:
                 self._unknown(fd)
             elif holder(fd) is channel:
-                if mask != READ or fd in reporting:
+                if mask != READ:
                     to_ask.add(fd)
-                try:
-                    if mask != READ:
-                        self._deliver(fd, channel, mask, serial)
-                    elif meter is None:
-                        channel.handle_read_event()
-                    else:
-                        meter.call(channel.handle_read_event, fd=fd)
-                except RERAISED:
-                    raise
-                except BaseException as why:
-                    if leaves_loop(why):
+                    self._deliver(fd, channel, mask, serial)
+                else:
+                    if fd in reporting:
+                        to_ask.add(fd)
+                    try:
+                        if meter is None:
+                            channel.handle_read_event()
+                        else:
+                            meter.call(channel.handle_read_event, fd=fd)
+                    except RERAISED:
                         raise
-                    doing = READ if mask == READ else self._doing
-                    if not interest.waits(fd, channel, why, doing):
-                        channel.handle_error()
+                    except BaseException as why:
+                        if leaves_loop(why):
+                            raise
+                        if not interest.must_wait(fd, channel, why, READ):
+                            channel.handle_error()
                 if self.passes != serial:
                     break
         return fd is not None
 
-    def _deliver(self, fd: int, channel: Any, mask: int, serial: int) -> None:
-        if mask & INVALID:
-            self.interest.vanished(fd, channel)
-            return
-        poller = self.interest.poller
-        wanted = poller.interest.get(fd, 0) if poller is not None else 0
-        if mask & (ERROR | HANGUP):
-            # As select(2) has it. To a channel that only writes, a hang-up means an error too.
-            mask |= wanted & (READ | WRITE)
-        elif not mask & wanted:
-            return
+    def _deliver(self, fd: int, channel: Channel, mask: int, serial: int) -> None:
+        """Call the handlers of one channel for an event that is for more than reading."""
         meter = self.meter
-        self._doing = READ
-        if mask & READ:
-            if meter is None:
-                channel.handle_read_event()
-            else:
-                meter.call(channel.handle_read_event, fd=fd)
-            if not self._still(fd, channel, serial):
+        doing = READ  # what an exception came out of
+        try:
+            if mask & INVALID:
+                self.interest.vanished(fd, channel)
                 return
-        if mask & WRITE:
-            self._doing = WRITE
-            if meter is None:
-                channel.handle_write_event()
-            else:
-                meter.call(channel.handle_write_event, fd=fd)
-            if not self._still(fd, channel, serial):
+            poller = self.interest.poller
+            wanted = poller.interest.get(fd, 0) if poller is not None else 0
+            if mask & (ERROR | HANGUP):
+                # As select(2) has it. To a channel that only writes, a hang-up means an error too.
+                mask |= wanted & (READ | WRITE)
+            elif not mask & wanted:
                 return
-        if mask & PRIORITY:
-            if meter is None:
-                channel.handle_expt_event()
-            else:
-                meter.call(channel.handle_expt_event, fd=fd)
+            # Input comes first, so that what arrived before a hang-up is not lost.
+            if mask & READ:
+                if meter is None:
+                    channel.handle_read_event()
+                else:
+                    meter.call(channel.handle_read_event, fd=fd)
+                if not self._still(fd, channel, serial):
+                    return
+            if mask & WRITE:
+                doing = WRITE
+                if meter is None:
+                    channel.handle_write_event()
+                else:
+                    meter.call(channel.handle_write_event, fd=fd)
+                if not self._still(fd, channel, serial):
+                    return
+            if mask & PRIORITY:
+                if meter is None:
+                    channel.handle_expt_event()
+                else:
+                    meter.call(channel.handle_expt_event, fd=fd)
+        except RERAISED:
+            raise
+        except BaseException as why:
+            if leaves_loop(why):
+                raise
+            if not self.interest.must_wait(fd, channel, why, doing):
+                channel.handle_error()
 
-    def _still(self, fd: int, channel: Any, serial: int) -> bool:
+    def _still(self, fd: int, channel: Channel, serial: int) -> bool:
         """Look again, after a handler ran, whether the rest of an event is for this channel."""
         return (
             self.passes == serial
-            and self.interest.channels.get(fd) is channel
+            and self.interest.table.channels.get(fd) is channel
             and self.map.get(fd) is channel
         )
 
     def _unknown(self, fd: int) -> None:
         """Sort out an event for a descriptor without a channel."""
         poller = self.interest.poller
-        if poller is None or fd in self.interest.forgotten:
+        if poller is None or fd in self.interest.table.forgotten:
             return  # closed by a handler in this batch
         if self.wakeup is not None and fd == self.wakeup.fileno():
             self._signalled = not self.wakeup.clear()
@@ -524,20 +620,9 @@ class Engine(Ownership):
         else:
             # A duplicate of a closed descriptor lives on in the kernel's set, where its old
             # number can't reach it. A new set is the only way to be rid of it.
-            self._attach(pollers.make(poller.name))
+            self.attach(pollers.make(poller.name))
 
-    # -- the poller, and forks ---------------------------------------------------------------------
-
-    def _attach(self, poller: pollers.Poller) -> pollers.Poller:
-        """Put a new poller in the place of the present one, which stays if that can't be."""
-        if self.wakeup is not None:
-            self._watch_wakeup(poller)
-        if self.interest.poller is not None:
-            if self.hosting is not None:
-                # Else a later descriptor of the same number is silently deaf at the host's.
-                self.hosting.poller_closes()
-            self.interest.poller.close()
-        return self.interest.attach(poller)
+    # -- forks ----------------------------------------------------------------------------------
 
     def after_fork(self) -> None:
         """Part from the parent's poller and wake-up, in a forked child.
@@ -571,14 +656,24 @@ def engine_for(map: Map) -> Engine:
     if isinstance(map, ChannelMap):
         if map.engine is None:
             map.engine = Engine(map)
-        engine: Engine = map.engine
-        return engine
+        return map.engine  # type: ignore[return-value]  # nobody else observes it
     found = _by_id.get(id(map))
     if found is None:
         if isinstance(map, ReportingMap):
-            return map.engine
+            return map.engine  # type: ignore[return-value]  # nobody else observes it
         found = _by_id.setdefault(id(map), Engine(map))
     return found
+
+
+def give_engine(map: Map, engine: Engine) -> None:
+    """Make an engine that of its map. Raises `ValueError` if the map has one already."""
+    present = map.engine if isinstance(map, ChannelMap) else _by_id.get(id(map))
+    if present is not None:
+        raise ValueError("the map has an engine already: begin with a new map")
+    if isinstance(map, ChannelMap):
+        map.engine = engine
+    else:
+        _by_id[id(map)] = engine
 
 
 def leave_map(map: Map, fd: Any, channel: object) -> bool:
@@ -609,7 +704,7 @@ def descriptor_changed(fd: int) -> None:
     Another socket stands for it now, or is about to. Safe from any thread.
     """
     for engine in engines():
-        if fd in engine.interest.channels:
+        if fd in engine.interest.table.channels:
             engine.touch(fd)
 
 

@@ -17,12 +17,9 @@ unreported: replacing it would leave that code with another one.
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..channels import Map
-
-if TYPE_CHECKING:
-    from .engine import Engine
+from ..channels import Map, MapObserver
 
 
 class ReportingMap(MutableMapping[Any, Any]):
@@ -30,7 +27,7 @@ class ReportingMap(MutableMapping[Any, Any]):
 
     __slots__ = ("engine", "map")
 
-    def __init__(self, map: Map, engine: Engine) -> None:
+    def __init__(self, map: Map, engine: MapObserver) -> None:
         self.map = map
         self.engine = engine
 
@@ -55,15 +52,15 @@ class ReportingMap(MutableMapping[Any, Any]):
         return f"{type(self).__name__}({self.map!r})"
 
 
-def is_foreign(channel: Any) -> bool:
+def is_foreign(channel: object) -> bool:
     """Whether a channel is of no class of this package, and so reports nothing."""
     return not hasattr(channel, "_ac_touch")
 
 
-def follow(channel: Any, map: Map, engine: Engine | None) -> None:
+def follow(channel: Any, map: Map, observer: MapObserver | None) -> None:
     """Have a foreign channel report when it leaves `map`, if it knows that as its own."""
-    if engine is not None and getattr(channel, "_map", None) is map:
+    if observer is not None and getattr(channel, "_map", None) is map:
         try:
-            channel._map = ReportingMap(map, engine)
+            channel._map = ReportingMap(map, observer)
         except AttributeError:
             pass  # it can't be assigned: what the channel does is found by comparing

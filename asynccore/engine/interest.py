@@ -21,20 +21,26 @@ the instance, a descriptor closed with `os.close`) may be noticed a second late.
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
+from collections.abc import Callable, Mapping
 from errno import EBADF, EINVAL
 from typing import Any
 
 from .. import pollers
-from ..channels import inspectors
-from ..dispatchers.timeouts import ChannelTimes
+from ..channels import Channel, ChannelMap, Map, MapObserver, ReportingChannel, inspectors
+from ..errors import RERAISED, leaves_loop
 from ..pollers import PRIORITY, READ, WRITE
 from ..pollers.fileobj import FileobjPoller, has_descriptor, number
 from ..pollers.layered import LayeredPoller, layered_socket, waits_for
 from . import foreign
-from .channel_table import REVIEW_INTERVAL, ChannelTable
+from .channel_table import ChannelTable
 from .predicates import is_assigned, own_predicates
 from .sweeps import OWN_READABLE, OWN_WRITABLE
+
+# How long an assignment behind the package's back may go unnoticed, in seconds.
+REVIEW_INTERVAL = 1.0
 
 # What the poller is told for a channel that reads, and for one that writes: select() watches
 # both for exceptional conditions too.
@@ -46,8 +52,25 @@ _plain = socket.socket
 _REQUIRED = ("readable", "writable", "accepting", "handle_read_event", "handle_write_event")
 
 
-class Interest(ChannelTable):
-    """The channels of a map as the poller knows them."""
+class Interest:
+    """Keeps a poller informed of what the channels of a map wait for."""
+
+    def __init__(
+        self, map: Map, now: float, observer: Callable[[], MapObserver | None] | None = None
+    ) -> None:
+        self.map = map
+        self.table = ChannelTable()
+        self.poller: pollers.Poller | None = None
+        self._observer = observer  # whom foreign channels are to report to
+        self.holds_foreign = False  # or has held some
+        self.reports_moves = isinstance(map, ChannelMap)  # else it is compared with `_seen`
+        # What a map that reports holds anew, or no more.
+        self.map_changes: set[int] = set(map) if self.reports_moves else set()
+        self._seen: Mapping[int, Any] = {}
+        self._compare_exactly = False
+        self.compare_all = True  # code outside of handlers ran
+        self.review_needed = False  # anything ran since the last review
+        self.review_at = now + REVIEW_INTERVAL
 
     # -- before a wait --------------------------------------------------------------------------
 
@@ -56,31 +79,37 @@ class Interest(ChannelTable):
 
         Returns whether more is to be asked before one may wait.
         """
+        to_ask, sweeps = self.table.to_ask, self.table.sweeps
+        # Once a second, what nobody reports is looked for: everything is asked anew.
         if self.review_needed and now >= self.review_at:
             self._review(poller, now)
+        # Then the channels that came and went since the last wait are taken in and forgotten.
         self._sync(poller)
         if self.poller is not poller:
-            return True  # begun anew with another one, which knows keys
+            return True  # One of them needs another kind of poller, which is told from the start.
+        # Code outside of handlers may have assigned anything, so all answers are compared.
         if self.compare_all:
             self.compare_all = False
-            self._compare_reporting(poller)
-        if self.to_ask:
+            self._compare_reporting(poller, now)
+        # Channels that reported something, or had an event, are asked what they want now.
+        if to_ask:
             self._ask_those_noted(poller)
-        if not self._sweeps.kinds:
+        if not sweeps.kinds:
             return False
-        for fd, channel, kind, answer in self._sweeps.ask():
+        # Programs' own predicates are asked before every wait.
+        for fd, channel, kind, answer in sweeps.ask():
             self._apply(poller, fd, channel, kind, answer)
-        # Predicates may have changed the map, or other channels.
+        # These may have changed the map, or other channels, which is then settled as well.
         self._sync(poller)
-        if self.to_ask:
+        if to_ask:
             self._ask_those_noted(poller)
-        return self._sweeps.stale
+        return sweeps.stale
 
     def _sync(self, poller: pollers.Poller) -> None:
         """Compare what was asked with what the map holds."""
         map = self.map
         if self.reports_moves:
-            map_changes, channels = self.map_changes, self.channels
+            map_changes, channels = self.map_changes, self.table.channels
             plainly = (
                 self.poller is poller and not isinstance(poller, LayeredPoller) and not inspectors
             )
@@ -90,7 +119,7 @@ class Interest(ChannelTable):
                 known = channels.get(fd)
                 if known is not None:
                     if known is channel:
-                        self.to_ask.add(fd)  # it has entered once more
+                        self.table.to_ask.add(fd)  # it has entered once more
                         continue
                     self.forget(fd)
                 if channel is None or (plainly and self._enter_simply(poller, fd, channel)):
@@ -105,10 +134,10 @@ class Interest(ChannelTable):
             self.forget(self.map_changes.pop())  # the same object may be another channel by now
         if map == self._seen and not (self._compare_exactly and self._differs()):
             return
-        for fd in [fd for fd in self.channels if fd not in map]:
+        for fd in [fd for fd in self.table.channels if fd not in map]:
             self.forget(fd)
         for fd, channel in list(map.items()):
-            if self.channels.get(fd) is not channel:
+            if self.table.channels.get(fd) is not channel:
                 self.forget(fd)
                 self._adopt(fd, channel)
         self._seen = dict(map)
@@ -117,110 +146,102 @@ class Interest(ChannelTable):
         """Compare by identity: two channels may call themselves equal."""
         return any(self._seen.get(fd) is not channel for fd, channel in self.map.items())
 
-    def _enter_simply(self, poller: pollers.Poller, fd: int, channel: Any) -> bool:
+    def _enter_simply(self, poller: pollers.Poller, fd: int, channel: ReportingChannel) -> bool:
         """Take in a channel that only wants to read, as nearly all do, without a detour.
 
         Returns whether that could be done; if not, it is still to be adopted.
         """
-        simple = self._simple.get(type(channel))
+        table = self.table
+        simple = table.simple.get(type(channel))
         if (
             simple is None
             or channel._ac_pause_reasons
             or channel._ac_times is not None
             or type(channel.socket) is not _plain
             or type(fd) is not int
-            or (self._muted and fd in self._muted)
+            or (table.paused and fd in table.paused)
         ):
             return False
-        readable, writable = channel.readable, channel.writable
+        readable: Any = channel.readable
+        writable: Any = channel.writable
         try:
             if readable.__func__ is not simple[0] or writable.__func__ is not simple[1]:
                 return False
         except AttributeError:
             return False
-        self.channels[fd] = self.reporting[fd] = channel  # known, should a predicate raise
+        # A predicate may raise, and then the channel has to be known already.
+        table.channels[fd] = table.reporting[fd] = channel
         if not readable() or (writable() and not channel.accepting):
             return False
         try:
             poller.set(fd, READS)
         except (OSError, ValueError):
             return False  # it is told as all are
-        self.read_only[fd] = channel
-        if self.timed:
-            self.timed.pop(fd, None)
+        table.read_only[fd] = channel
+        if table.timed:
+            table.timed.pop(fd, None)
         return True
 
-    def _adopt(self, fd: int, channel: Any) -> None:
+    def _adopt(self, fd: int, channel: Channel) -> None:
         cls = type(channel)
-        if cls not in self._kinds:
+        if cls not in self.table.kinds:
             missing = [name for name in _REQUIRED if not hasattr(channel, name)]
             if missing:
                 raise TypeError(
                     f"the map holds {channel!r} under {fd!r}, which can't be a channel: "
                     f"it lacks {', '.join(missing)}"
                 )
-            if cls.__eq__ is not object.__eq__:  # type: ignore[comparison-overlap]
+            if cls.__eq__ is not object.__eq__:
                 self._compare_exactly = True
-        self.channels[fd] = channel
-        self.to_ask.add(fd)  # to be classified and asked
+        self.table.add(fd, channel)
         if has_descriptor(fd):
             self._know_keys()
         if foreign.is_foreign(channel):
             self.holds_foreign = True
-            if not self.reports_moves and self._engine is not None:
-                foreign.follow(channel, self.map, self._engine())
-        watch = getattr(channel, "_ac_times", None)
-        if isinstance(watch, ChannelTimes):
-            self.timed[fd] = watch
-        else:
-            self.timed.pop(fd, None)
-        mutes = getattr(channel, "_ac_pause_reasons", 0)
-        if isinstance(mutes, int) and mutes:  # an object may have an answer to any name
-            self._muted.add(fd)
-        else:
-            self._muted.discard(fd)
+            if not self.reports_moves and self._observer is not None:
+                foreign.follow(channel, self.map, self._observer())
 
-    def _compare_reporting(self, poller: pollers.Poller) -> None:
+    def _compare_reporting(self, poller: pollers.Poller, now: float) -> None:
         """Find, on entering, the channels whose predicates or answers changed without a report."""
-        if any(own_predicates(cls) != kind for cls, kind in self._kinds.items()):
-            self._kinds.clear()
-            self._simple.clear()
-            self.to_ask.update(self.channels)
+        table, told = self.table, poller.interest
+        if any(own_predicates(cls) != kind for cls, kind in table.kinds.items()):
+            self._review(poller, now)  # a class has got another predicate
             return
-        interest = poller.interest
-        self.to_ask.update(
+        table.to_ask.update(
             [
                 fd
-                for fd, channel in self.reporting.items()
+                for fd, channel in table.reporting.items()
                 if (
                     is_assigned(channel, type(channel), "readable")
                     or is_assigned(channel, type(channel), "writable")
                     or (
                         (READS if channel.readable() else 0) | (WRITES if channel.writable() else 0)
                     )
-                    != interest.get(fd, 0)
+                    != told.get(fd, 0)
                 )
             ]
         )
-        self.to_ask.update(self._sweeps.kinds)
+        table.to_ask.update(table.asked_always)
 
     def _ask_those_noted(self, poller: pollers.Poller) -> None:
         """Ask the channels to which something happened, for predicates that are not their own."""
-        for _ in range(len(self.to_ask)):
-            if not self.to_ask:
+        table = self.table
+        channels, to_ask = table.channels, table.to_ask
+        for _ in range(len(to_ask)):
+            if not to_ask:
                 return
-            fd = self.to_ask.pop()
-            channel = self.channels.get(fd)
+            fd = to_ask.pop()
+            channel = channels.get(fd)
             if channel is None:
                 continue
-            kind = self._classify(fd, channel)
+            kind = table.classify(fd, channel)
             self._look_at_socket(fd, channel)
             if self.poller is not poller:
-                self.to_ask.add(fd)
+                to_ask.add(fd)
                 return  # begun anew with another one
             present = poller.interest.get(fd, 0)
             if kind:
-                self._sweeps.unsettle(fd)
+                table.sweeps.unsettle(fd)
             if kind & OWN_READABLE:
                 mask = present & READ
             else:
@@ -230,14 +251,16 @@ class Interest(ChannelTable):
             elif channel.writable():
                 mask |= WRITE
             self._tell(poller, fd, channel, mask)
-            if not kind and poller.interest.get(fd) == READS and self.channels.get(fd) is channel:
-                self.read_only[fd] = channel
+            if not kind and poller.interest.get(fd) == READS and channels.get(fd) is channel:
+                table.read_only[fd] = channel
             else:
-                self.read_only.pop(fd, None)
+                table.read_only.pop(fd, None)
 
-    def _apply(self, poller: pollers.Poller, fd: int, channel: Any, kind: int, answer: int) -> None:
+    def _apply(
+        self, poller: pollers.Poller, fd: int, channel: Channel, kind: int, answer: int
+    ) -> None:
         """Tell the poller of an answer from a sweep."""
-        if self.channels.get(fd) is channel:  # else closed by a predicate
+        if self.table.channels.get(fd) is channel:  # else closed by a predicate
             present = poller.interest.get(fd, 0)
             if not kind & OWN_READABLE:
                 answer |= present & READ
@@ -245,18 +268,19 @@ class Interest(ChannelTable):
                 answer |= present & WRITE
             self._tell(poller, fd, channel, answer)
 
-    def _tell(self, poller: pollers.Poller, fd: int, channel: Any, mask: int) -> None:
+    def _tell(self, poller: pollers.Poller, fd: int, channel: Channel, mask: int) -> None:
+        table = self.table
         if mask & WRITE and channel.accepting:
             mask &= ~WRITE
-        if mask & READ and fd in self._muted:
+        if mask & READ and fd in table.paused:
             mask &= ~READ
         if mask:
             mask |= PRIORITY
         present = poller.interest.get(fd, 0)
         if mask == present:
             return
-        if self.timed and (mask ^ present) & WRITE and fd in self.timed:
-            self.timed[fd].wants_to_write(bool(mask & WRITE))
+        if table.timed and (mask ^ present) & WRITE and fd in table.timed:
+            table.timed[fd].wants_to_write(bool(mask & WRITE))
         if not isinstance(fd, int) and has_descriptor(fd) and number(fd) >= 0:
             self._know_keys()
         elif not isinstance(fd, int) or fd < 0:
@@ -269,7 +293,7 @@ class Interest(ChannelTable):
         try:
             poller.set(fd, mask)
         except OSError as why:
-            # EINVAL: epoll itself has the number now.
+            # epoll says EINVAL where it has got the number of a closed descriptor itself.
             if why.errno in (EBADF, EINVAL):
                 self.vanished(fd, channel)
             else:
@@ -277,17 +301,29 @@ class Interest(ChannelTable):
         except ValueError:
             self._refuse(fd, channel)
 
-    def _refuse(self, fd: int, channel: Any) -> None:
+    def _refuse(self, fd: int, channel: Channel) -> None:
         """Tell a channel, once, that the poller can't watch it."""
-        if fd not in self._refused:
-            self._refused.add(fd)
+        if fd not in self.table.refused:
+            self.table.refused.add(fd)
             channel.handle_error()
 
     def may_change_unreported(self) -> bool:
         """Whether a channel may come, go or want something else without a report."""
         return bool(
-            self.asked_always or self.holds_foreign or not (self.reports_moves or self.channels)
+            self.table.asked_always
+            or self.holds_foreign
+            or not (self.reports_moves or self.table.channels)
         )
+
+    def forget(self, fd: int) -> None:
+        """Stop watching `fd`, which may be closed next."""
+        if self.table.forget(fd) and self._seen:
+            self._seen = {}  # so that the same object under the same number is adopted anew
+        poller = self.poller
+        if poller is not None:
+            if isinstance(poller, LayeredPoller):
+                poller.discard(fd)
+            poller.set(fd, 0)
 
     # -- descriptors closed by others -----------------------------------------------------------
 
@@ -295,16 +331,54 @@ class Interest(ChannelTable):
         """Ask everything anew, for what was assigned or closed behind the package's back."""
         self.review_needed = False
         self.review_at = now + REVIEW_INTERVAL
-        self._kinds.clear()
-        self._simple.clear()
-        self.to_ask.update(self.channels)
+        self.table.kinds.clear()
+        self.table.simple.clear()
+        self.table.to_ask.update(self.table.channels)
         for fd in list(poller.interest):
             if fd in poller.interest and not poller.verify(fd):
-                channel = self.channels.get(fd)
+                channel = self.table.channels.get(fd)
                 if channel is None:
                     poller.set(fd, 0)
                 else:
                     self.vanished(fd, channel)
+
+    def bury_closed(self) -> None:
+        """Find the channels whose sockets were closed by others, before there is a poller."""
+        for fd, channel in list(self.map.items()):
+            if sys.platform == "win32":
+                return  # a socket is no descriptor there, and a poller has none
+            if getattr(channel, "socket", None) is not None and isinstance(fd, int) and fd >= 0:
+                try:
+                    os.fstat(fd)
+                except OSError:
+                    self.vanished(fd, channel)
+
+    def vanished(self, fd: int, channel: Channel) -> None:
+        """Tell a channel that its descriptor was closed by somebody else."""
+        self.forget(fd)
+        if not self._holds(fd, channel):
+            return
+        self.review_needed = True
+        sock = getattr(channel, "socket", None)
+        if getattr(channel, "_fileno", fd) != fd and not has_descriptor(fd):
+            # It lives on under another number: only this entry is out of date.
+            del self.map[fd]
+            return
+        try:
+            channel.handle_close()
+        except RERAISED:
+            raise
+        except BaseException as why:
+            if leaves_loop(why):
+                raise
+            channel.handle_error()
+        if self._holds(fd, channel) and getattr(channel, "socket", None) is sock:
+            del self.map[fd]  # neither closed nor connected anew
+
+    def _holds(self, fd: int, channel: Channel) -> bool:
+        return self.map.get(fd) is channel
+
+    # -- keys that are no descriptors, and sockets that are layered -----------------------------
 
     def _know_keys(self) -> None:
         """Have a poller that knows keys with a descriptor."""
@@ -314,17 +388,16 @@ class Interest(ChannelTable):
                 poller.real = FileobjPoller(poller.real)
         elif poller is not None and not isinstance(poller, FileobjPoller):
             self.poller = FileobjPoller(poller)
-            self.to_ask.update(self.channels)
+            self.table.to_ask.update(self.table.channels)
 
-    # -- sockets with a will of their own -------------------------------------------------------
-
-    def _look_at_socket(self, fd: int, channel: Any) -> None:
+    def _look_at_socket(self, fd: int, channel: Channel) -> None:
+        """Have a poller that knows layered sockets, if a channel has such a one."""
         if inspectors:
             try:
                 for inspect in inspectors:
                     inspect(channel)
             except BaseException:
-                self.to_ask.add(fd)  # it is no better the next time
+                self.table.to_ask.add(fd)  # it is no better the next time
                 raise
         sock = getattr(channel, "socket", None)
         poller = self.poller
@@ -332,16 +405,16 @@ class Interest(ChannelTable):
             poller.add(fd, sock, self.map)
         elif type(sock) is not socket.socket and poller is not None and layered_socket(sock):
             self.poller = LayeredPoller(poller)
-            self.to_ask.update(self.channels)
+            self.table.to_ask.update(self.table.channels)
 
-    def waits(self, fd: int, channel: Any, why: BaseException, doing: int) -> bool:
+    def must_wait(self, fd: int, channel: Channel, why: BaseException, doing: int) -> bool:
         """Whether an exception says no more than that a TLS socket must wait.
 
         It came out of the handler for `READ` or `WRITE`, or out of a call that does this.
         """
         mask = waits_for(why)
         if mask and self._holds(fd, channel):
-            self.to_ask.add(fd)
+            self.table.to_ask.add(fd)
             self._look_at_socket(fd, channel)
             if isinstance(self.poller, LayeredPoller):
                 self.poller.add(fd, getattr(channel, "socket", None), self.map)
@@ -350,28 +423,17 @@ class Interest(ChannelTable):
 
     # -- the poller -----------------------------------------------------------------------------
 
-    def attach(self, poller: pollers.Poller) -> pollers.Poller:
+    def attach(self, poller: pollers.Poller) -> None:
         """Begin anew with a poller that knows nothing."""
         self.poller = poller
-        self.read_only.clear()
-        self.to_ask.update(self.channels)
-        return poller
+        self.table.read_only.clear()
+        self.table.to_ask.update(self.table.channels)
 
     def release(self) -> None:
         """Give the poller's descriptor back while there is nothing to watch."""
         if self.poller is not None:
             self.poller.close()
             self.poller = None
-        self._sweeps.clear()
-        for state in (
-            self.channels,
-            self.reporting,
-            self.read_only,
-            self.timed,
-            self.to_ask,
-            self._muted,
-            self._refused,
-        ):
-            state.clear()
+        self.table.clear()
         self._seen = {}
         self.holds_foreign = False

@@ -4,14 +4,13 @@ Facts. Reading a clock twice for each event would cost a tenth of what the event
 hardly anybody looks.
 
 Consequence. An engine has no meter until `collect_statistics` or `warn_slow_handlers` gives it one,
-and asks for it once in a batch of events. Bytes are counted by the watch that a channel has for
-its timeouts, and which `send` and `recv` look for anyway.
+and asks for it once in a batch of events. Bytes are counted where a channel keeps the times of
+its timeouts, which `send` and `recv` look for anyway.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from .. import logs
 
@@ -27,7 +26,7 @@ class Meter:
         self.longest = 0.0
         self.longest_name: str | None = None
 
-    def call(self, function: Callable[..., object], *args: Any, fd: object = None) -> None:
+    def call(self, function: Callable[..., object], *args: object, fd: object = None) -> None:
         """Call a function, and note how long that takes. What it raises comes out."""
         began = self.clock()
         try:
@@ -41,7 +40,7 @@ class Meter:
                 logs.warn(f"{name_of(function)}{where} held the loop for {took:.3f} s")
 
 
-def name_of(function: Any) -> str:
+def name_of(function: object) -> str:
     """Return `Class.method` of a method, by the class of its object, and else what it is called."""
     owner = getattr(function, "__self__", None)
     name = getattr(function, "__name__", None)

@@ -1,4 +1,4 @@
-"""Whose turn it is: the thread that runs a pass, and what other threads leave for it.
+"""Who owns a map now: the thread that runs a pass, and the calls that others leave for it.
 
 Facts. Programs call `push`, `send` and `close` from any thread. A descriptor that is closed while
 another thread waits for it may be somebody else's when that thread looks again. Callbacks that
@@ -7,8 +7,8 @@ run under a lock can deadlock on what they call.
 A signal handler runs on the thread that waits, in the middle of the system call, which Python then
 begins anew (PEP 475).
 
-Consequence. A thread that runs a pass holds the turn. Others leave errands, and wake it. If nobody
-holds the turn, they take it and do the errand at once. The wake-up is a descriptor, so that a
+Consequence. A thread that runs a pass owns the map. Others leave a call for it, and wake it. If
+nobody owns the map, they take it and make the call at once. The wake-up is a descriptor, so that a
 signal handler can end the wait that it interrupted. A channel's state is thus touched by one
 thread at a time, and nobody waits for a lock that is held during a wait.
 """
@@ -19,20 +19,22 @@ import threading
 from collections import deque
 from collections.abc import Callable, Container
 from threading import get_ident
-from typing import Any
 
 from ..errors import RERAISED, leaves_loop
 from ..pollers.wakeup import Wakeup
 from . import signals
 
-Call = tuple[Callable[..., object], tuple[Any, ...]]
+Call = tuple[Callable[..., object], tuple[object, ...]]
 
 
 class Ownership:
-    """The turn of one map."""
+    """Says which thread may touch the channels of one map, and keeps the calls of the others.
+
+    Its owner may take it several times over: a handler runs a loop of its own.
+    """
 
     def __init__(self) -> None:
-        self.owner: int | None = None  # the thread that holds it
+        self.owner: int | None = None  # the thread that has it
         self.host_thread: int | None = None  # the thread of the host that waits between passes
         self.deferred: deque[Call] = deque()
         self.wakeup: Wakeup | None = None
@@ -41,25 +43,25 @@ class Ownership:
         self._wake_lock = threading.RLock()  # a signal handler may come in between
 
     def take(self) -> int | None:
-        """Wait for the turn and take it. Returns what `give` needs; the holder may take more."""
+        """Wait until nobody else owns the map, and own it. Returns what `give` needs."""
         self._lock.acquire()
         before, self.owner = self.owner, get_ident()
         return before
 
     def give(self, before: int | None) -> None:
-        """Give a turn back."""
+        """Undo one `take`."""
         self.owner = before
         self._lock.release()
         if self.deferred and before is None:
-            # Left between the holder's last look and now.
+            # They were left between the owner's last look and now.
             self._run_deferred_here()
 
-    def run_on_loop(self, function: Callable[..., object], *args: Any) -> None:
-        """Run a function where it can't meet a pass: here and now, or on the holder's thread."""
+    def run_on_loop(self, function: Callable[..., object], *args: object) -> None:
+        """Run a function where it can't meet a pass: here and now, or on the owner's thread."""
         here, host_thread = get_ident(), self.host_thread
         if self.owner == here:
             function(*args)
-            if self.waiting:  # a signal handler
+            if self.waiting:  # this is a signal handler
                 self.wake()
         elif (host_thread is None or host_thread == here) and self._lock.acquire(False):
             before, self.owner = self.owner, here
@@ -73,11 +75,12 @@ class Ownership:
             self.wake()
             self._run_deferred_here()
 
-    def _is_at_home(self) -> bool:
+    def _may_own_here(self) -> bool:
+        """Whether this thread may own the map: the host's alone, if there is one."""
         return self.host_thread is None or self.host_thread == get_ident()
 
     def _run_deferred_here(self) -> None:
-        while self.deferred and self._is_at_home() and self._lock.acquire(blocking=False):
+        while self.deferred and self._may_own_here() and self._lock.acquire(blocking=False):
             before, self.owner = self.owner, get_ident()
             try:
                 self.run_deferred()
@@ -86,9 +89,9 @@ class Ownership:
                 self._lock.release()
 
     def run_deferred(self) -> None:
-        """Do what others have left. For the holder of the turn.
+        """Make the calls that others have left. For the owner.
 
-        Who left an errand can't be told of its exception any more: its channel is.
+        Who left a call can't be told of its exception any more: its channel is.
         """
         while self.deferred:
             function, args = self.deferred.popleft()
@@ -97,7 +100,7 @@ class Ownership:
             except RERAISED:
                 raise
             except BaseException as why:
-                channel: Any = getattr(function, "__self__", None)
+                channel: object = getattr(function, "__self__", None)
                 if leaves_loop(why) or not hasattr(channel, "handle_error"):
                     raise
                 channel.handle_error()
@@ -122,14 +125,14 @@ class Ownership:
                 self.wakeup.set()
 
     def make_wakeup(self, taken: Container[int] = ()) -> int:
-        """Make what the holder will be woken by, and return its descriptor.
+        """Make what the owner will be woken by, and return its descriptor.
 
         It is not one of `taken`: the map may hold a number that somebody closed, and whoever
         closes that channel must not close this one.
         """
         refused = []
         wakeup = Wakeup()
-        while wakeup.fileno() in taken:
+        while (fd := wakeup.fileno()) in taken:
             refused.append(wakeup)
             wakeup = Wakeup()
         for other in refused:
@@ -137,7 +140,7 @@ class Ownership:
         with self._wake_lock:
             self.wakeup = wakeup
         signals.made(self)
-        return wakeup.fileno()
+        return fd
 
     def drop_wakeup(self) -> None:
         """Give the wake-up's descriptor back."""

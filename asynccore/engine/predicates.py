@@ -1,25 +1,32 @@
-"""Telling predicates that need not be asked before every wait, by their instructions.
+"""Telling predicates that need not be asked before every wait: those of the usual forms.
 
 Facts. `def writable(self): return False` and `return bool(self.out_buffer)` are the most frequent
 predicates in programs. They have no side effects, and their answers follow from state that the
 package sees change. But a predicate may do anything, and what looks like plain state may be a
-property with a life of its own.
+property with a life of its own. What a function does is told by its code, which every version of
+Python writes otherwise.
 
-Consequence. A predicate counts as ours if it is a plain function with no instructions but those
-that read constants and reporting state of its `self`, call `bool` or `len`, compare with zero and
-the like, negate, and jump forward; if the class has that state from this package; and if the names
-mean the builtins.
-Everything else is asked before every wait, instructions of a Python to come included.
+Consequence. The usual forms are compiled by the running interpreter, once, when the first
+predicate of a program is looked at that reads as much as they do. A predicate counts as ours if it
+is a plain function whose code is that of one of these, but for the names of what it reads of its
+`self`; if the class has that state from this package; and if the names mean the builtins. A Python
+to come compiles the forms as it compiles the predicates.
 
-Trade-off. `connected`, `accepting` and `connecting` are plain attributes. What a handler assigns
-to those of *another* channel is seen at the next review, within a second, as it is for the
-predicates of this package. `producer_fifo` is not among the state, for a program may keep the
-queue; nor is `closing`, which programs use as their own.
+Trade-off. A rarer form is asked before every wait, as any other predicate is, though it may read
+the same state: with a comparison of another kind, a local variable or one more argument. Compiling
+takes some milliseconds, in programs that have predicates of their own.
+
+`connected`, `accepting` and `connecting` are plain attributes. What a handler assigns to those of
+*another* channel is seen at the next review, within a second, as it is for the predicates of this
+package. `producer_fifo` is not among the state, for a program may keep the queue; nor is `closing`,
+which programs use as their own.
 """
 
 from __future__ import annotations
 
-import sys
+import functools
+import itertools
+from collections.abc import Hashable, Iterator
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -27,28 +34,97 @@ from weakref import WeakKeyDictionary
 from ..channels import REPORTING_PREDICATES
 from .sweeps import OWN_READABLE, OWN_WRITABLE
 
-_BUILTINS: dict[str, Any] = {"bool": bool, "len": len}
+_BUILTINS: dict[str, object] = {"bool": bool, "len": len}
 
-# As the `dis` module names them, of Python 3.10 to 3.13. None has an effect beyond its stack.
-_HARMLESS = frozenset(
-    {
-        *("RESUME", "NOP", "COPY", "POP_TOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"),
-        *("UNARY_NOT", "TO_BOOL", "PRECALL"),
-    }
-)
-_CALLS = frozenset({"CALL", "CALL_FUNCTION"})
-_COMPARISONS = frozenset({"COMPARE_OP", "IS_OP"})
+# Of the flags of a code object (`inspect.CO_*`), those that say what kind of function it is:
+# optimized, with locals, *args, **kwargs, a generator, and the three kinds of coroutine.
+_KIND = 0x01 | 0x02 | 0x04 | 0x08 | 0x20 | 0x80 | 0x100 | 0x200
 
-# What may be compared with. That `out_buffer` is empty, or not any more, is reported; how long it
-# is, is not.
-_EMPTY = (0, b"", None, False, True)
+# What is read of a channel; `{0}` is the name of its state. That `out_buffer` is empty, or not any
+# more, is reported; how long it is, is not.
+_READS = ("self.{0}", "not self.{0}")
+_VALUES = (*_READS, "bool(self.{0})", "len(self.{0})", "len(self.{0}) > 0", 'self.{0} != b""')
+_ALONE = (*_VALUES, "len(self.{0}) != 0", "len(self.{0}) == 0", 'self.{0} == b""')
+_FLAGS = ("True", "False")
+_CONSTANTS = (*_FLAGS, "None", "0", "1")
 
-# Since 3.12 this bit of LOAD_ATTR's argument says that what is loaded is to be called.
-_METHOD = 1 if sys.version_info >= (3, 12) else 0
+
+def _expressions(count: int) -> Iterator[str]:
+    """What predicates of the usual forms return that read so many attributes: `a`, `b`, `c`."""
+    if count == 0:
+        yield from _CONSTANTS
+    if count == 1:
+        for value in _ALONE:
+            yield value.format("a")
+        for read in _READS:
+            yield f"True if {read} else False".format("a")
+    if count == 2:
+        # All state but `out_buffer` is a flag, which nobody takes the length of.
+        for one, other in (
+            *itertools.product(_READS, _VALUES),
+            *itertools.product(_VALUES, _READS),
+        ):
+            for operator in ("or", "and"):
+                both = f"{one.format('a')} {operator} {other.format('b')}"
+                yield both
+                if one in _READS and other in _READS:
+                    yield f"bool({both})"
+                    yield f"not ({both})"
+    if count == 3:
+        for one, other, last in itertools.product(_READS, _READS, _VALUES):
+            first, second, third = one.format("a"), other.format("b"), last.format("c")
+            yield f"{first} or {second} or {third}"
+            yield f"{first} and {second} and {third}"
+            yield f"{first} and ({second} or {third})"
+
+
+def _bodies(count: int) -> Iterator[str]:
+    """The bodies of functions of the usual forms that are more than one expression."""
+    if count == 0:
+        yield " pass"
+    elif count == 1:
+        for test, (yes, no) in itertools.product(_VALUES, itertools.permutations(_FLAGS)):
+            yield f" if {test.format('a')}:\n  return {yes}\n return {no}"
+    elif count == 2:
+        for test, value, flag in itertools.product(_READS, _VALUES, _FLAGS):
+            condition, result = f" if {test.format('a')}:\n", value.format("b")
+            yield f"{condition}  return {result}\n return {flag}"
+            yield f"{condition}  return {flag}\n return {result}"
+
+
+@functools.cache
+def _shapes(count: int) -> frozenset[Hashable]:
+    """The usual forms that read so many attributes, as this interpreter compiles them.
+
+    A docstring makes a difference to the code, and so does a `lambda`.
+    """
+    sources = []
+    for body in (*(f" return {it}" for it in _expressions(count)), *_bodies(count)):
+        sources.append(f"def f(self):\n{body}\n")
+        sources.append(f'def f(self):\n "What it is for."\n{body}\n')
+    sources += [f"lambda self: {it}\n" for it in _expressions(count)]
+    module = compile("".join(sources), "<usual>", "exec", dont_inherit=True)
+    return frozenset(_shape(it) for it in module.co_consts if isinstance(it, CodeType))
+
+
+def _shape(code: CodeType) -> Hashable:
+    """What a function does, whatever its docstring is, and the attributes that it reads."""
+    constants = [(type(it), it) for it in code.co_consts]  # for False equals 0
+    if constants and constants[0][0] is str:
+        constants[0] = str, ""  # a docstring: no form does anything with a string
+    return (
+        code.co_code,
+        tuple(name if name in _BUILTINS else "" for name in code.co_names),
+        tuple(constants),
+        code.co_flags & _KIND,
+        (code.co_argcount, code.co_kwonlyargcount, code.co_nlocals),
+        code.co_cellvars + code.co_freevars,
+        getattr(code, "co_exceptiontable", b""),  # since Python 3.11
+    )
 
 
 class _Reads(NamedTuple):
-    """What a harmless function reads."""
+    """What a function of a usual form reads."""
 
     state: frozenset[str]
     builtins: frozenset[str]
@@ -57,16 +133,13 @@ class _Reads(NamedTuple):
 _known: WeakKeyDictionary[FunctionType, tuple[CodeType, _Reads | None]] = WeakKeyDictionary()
 
 
-def reports_its_changes(function: Any, cls: type) -> bool:
+def reports_its_changes(function: object, cls: type) -> bool:
     """Tell whether a predicate of `cls` does no more than read what channels of `cls` report."""
     if not isinstance(function, FunctionType):
         return False
     known = _known.get(function)
     if known is None or known[0] is not function.__code__:
-        try:
-            known = _known[function] = (function.__code__, _what_it_reads(function.__code__))
-        except (OSError, ImportError):
-            return False  # out of descriptors, no module can be imported; looked at again later
+        known = _known[function] = (function.__code__, _what_it_reads(function.__code__))
     reads = known[1]
     if reads is None:
         return False
@@ -76,45 +149,12 @@ def reports_its_changes(function: Any, cls: type) -> bool:
 
 
 def _what_it_reads(code: CodeType) -> _Reads | None:
-    """Return what a function reads, or `None` if it does anything else."""
-    import dis  # here, for many programs have no predicates of their own
-
-    state: set[str] = set()
-    builtins: set[str] = set()
-    calls = 0  # of those builtins, that are still to come
-    before: Any = None  # the step before, where no other step can come from
-    for step in dis.get_instructions(code):
-        name, last = step.opname, before
-        before = step
-        joined = step.is_jump_target
-        # `self` is for nothing but its state: its truth and what it equals may be anything.
-        if last is not None and last.opname == "LOAD_FAST" and name != "LOAD_ATTR":
-            return None
-        # What is called was loaded right before its argument, and not chosen from two.
-        if last is not None and last.opname == "LOAD_GLOBAL" and joined:
-            return None
-        if name == "LOAD_FAST":
-            known = step.arg == 0 and code.co_argcount > 0
-        elif name == "LOAD_ATTR":
-            known = last.opname == "LOAD_FAST" and not joined and not (step.arg or 0) & _METHOD
-            state.add(step.argval)
-        elif name == "LOAD_GLOBAL":
-            known = step.argval in _BUILTINS
-            builtins.add(step.argval)
-            calls += 1
-        elif name in _CALLS:
-            known = step.arg == 1
-            calls -= 1
-        elif name in _COMPARISONS:
-            known = last.opname == "LOAD_CONST" and not joined
-            known = known and any(last.argval is it or last.argval == it == b"" for it in _EMPTY)
-        elif "JUMP" in name:
-            known = step.argval > step.offset
-        else:
-            known = name in _HARMLESS
-        if not known:
-            return None
-    return _Reads(frozenset(state), frozenset(builtins)) if calls == 0 else None
+    """Return what a function reads, or `None` if it does anything else, or nothing usual."""
+    names = frozenset(code.co_names)
+    state = names - _BUILTINS.keys()
+    if _shape(code) not in _shapes(len(state)):
+        return None
+    return _Reads(state, names & _BUILTINS.keys())
 
 
 def _is_builtin(name: str, function: FunctionType) -> bool:
@@ -142,7 +182,7 @@ def _is_as_made(cls: type, name: str) -> bool:
     return isinstance(value, (bool, int)) or "_ac_reporting_state" in base.__dict__
 
 
-def is_assigned(channel: Any, cls: type, name: str) -> bool:
+def is_assigned(channel: object, cls: type, name: str) -> bool:
     """Whether an instance has a predicate of its own, in front of its class's.
 
     Not by `__dict__`: up to Python 3.12, looking at that makes every attribute slower for good.

@@ -11,8 +11,8 @@ channels come and go, except while they are being walked; then they are made ane
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from ..channels import Channel
 from ..pollers import READ, WRITE
 
 # Which predicates of a channel are its own.
@@ -33,11 +33,11 @@ class _Sweep:
     def __init__(self, kind: int) -> None:
         self.kind = kind
         self.fds: list[int] = []
-        self.channels: list[Any] = []
+        self.channels: list[Channel] = []
         self.index: dict[int, int] = {}
         self.answers: list[int] = []
 
-    def add(self, fd: int, channel: Any) -> None:
+    def add(self, fd: int, channel: Channel) -> None:
         self.index[fd] = len(self.fds)
         self.fds.append(fd)
         self.channels.append(channel)
@@ -72,11 +72,11 @@ class Sweeps:
     def __init__(self) -> None:
         self.kinds: dict[int, int] = {}  # which predicates of a descriptor's channel are its own
         self.stale = False  # the lists are to be made anew
-        self._channels: dict[int, Any] = {}
+        self._channels: dict[int, Channel] = {}
         self._sweeps: dict[int, _Sweep] = {}
         self._walking = 0
 
-    def set(self, fd: int, kind: int, channel: Any) -> None:
+    def set(self, fd: int, kind: int, channel: Channel) -> None:
         """Ask a channel for its own predicates from now on."""
         if self.kinds.get(fd) == kind and self._channels.get(fd) is channel:
             return
@@ -109,7 +109,7 @@ class Sweeps:
         if sweep is not None and fd in sweep.index:
             sweep.answers[sweep.index[fd]] = _UNKNOWN
 
-    def ask(self) -> Iterator[tuple[int, Any, int, int]]:
+    def ask(self) -> Iterator[tuple[int, Channel, int, int]]:
         """Ask every channel once; yield descriptor, channel, kind and answer where it differs
         from the last one. The answer has the bits `READ` and `WRITE`."""
         if self.stale and not self._walking:

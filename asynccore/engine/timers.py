@@ -22,7 +22,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 # Below this number of entries a rebuild isn't worth its overhead; asyncio uses the same value.
 _FEW = 100
@@ -43,7 +42,7 @@ class Timer:
         when: float,
         delay: float,
         callback: Callable[..., object],
-        args: tuple[Any, ...],
+        args: tuple[object, ...],
         interval: float | None = None,
     ) -> None:
         self.when = when
@@ -114,20 +113,25 @@ class Timers:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._heap: list[_Entry] = []
+        self.heap: list[_Entry] = []  # empty: there is nothing to look at but `batch`
         self._order = itertools.count()  # timers of the same time run in the order they were made
         self._dead = 0
-        self._batch: deque[Timer] = deque()  # those that are due and being handed out
+        self.batch: deque[Timer] = deque()  # those that are due and being handed out
         self.emptied: Callable[[], object] | None = None  # called when the last one is cancelled
 
     def __len__(self) -> int:
-        return len(self._heap) - self._dead
+        return len(self.heap) - self._dead
 
-    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> Timer:
+    def pending(self) -> list[Timer]:
+        """Return the timers that are still to run, in no order."""
+        in_heap = [entry[2] for entry in list(self.heap) if entry[2]._entry is entry]
+        return in_heap + [it for it in self.batch if it.active and it._entry is None]
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: object) -> Timer:
         """Return a new timer for the time `when` of the clock."""
         return self.add(self.new(when, callback, args))
 
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
+    def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> Timer:
         """Return a new timer for `delay` seconds from now."""
         return self.add(self.new(None, callback, args, delay=delay))
 
@@ -135,7 +139,7 @@ class Timers:
         self,
         when: float | None,
         callback: Callable[..., object],
-        args: tuple[Any, ...],
+        args: tuple[object, ...],
         interval: float | None = None,
         delay: float = 0.0,
     ) -> Timer:
@@ -165,7 +169,7 @@ class Timers:
             self._dead += 1
             self._clear_dead()
         timer._entry = (timer.when, next(self._order), timer)
-        heapq.heappush(self._heap, timer._entry)
+        heapq.heappush(self.heap, timer._entry)
         return timer
 
     def cancelled(self, timer: Timer) -> None:
@@ -179,19 +183,19 @@ class Timers:
             self.emptied()
 
     def _clear_dead(self) -> None:
-        if self._dead > _FEW and self._dead * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2]._entry is entry]
-            heapq.heapify(self._heap)
+        if self._dead > _FEW and self._dead * 2 > len(self.heap):
+            self.heap = [entry for entry in self.heap if entry[2]._entry is entry]
+            heapq.heapify(self.heap)
             self._dead = 0
 
     def next(self) -> float | None:
         """Return the time of the next timer, or `None` if there is none."""
-        while self._batch:
+        while self.batch:
             # A loop inside of a callback: the others of its batch are not to wait for it to end.
-            timer = self._batch.popleft()
+            timer = self.batch.popleft()
             if timer._entry is None:
                 self.add(timer)
-        heap = self._heap
+        heap = self.heap
         while heap:
             entry = heap[0]
             when, _, timer = entry
@@ -207,7 +211,9 @@ class Timers:
         return None
 
     @contextmanager
-    def due(self, now: float) -> Iterator[Iterator[tuple[Callable[..., object], tuple[Any, ...]]]]:
+    def due(
+        self, now: float
+    ) -> Iterator[Iterator[tuple[Callable[..., object], tuple[object, ...]]]]:
         """Hand out the callbacks whose time has come by `now`, and their arguments, in order.
 
         Those made meanwhile wait for the next time, however short their delay. Those that were
@@ -215,21 +221,21 @@ class Timers:
         """
         batch: deque[Timer] = deque()
         while (when := self.next()) is not None and when <= now:
-            timer = heapq.heappop(self._heap)[2]
+            timer = heapq.heappop(self.heap)[2]
             timer._entry = None
             batch.append(timer)
-        before, self._batch = self._batch, batch
+        before, self.batch = self.batch, batch
         try:
             yield self._take_from(batch)
         finally:
-            self._batch = before
+            self.batch = before
             for timer in batch:
                 if timer._entry is None:
                     self.add(timer)
 
     def _take_from(
         self, batch: deque[Timer]
-    ) -> Iterator[tuple[Callable[..., object], tuple[Any, ...]]]:
+    ) -> Iterator[tuple[Callable[..., object], tuple[object, ...]]]:
         while batch:
             timer = batch.popleft()
             # Looked at again: another callback may have cancelled it or put it off.

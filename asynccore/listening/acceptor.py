@@ -187,7 +187,7 @@ class Acceptor:
                 or fd is None
                 or not channel.accepting
                 or channel._ac_pause_reasons
-                or not engine.interest.reports(fd, channel)
+                or not engine.need_not_ask(fd, channel)
             ):
                 break
         self._crowded = taken > 1

@@ -82,7 +82,7 @@ def statistics(map: Map | None = None) -> Statistics:
     states = {state: sum(it.state == state for it in found) for state in STATES}
     meter = engine.meter
     counted = engine.counts_bytes
-    poller = engine.interest.poller
+    poller = engine.poller
     return Statistics(
         time=engine.clock(),
         poller=None if poller is None else poller.name,

@@ -15,7 +15,7 @@ from typing import Any
 from . import Event, Poller, ProxyPoller
 
 
-def has_descriptor(key: Any) -> bool:
+def has_descriptor(key: object) -> bool:
     """Whether a key is no descriptor, but tells one."""
     return not isinstance(key, int) and hasattr(key, "fileno")
 

@@ -1,4 +1,4 @@
-"""Sockets with a will of their own: what stands in for a socket and does TLS, for example.
+"""Layered sockets: what stands in for a socket and speaks a protocol of its own, such as TLS.
 
 Facts. Between such a socket and its channel there are two kinds of readiness. The descriptor is
 readable while a handshake goes on, or while half a record has come, and there is nothing for a
@@ -28,8 +28,9 @@ Two kinds are known, by what they offer and not by their class:
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Protocol, cast
 
+from ..channels import Map
 from . import ERROR, HANGUP, READ, WRITE, Event, Events, Poller, ProxyPoller
 
 _BOTH = READ | WRITE
@@ -90,6 +91,13 @@ def waits_for(why: BaseException) -> int:
     return _WAITS.get(type(why).__name__, 0)
 
 
+class _HoldsBack(Protocol):
+    """A socket that may have read more than it handed out."""
+
+    def pending(self) -> int:
+        """Return how many bytes that is."""
+
+
 class _Driven:
     """A socket whose program does the handshake and the like by itself."""
 
@@ -97,7 +105,7 @@ class _Driven:
 
     read_ahead = True  # its program reports nothing
 
-    def __init__(self, sock: Any) -> None:
+    def __init__(self, sock: _HoldsBack) -> None:
         self.sock = sock
         self.reads = READ  # what its channel waits for in order to read
         self.writes = WRITE  # and in order to write
@@ -130,14 +138,13 @@ class _Driven:
             return 0  # closed, or not connected: there is nothing
 
 
-def layered_socket(sock: Any) -> LayeredSocket | None:
-    """Return what speaks for a socket with a will of its own, or `None` for any other."""
+def layered_socket(sock: object) -> LayeredSocket | None:
+    """Return what speaks for a layered socket, or `None` for any other."""
     cls = type(sock)  # an instance that answers to every name is no reason
     if hasattr(cls, "poll_interest"):
-        found: LayeredSocket = sock
-        return found
+        return cast(LayeredSocket, sock)
     if hasattr(cls, "pending") and hasattr(cls, "do_handshake"):
-        return _Driven(sock)
+        return _Driven(cast(_HoldsBack, sock))
     return None
 
 
@@ -166,13 +173,12 @@ class LayeredPoller(ProxyPoller):
     def __init__(self, real: Poller) -> None:
         super().__init__(real)
         self.sockets: dict[int, LayeredSocket] = {}
-        self._to_look_at: dict[
-            int, None
-        ] = {}  # to be looked at before the next wait, in this order
+        # To be looked at before the next wait, in this order.
+        self._to_look_at: dict[int, None] = {}
         self._acting: int | None = None  # whose handler runs
 
-    def add(self, fd: int, sock: Any, map: Any) -> bool:
-        """Know the socket of a channel; returns whether it has a will of its own."""
+    def add(self, fd: int, sock: object, map: Map) -> bool:
+        """Know the socket of a channel; returns whether it is layered."""
         present = self.sockets.get(fd)
         if present is not None and (present is sock or getattr(present, "sock", None) is sock):
             return True

@@ -223,12 +223,12 @@ class Attachment:
         """Settle everything, and tell the host what to wait for."""
         engine = self.engine
         due = engine.prepare()
-        poller = engine.interest.poller
+        poller = engine.poller
         if poller is not None:
             self._watcher.follow(poller)
             if self._watcher.refused:
                 due = engine.clock()
-        if engine.interest.may_change_unreported():
+        if engine.may_change_unreported():
             look = engine.clock() + LOOK
             due = look if due is None else min(due, look)
         if due is None:

@@ -274,7 +274,7 @@ def call_soon_threadsafe(
 def _engine(map: Map | None) -> Engine:
     if map is None:
         map = default_map()
-    engine: Engine | None = map.engine if type(map) is ChannelMap else None
+    engine: Any = map.engine if type(map) is ChannelMap else None
     return engine_for(map) if engine is None else engine
 
 

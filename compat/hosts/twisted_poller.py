@@ -118,7 +118,7 @@ class _Reactor:
             others = [
                 one
                 for one in _waiting()
-                if (present := one.interest.poller) and present.innermost is not poller
+                if (present := one.poller) and present.innermost is not poller
             ]
             if any(self._thread == thread for engine in others for thread, _ in engine.loops):
                 raise RuntimeError(
@@ -141,7 +141,7 @@ _reactor = _Reactor()
 def _waiting() -> list[Engine]:
     """Return the engines that wait in the reactor."""
     name = TwistedPoller.name
-    return [one for one in engines() if getattr(one.interest.poller, "name", None) == name]
+    return [one for one in engines() if getattr(one.poller, "name", None) == name]
 
 
 def _stop_loops() -> None:

@@ -32,8 +32,7 @@ def with_fakes() -> Iterator[Callable[[Any], Fakes]]:
         engine.map.clear()
         engine.deferred.clear()
         engine.calls.clear()
-        engine.drop_wakeup()
-        engine.interest.release()
+        engine.release()
 
 
 @pytest.fixture

@@ -282,7 +282,7 @@ def test_who_comes_after_the_end_is_left_alone(any_fakes: Fakes) -> None:
     assert not engine.map and len(engine.timers) == 0
     engine.map[1001] = Foreign()
     poller = type(poller)(clock)
-    engine.interest.attach(poller)
+    engine.attach(poller)
     loop(20.0, map=engine.map, count=3)
     assert 1001 in engine.map and clock() >= 1050.0
 

@@ -138,7 +138,7 @@ def test_the_host_drives_the_channels(world: World) -> None:
 
 def test_the_host_watches_one_descriptor_where_there_is_one(world: World) -> None:
     world.attachment.begin()
-    poller = world.engine.interest.poller
+    poller = world.engine.poller
     assert poller is not None
     fd = poller.fileno()
     expected = {fd} if fd >= 0 else {world.channel._fileno, world.engine.wakeup.fileno()}  # type: ignore[union-attr]
@@ -435,7 +435,7 @@ def test_a_poller_that_waits_in_a_host_makes_room_for_another(
     world.host.run()
     assert world.peer.recv(10) == b"x"
     world.attachment.detach()
-    assert world.engine.interest.poller is None
+    assert world.engine.poller is None
     assert world.engine.poller_name() == "elsewhere"
     world.engine.use_later(pollers.available()[0])
     world.close()

@@ -14,7 +14,7 @@ import pytest
 import asynccore
 from asynccore import ChannelMap, dispatcher, dispatcher_with_send, loop
 from asynccore.engine import engine_for
-from asynccore.engine.channel_table import REVIEW_INTERVAL
+from asynccore.engine.interest import REVIEW_INTERVAL
 from asynccore.pollers import INVALID, PRIORITY, READ, WRITE
 from asynccore.testing import Fakes, RecordingPoller
 from tests.core.fakes import Channel, FakeSocket, Quiet
@@ -194,7 +194,7 @@ def test_a_constant_predicate_is_not_asked_without_a_reason(any_fakes: Fakes) ->
     for _ in range(3):
         engine.run_pass(0)
     assert told(poller, 1000) == [READS]
-    assert engine.interest.reporting == {1000: channel}
+    assert engine.interest.table.reporting == {1000: channel}
 
 
 def test_a_predicate_that_cannot_be_hashed_is_its_own(any_fakes: Fakes) -> None:
@@ -375,9 +375,9 @@ def test_released_when_the_map_is_empty(any_fakes: Fakes) -> None:
     del engine.map[1000]
     engine.run_pass(0)
     assert poller.closed
-    assert engine.interest.poller is None
+    assert engine.poller is None
     another = RecordingPoller(engine.clock)  # type: ignore[arg-type]
-    engine.interest.attach(another)
+    engine.attach(another)
     engine.map[1000] = Channel()
     engine.run_pass(0)
     assert told(another, 1000) == [READS]
@@ -389,7 +389,7 @@ def test_another_poller_is_told_everything(any_fakes: Fakes) -> None:
     engine.map[1001] = Channel()
     engine.run_pass(0)
     another = RecordingPoller(clock)
-    engine.interest.attach(another)
+    engine.attach(another)
     engine.run_pass(0)
     assert another.interest.items() >= {1000: READS, 1001: READS}.items()
 
@@ -638,12 +638,12 @@ def test_muted_means_not_read_whatever_the_channel_says(any_fakes: Fakes) -> Non
     Quiet(1000, engine.map)
     engine.map[1001] = Channel(True, True)
     engine.run_pass(0)
-    engine.interest.mute(1000)
-    engine.interest.mute(1001)
+    engine.pause(1000)
+    engine.pause(1001)
     engine.run_pass(0)
     assert 1000 not in poller.interest
     assert poller.interest[1001] == WRITES
-    engine.interest.unmute(1000)
+    engine.resume(1000)
     engine.run_pass(0)
     assert poller.interest[1000] == READS
     clock.advance(REVIEW_INTERVAL)
@@ -656,7 +656,7 @@ def test_a_mute_is_not_inherited_with_the_number(any_fakes: Fakes) -> None:
     keep(any_fakes)
     channel = Quiet(1000, engine.map)
     engine.run_pass(0)
-    engine.interest.mute(1000)
+    engine.pause(1000)
     engine.run_pass(0)
     channel.close()
     Quiet(1000, engine.map)
@@ -709,5 +709,4 @@ def test_a_map_may_be_filled_before_it_has_an_engine() -> None:
     map.clear()
     asynccore.close_all(map)
     engine = map.engine
-    engine.drop_wakeup()
-    engine.interest.release()
+    engine.release()

@@ -203,7 +203,7 @@ def test_the_poller_of_the_environment(monkeypatch: pytest.MonkeyPatch, poller_n
     monkeypatch.setenv("ASYNCCORE_ENGINE", poller_name)
     map = ChannelMap({None: Channel(False, False)})
     loop(0, map=map, count=1)
-    assert map.engine.interest.poller.name == poller_name
+    assert map.engine.poller.name == poller_name
     map.clear()
     map.engine.run_pass(0)
 
@@ -355,7 +355,7 @@ def test_until_idle_goes_on_while_a_timer_or_a_callback_waits(any_fakes: Fakes) 
     loop(map=engine.map, until_idle=True)
     assert ran == [1100.0, "soon"]
     assert poller.waits == [30.0, 30.0, 30.0, 10.0]
-    assert engine.wakeup is None and poller.closed and engine.interest.poller is None
+    assert engine.wakeup is None and poller.closed and engine.poller is None
 
 
 def test_until_idle_takes_channels_that_come_and_go(any_fakes: Fakes) -> None:

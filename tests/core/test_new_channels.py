@@ -52,7 +52,7 @@ def new(fakes: Fakes) -> Iterator[Callable[..., Any]]:
     make().close()
     first = make()
     fakes.engine.run_pass(0)
-    assert first._fileno in fakes.engine.interest.read_only
+    assert first._fileno in fakes.engine.interest.table.read_only
     fakes.poller.sets.clear()
     yield make
     for sock in open_:
@@ -159,12 +159,12 @@ def test_timeouts_are_noted(fakes: Fakes, new: Callable[..., Any]) -> None:
     fakes.engine.run_pass(0)
     channel = new(Timed)
     assert not simply(fakes, channel)
-    assert fakes.engine.interest.timed[channel._fileno] is channel._ac_times
+    assert fakes.engine.interest.table.timed[channel._fileno] is channel._ac_times
     # Another one under the same number, without any.
     fd = channel._fileno
     fakes.engine.map[fd] = other = new()
     fakes.engine.run_pass(0)
-    assert fd not in fakes.engine.interest.timed
+    assert fd not in fakes.engine.interest.table.timed
     del fakes.engine.map[fd]
     other.close()
     channel.close()
@@ -362,8 +362,8 @@ def test_a_listener_is_not_asked_again_for_what_it_accepted(fakes: Fakes) -> Non
     fakes.engine.run_pass(0)
     fakes.poller.report((fd, READ))
     fakes.engine.run_pass(0)
-    assert fakes.engine.interest.read_only.get(fd) is listener  # type: ignore[arg-type]
-    assert not fakes.engine.interest.to_ask
+    assert fakes.engine.interest.table.read_only.get(fd) is listener  # type: ignore[arg-type]
+    assert not fakes.engine.interest.table.to_ask
     # As ever, if its own handler changed what it wants.
     listener.handle_accept = lambda: setattr(  # type: ignore[method-assign]
         listener, "readable", lambda: False

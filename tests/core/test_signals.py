@@ -71,7 +71,7 @@ def with_signal(fakes: Fakes) -> Fakes:
     engine, clock, _ = fakes
     poller = Interrupted(clock)
     poller.engine = engine
-    engine.interest.attach(poller)
+    engine.attach(poller)
     return Fakes(engine, clock, poller)
 
 
@@ -216,7 +216,7 @@ def test_a_real_wait_ends(poller_name: str, on_signal: list[Any], report: str) -
         return events
 
     poller.wait = interrupted_wait  # type: ignore[method-assign]
-    engine.interest.attach(poller)
+    engine.attach(poller)
     clock = FakeClock()  # review never comes
     engine.clock = clock
     if report == "stop":
@@ -541,7 +541,7 @@ def test_a_wake_up_that_is_closed_gets_no_more_signals(looped: Any) -> None:
         engine = engine_for(map)
         engine.drop_wakeup()
         assert wakeup_fd() == -1
-        engine.interest.poller.set(engine.make_wakeup(), READ)  # type: ignore[union-attr]
+        engine.poller.set(engine.make_wakeup(), READ)  # type: ignore[union-attr]
         assert wakeup_fd() == engine.wakeup.signal_fileno()  # type: ignore[union-attr]
 
     looped(inside)

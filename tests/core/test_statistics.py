@@ -232,7 +232,7 @@ def test_turned_off_nothing_is_left(any_fakes: Fakes) -> None:
     collect_statistics(False, engine.map)
     assert channel._ac_times is None
     assert timed._ac_times is not None and later._ac_times is not None
-    assert set(engine.interest.timed) == {1001, 1002}
+    assert set(engine.interest.table.timed) == {1001, 1002}
     assert engine.meter is None
     assert statistics(engine.map).bytes_received is None
     collect_statistics(True, engine.map)
@@ -464,7 +464,7 @@ def test_measured_events_keep_to_the_rules(any_fakes: Fakes) -> None:
     poller.report((1000, READ), (1001, READ), (1002, READ | WRITE), (1003, WRITE | 2))
     engine.run_pass(0)
     assert (first.log, second.log, third.log) == (["read"], [], ["read"])
-    assert engine.interest.poller is before
+    assert engine.poller is before
 
 
 @pytest.mark.parametrize(
@@ -562,4 +562,4 @@ def test_a_meter_names_even_what_took_no_time() -> None:
 def test_a_map_of_fakes_is_seen_as_any_other() -> None:
     fakes = engine_with_fakes(ChannelMap())
     assert statistics(fakes.engine.map).poller == "recording"
-    fakes.engine.interest.release()
+    fakes.engine.release()

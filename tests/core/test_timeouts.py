@@ -54,7 +54,7 @@ def until(fakes: Fakes, seconds: float) -> None:
     fakes.engine.map.setdefault(999, Channel(False, False))
     while fakes.clock() - 1000.0 < seconds:
         fakes.engine.run_pass(seconds - (fakes.clock() - 1000.0))
-    assert fakes.engine.interest.poller is fakes.poller
+    assert fakes.engine.poller is fakes.poller
 
 
 def test_classic_classes_have_none() -> None:

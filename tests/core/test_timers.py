@@ -447,7 +447,7 @@ def test_what_another_loop_handed_out_is_not_handed_out_again(timers: Timers) ->
 
 
 def entries(timers: Timers) -> int:
-    return len(timers._heap)
+    return len(timers.heap)
 
 
 def test_cancelled_timers_do_not_pile_up(timers: Timers) -> None:
@@ -476,11 +476,11 @@ def test_many_timers_are_cancelled_and_leave_nothing(timers: Timers) -> None:
     total = 200_000
     many = [timers.call_later(60.0, nothing) for _ in range(total)]
     assert len(timers) == entries(timers) == total
-    timers._heap = Counted(timers._heap)
+    timers.heap = Counted(timers.heap)
     while many:
         many.pop().cancel()
-        if type(timers._heap) is not Counted:
-            timers._heap = Counted(timers._heap)
+        if type(timers.heap) is not Counted:
+            timers.heap = Counted(timers.heap)
     assert len(timers) == 0 and timers.next() is None
     assert entries(timers) == 0
     assert looked_at <= 2 * total and rebuilds < 40
@@ -546,3 +546,20 @@ def test_a_timer_lets_its_callback_go(timers: Timers, how: Callable[[Timer], obj
     gc.collect()
     assert gone() is None
     assert timer.active is False
+
+
+def test_pending_are_those_that_are_still_to_run() -> None:
+    clock = FakeClock()
+    timers = Timers(clock)
+    first, second, third = (timers.call_later(delay, print) for delay in (1.0, 2.0, 3.0))
+    second.cancel()
+    third.reset(5.0)
+    assert {first, third} == set(timers.pending())
+    assert timers.pending().count(third) == 1
+    third.reset(0.5)  # put forward: its entry of before is still in the heap
+    assert sorted(timers.pending(), key=id) == sorted([first, third], key=id)
+    clock.advance(1.0)
+    with timers.due(clock()) as due:
+        assert len(timers.pending()) == 2  # though both have been taken out of the heap
+        next(due)
+        assert timers.pending() == [first]

@@ -1,4 +1,4 @@
-"""Turns: one thread at a time, errands for the holder, wake-ups, forks."""
+"""Ownership of a map: one thread at a time, calls left for the owner, wake-ups, forks."""
 
 from __future__ import annotations
 

@@ -334,7 +334,7 @@ def test_who_has_a_descriptor_is_looked_at_again(with_fakes: Any, kind: Any) -> 
     sock = LayeredSocket()
     descriptor_changed(1000)
     channel.socket = sock
-    assert 1000 not in other.engine.interest.to_ask
+    assert 1000 not in other.engine.interest.table.to_ask
     turn(fakes)
     assert sock.map is fakes.engine.map
     assert channel.log == bystander.log == []
@@ -396,7 +396,7 @@ def test_another_poller_learns_of_it(new_map: dict[int, Any]) -> None:
         for number, name in enumerate(names, 1):
             theirs.send(b"x")
             loop(timeout=5, map=new_map, count=1, poller=name)
-            present = engine.interest.poller
+            present = engine.poller
             assert isinstance(present, LayeredPoller)
             assert present.name == name
             assert present.fileno() == present.real.fileno()
@@ -515,6 +515,24 @@ def test_a_want_in_one_of_two_handlers_is_that_ones(fakes: Fakes) -> None:
     turn(fakes)
     assert channel.log == ["read", "write"]
     assert fakes.poller.interest[1000] == READ
+
+
+def test_a_want_after_a_loop_of_the_handlers_own_is_that_handlers(fakes: Fakes) -> None:
+    """Which direction has to wait does not depend on what that loop did last."""
+
+    def attempt() -> None:
+        channel.on_read = lambda: None
+        turn(fakes, (1001, WRITE))
+        raise want("SSLWantWriteError")
+
+    channel = Noting(Driven(), fakes.engine.map, (True, True))
+    other = Noting(FakeSocket(1001), fakes.engine.map, (True, True))
+    channel.on_read = attempt
+    turn(fakes)
+    turn(fakes, (1000, READ | WRITE))
+    turn(fakes)
+    assert (channel.log, other.log) == (["read"], ["write"])
+    assert fakes.poller.interest[1000] == WRITE  # reading waits for that, too
 
 
 @pytest.mark.parametrize("base", [dispatcher_with_send, asynchat.async_chat])
@@ -728,7 +746,7 @@ def test_the_facade_is_made_once(fakes: Fakes) -> None:
     assert isinstance(fakes.poller, RecordingPoller)
     Noting(LayeredSocket(1000), fakes.engine.map)
     turn(fakes)
-    first = fakes.engine.interest.poller
+    first = fakes.engine.poller
     Noting(LayeredSocket(1001), fakes.engine.map)
     turn(fakes)
-    assert fakes.engine.interest.poller is first
+    assert fakes.engine.poller is first

@@ -201,7 +201,7 @@ for fd in filler:
 filler = []
 asynccore.loop(0, count=1, poller=first)
 engine = asynccore.socket_map.engine
-print("woken:", engine.wakeup.fileno() in engine.interest.poller.interest)
+print("woken:", engine.wakeup.fileno() in engine.poller.interest)
 channel.close()
 peer.close()
 """

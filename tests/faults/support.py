@@ -232,7 +232,7 @@ class World:
     def idle(self) -> None:
         """Assert that nothing happens any more, and that the loop waits for it quietly."""
         self.passes(3)
-        poller = self.engine.interest.poller
+        poller = self.engine.poller
         if poller is None:
             return
         wait, waits = poller.wait, 0

@@ -228,7 +228,7 @@ def count_waits(kind: type[HostPoller]) -> None:
 def run_pass(self: Engine, timeout: float | None) -> None:
     """Make a pass as `Engine.run_pass` does, by a host."""
     global made_as_ever, made_by_host
-    poller = self.interest.poller
+    poller = self.poller
     if (
         driver is None
         or driver.pid != os.getpid()

@@ -42,8 +42,8 @@ class Faked:
         self.ran.append((self.clock() - self.began, what))
 
     def loop(self) -> None:
-        if self.engine.interest.poller is None:  # given back when the map was empty
-            self.engine.interest.attach(RecordingPoller(self.clock))
+        if self.engine.poller is None:  # given back when the map was empty
+            self.engine.attach(RecordingPoller(self.clock))
         asynccore.loop(map=self.map, until_idle=True)
 
 

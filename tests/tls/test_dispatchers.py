@@ -864,12 +864,12 @@ def clock(channels: Any) -> Any:
 
 def turns(channels: Any, until: Callable[[], object] | None = None) -> None:
     """Run a loop whose clock stands still; without `until`, for as long as anything happens."""
-    poller = engine_for(channels).interest
+    engine = engine_for(channels)
     for _ in range(1000):
         loop(timeout=0, map=channels, count=1)
         if until is not None and until():
             return
-        ready = [] if poller.poller is None else [poller.poller.fileno()]
+        ready = [] if engine.poller is None else [engine.poller.fileno()]
         if not select.select(ready, [], [], 0 if until is None else 20)[0] and until is None:
             return
 

@@ -238,7 +238,7 @@ def test_one_that_stalls_delays_nobody(channels: Any) -> None:
         assert len(waiting) == 5
         assert not waiting[0].readable() and waiting[0].writable()
         # Nobody spins: there is nothing to see to, however often one looks.
-        poller = channels.engine.interest.poller
+        poller = channels.engine.poller
         settle(channels, lambda: not poller.wait(0) and not poller.wait(0))
         clock.advance(60.1)
         settle(channels, lambda: not waiting_in(channels))
@@ -862,7 +862,7 @@ def test_datagrams_without_a_peer(channels: Any) -> None:
         channel.socket.sendto(b"hello", (ADDRESS, 9))
     assert caught.value.errno == errno.ENOTCONN
     asynccore.loop(timeout=0, map=channels, count=1)
-    assert not channels.engine.interest.poller.wait(0)
+    assert not channels.engine.poller.wait(0)
 
 
 def test_a_context_for_datagrams_is_for_nothing_else(channels: Any) -> None:

@@ -104,7 +104,7 @@ class Watch:
         self._real = pollers.make(poller)
         self._wait = self._real.wait
         self._real.wait = self.wait  # type: ignore[method-assign]
-        self.engine.interest.attach(self._real)
+        self.engine.attach(self._real)
 
     def wait(self, timeout: float | None) -> list[pollers.Event]:
         events = self._wait(0)
