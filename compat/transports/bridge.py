@@ -19,8 +19,9 @@ from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.listening import connection_limits
 
 from .classic_loop import event_loop
-from .pushback import Refilled
-from .streams import StreamChannel, StreamTransport
+from .connections import channel_of, upgrade
+from .pushback import PushbackSocket
+from .streams import StreamTransport
 
 T = TypeVar("T")
 
@@ -220,18 +221,13 @@ def to_streams(
     unsent = _take_output(channel)
     received = _take_input(channel)
     sock = _leave(channel)
-    if isinstance(sock, Refilled):
+    if isinstance(sock, PushbackSocket):
         received += sock.read_ahead
         sock = sock.inner
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    transport = StreamTransport(loop, protocol)
-    if hasattr(type(sock), "poll_interest"):
-        from .tls_streams import TLSStreamChannel
-
-        transport.channel = TLSStreamChannel(transport, sock, map)
-    else:
-        transport.channel = StreamChannel(transport, sock, map)
+    transport = StreamTransport(loop, protocol, upgrade)
+    transport.channel = channel_of(transport, sock, map)
     transport.channel.connected = True
     if unsent:
         transport.channel.out_buffer = unsent
@@ -284,7 +280,7 @@ def _put_back(channel: Any, data: bytes) -> None:
     if hasattr(type(sock), "unread"):
         sock.unread(data)
     else:
-        channel.socket = Refilled(sock, data, channel)
+        channel.socket = PushbackSocket(sock, data, channel)
     channel._ac_touch()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from asynccore.channels import Map
 
 from .servers import Server
-from .streams import StreamChannel, StreamTransport
+from .streams import StreamChannel, StreamTransport, Timeouts
 
 Pair = tuple[Any, Any]
 
@@ -39,8 +39,8 @@ SO_REUSEPORT: int | None = getattr(socket, "SO_REUSEPORT", None)
 BACKLOG = 100
 
 
-class _Secure:
-    """What `ssl=` and its companions ask for."""
+class TLSOptions:
+    """What `ssl=` and its companions ask for, and the channels that it takes."""
 
     def __init__(
         self,
@@ -87,6 +87,31 @@ class _Secure:
         )
 
 
+def upgrade(
+    channel: StreamChannel,
+    context: Any,
+    server_side: bool,
+    server_hostname: str | None,
+    timeouts: Timeouts,
+) -> StreamChannel:
+    """Return a channel that goes on with a connection, with TLS.
+
+    It is loaded for the first one: most programs have none, and OpenSSL takes its time.
+    """
+    from . import tls_streams
+
+    return tls_streams.upgrade(channel, context, server_side, server_hostname, timeouts)
+
+
+def channel_of(transport: StreamTransport, sock: Any, map: Map) -> StreamChannel:
+    """Make the channel of a transport that goes on with a socket, with its TLS if it has any."""
+    if hasattr(type(sock), "poll_interest"):
+        from .tls_streams import TLSStreamChannel
+
+        return TLSStreamChannel(transport, sock, map)
+    return StreamChannel(transport, sock, map)
+
+
 # -- connections --------------------------------------------------------------------------------
 
 
@@ -115,7 +140,7 @@ def begin_connection(
     if ssl and sock is not None and server_hostname is None and not server_side:
         raise ValueError("server_hostname is needed: whom is the peer of sock to be?")
     hostname = server_hostname or None
-    secure = _Secure(ssl, server_side, hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
+    tls = TLSOptions(ssl, server_side, hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
     future: asyncio.Future[Pair] = loop.create_future()
     protocol = protocol_factory()
 
@@ -127,15 +152,15 @@ def begin_connection(
         else:
             future.set_exception(_as_asyncio_says(why))
 
-    transport = StreamTransport(loop, protocol, answer)
+    transport = StreamTransport(loop, protocol, upgrade, answer)
     if sock is not None:
         sock.setblocking(False)
-        transport.channel = secure.channel(transport, sock, map)
-        if secure.context is None:
+        transport.channel = tls.channel(transport, sock, map)
+        if tls.context is None:
             transport.established()
     else:
         assert host is not None and port is not None
-        transport.channel = secure.channel(transport, None, map)
+        transport.channel = tls.channel(transport, None, map)
         options: dict[str, Any] = {"family": family, "local_address": local_addr}
         if happy_eyeballs_delay is not None:
             options["attempt_delay"] = happy_eyeballs_delay
@@ -208,7 +233,7 @@ def make_server(
     ssl_shutdown_timeout: float | None = None,
 ) -> Server:
     """Listen at what `getaddrinfo` has found, or with `sock`."""
-    secure = _Secure(ssl, True, None, ssl_handshake_timeout, ssl_shutdown_timeout)
+    tls = TLSOptions(ssl, True, None, ssl_handshake_timeout, ssl_shutdown_timeout)
     if sock is not None:
         if sock.type != socket.SOCK_STREAM:
             raise ValueError(f"a stream socket is needed, and {sock!r} is none")
@@ -216,9 +241,8 @@ def make_server(
         socks = [sock]
     else:
         socks = _listening_sockets(infos, reuse_address, reuse_port)
-    server = Server(
-        loop, map, protocol_factory, socks, backlog, secure.channel, secure.context is not None
-    )
+    secured = tls.context is not None
+    server = Server(loop, map, protocol_factory, socks, backlog, tls.channel, upgrade, secured)
     if start_serving:
         try:
             server.begin()

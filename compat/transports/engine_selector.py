@@ -18,16 +18,15 @@ import selectors
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from asynccore.channels import reports_changes
+from asynccore.channels import NullChannel, reports_changes
 from asynccore.engine import Engine
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
-class Entry:
+class WatchedDescriptor(NullChannel):
     """A descriptor that asyncio watches, as a map sees it."""
 
-    accepting = connecting = closing = False
     connected = True
 
     def __init__(self, selector: EngineSelector, fd: int, events: int) -> None:
@@ -107,17 +106,17 @@ class EngineSelector(selectors.BaseSelector):
         self.on_stop: Callable[[], object] = _nothing
         self.runs = False  # asyncio's loop runs, and makes the passes
         self._keys: dict[int, selectors.SelectorKey] = {}
-        self._entries: dict[int, Entry] = {}
+        self._entries: dict[int, WatchedDescriptor] = {}
         self._found: dict[int, int] = {}
         self._beginning = True
-        self._keeper: Entry | None = None
-        self._held = 0
+        self._keeper: WatchedDescriptor | None = None
+        self._holds = 0
 
     def begin(self) -> None:
         """Take what was registered so far for asyncio's own."""
         self._beginning = False
         for fd, key in self._keys.items():
-            self._keeper = Entry(self, fd, key.events)
+            self._keeper = WatchedDescriptor(self, fd, key.events)
 
     def drive(self, runs: bool) -> None:
         """Make the passes from now on, or no more."""
@@ -126,14 +125,14 @@ class EngineSelector(selectors.BaseSelector):
 
     def hold(self, more: int) -> None:
         """Let a classic loop wait for something that no channel stands for, or no more (-1)."""
-        self._held += more
+        self._holds += more
         self._look_at_keeper()
 
     def _look_at_keeper(self) -> None:
         keeper = self._keeper
         if keeper is None:
             return
-        if not self.runs and not self._held:
+        if not self.runs and not self._holds:
             self.leave(keeper.fd)
         elif keeper.fd not in self.engine.map:
             self._enter(keeper)
@@ -149,7 +148,7 @@ class EngineSelector(selectors.BaseSelector):
         self._check(fd)
         key = self._keys[fd] = selectors.SelectorKey(fileobj, fd, events, data)
         if not self._beginning:
-            self._entries[fd] = Entry(self, fd, events)
+            self._entries[fd] = WatchedDescriptor(self, fd, events)
             self._enter(self._entries[fd])
         return key
 
@@ -221,17 +220,17 @@ class EngineSelector(selectors.BaseSelector):
     def leave(self, fd: int) -> None:
         """Take an entry of ours out of the map."""
         map = self.engine.map
-        if isinstance(map.get(fd), Entry):
+        if isinstance(map.get(fd), WatchedDescriptor):
             del map[fd]
             self.engine.removed(fd)
 
-    def _enter(self, entry: Entry) -> None:
+    def _enter(self, entry: WatchedDescriptor) -> None:
         self.engine.map[entry.fd] = entry
         self.engine.added(entry.fd)
 
     def _check(self, fd: int) -> None:
         other = self.engine.map.get(fd)
-        if other is not None and not isinstance(other, Entry):
+        if other is not None and not isinstance(other, WatchedDescriptor):
             raise ValueError(f"descriptor {fd} is {other!r} on this loop, and can't be watched too")
 
 

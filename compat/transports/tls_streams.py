@@ -7,10 +7,7 @@ from typing import Any
 from asynccore.channels import Map
 from ssl_ext import tls_dispatcher_with_send
 
-from .streams import StreamChannel, StreamTransport
-
-# Seconds for the handshake, and for the end of a connection; `None` for ssl_ext's own.
-Timeouts = tuple[float | None, float | None]
+from .streams import StreamChannel, StreamTransport, Timeouts
 
 
 class TLSStreamChannel(tls_dispatcher_with_send, StreamChannel):

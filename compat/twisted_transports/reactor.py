@@ -82,7 +82,7 @@ class ClassicReactor(DelayedCalls):
         self.hold()
         try:
             while self._started:
-                self.enter_holder()
+                self.enter_keeper()
                 asynccore.loop(map=self.map)
                 if self._started and not self._stopped:
                     self.stop()  # somebody has ended the loop by other means
