@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from ..neighbours import plug_ins
 from .base import (
     ERROR,
     EVENTS_PER_PASS,
@@ -106,10 +107,7 @@ def _factory(name: str) -> Callable[[], Poller]:
     """Return what makes a poller of that name. Raises `KeyError`."""
     found = _POLLERS.get(name) or _registered.get(name)
     if found is None:
-        from importlib.metadata import entry_points
-
-        for plug_in in entry_points(group=PLUG_INS, name=name):
-            factory: Callable[[], Poller] = plug_in.load()
+        for factory in plug_ins(PLUG_INS, name):
             return _registered.setdefault(name, factory)
         raise KeyError(name)
     return found

@@ -79,7 +79,7 @@ def _load(target, folder):
             import_module(target)
             if os.environ.get("ASYNCCORE_ENGINE") in HOSTS:
                 # They are found by the metadata of what is installed, which a checkout has not.
-                import_module("compat.engines").register()
+                import_module("asynccore.neighbours").resolve("compat.engines:register")()
             return True
         except ImportError as error:
             if error.name != "asynccore":

@@ -62,7 +62,7 @@ class TLSOptions:
         elif ssl is True:
             if server_side:
                 raise TypeError("a server needs a context: ssl_ext.server_context(...)")
-            from ssl_ext import client_context
+            from asynccore.ssl_ext import client_context
 
             ssl = client_context()
         self.context = ssl or None

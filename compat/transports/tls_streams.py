@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from asynccore.channels import Map
-from ssl_ext import tls_dispatcher_with_send
+from asynccore.ssl_ext import tls_dispatcher_with_send
 
 from .streams import StreamChannel, StreamTransport, Timeouts
 
