@@ -17,6 +17,7 @@ from .servers import Server
 from .streams import StreamChannel, StreamTransport, Timeouts
 
 Pair = tuple[Any, Any]
+Path = str | bytes | os.PathLike[str]
 
 # What these transports know of asyncio's options; with others, asyncio's own are made.
 CONNECTION_OPTIONS = frozenset(
@@ -89,7 +90,7 @@ class TLSOptions:
 
 def upgrade(
     channel: StreamChannel,
-    context: Any,
+    context: object,
     server_side: bool,
     server_hostname: str | None,
     timeouts: Timeouts,
@@ -190,13 +191,14 @@ async def connect(
 
 
 async def unix_socket(
-    loop: asyncio.AbstractEventLoop, path: Any, sock: socket.socket | None
+    loop: asyncio.AbstractEventLoop, path: Path | None, sock: socket.socket | None
 ) -> socket.socket:
     """Return a socket that is connected to a path, or `sock`."""
     if (path is None) == (sock is None):
         raise ValueError("say either path or sock")
     if sock is not None:
         return sock
+    assert path is not None
     made = socket.socket(unix_family(), socket.SOCK_STREAM)
     try:
         made.setblocking(False)
@@ -210,7 +212,7 @@ async def unix_socket(
 # -- servers ------------------------------------------------------------------------------------
 
 
-def hosts(host: Any) -> list[Any]:
+def hosts(host: str | Iterable[str] | None) -> list[str | None]:
     """Return what `create_server` is to listen at: one host, several, or `None` for all."""
     if host is None or host == "":
         return [None]
@@ -257,7 +259,8 @@ def _listening_sockets(
 ) -> list[socket.socket]:
     made: list[socket.socket] = []
     if reuse_address is None:
-        reuse_address = os.name == "posix"  # as asyncio; Windows means something else by it
+        # This is asyncio's default: on Windows the option lets others take the port over.
+        reuse_address = os.name == "posix"
     try:
         for family, kind, proto, _, address in dict.fromkeys(infos):
             sock = socket.socket(family, kind, proto)
@@ -311,20 +314,21 @@ async def listen(
     return make_server(loop, map, protocol_factory, infos, **options)
 
 
-def unix_listener(path: Any, sock: socket.socket | None) -> socket.socket:
+def unix_listener(path: Path | None, sock: socket.socket | None) -> socket.socket:
     """Return a socket that is bound to a path, or `sock`. A dead socket there is removed."""
     if (path is None) == (sock is None):
         raise ValueError("say either path or sock")
     if sock is not None:
         return sock
-    path = os.fspath(path)
+    assert path is not None
+    place = os.fspath(path)
     made = socket.socket(unix_family(), socket.SOCK_STREAM)
     try:
-        if path[:1] not in ("\0", b"\0"):
+        if place[:1] not in ("\0", b"\0"):
             with suppress(FileNotFoundError):
-                if stat.S_ISSOCK(os.stat(path).st_mode):
-                    os.remove(path)
-        made.bind(path)
+                if stat.S_ISSOCK(os.stat(place).st_mode):
+                    os.remove(place)
+        made.bind(place)
     except BaseException:
         made.close()
         raise

@@ -76,7 +76,7 @@ class Server(asyncio.AbstractServer):
             transport._on_lost = lambda: self._lost(transport)
             sock.setblocking(False)
             if sock.family != getattr(socket, "AF_UNIX", None):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as asyncio
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does so.
             transport.channel = self._make_channel(transport, sock, self._map)
         except BaseException:
             sock.close()

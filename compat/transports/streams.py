@@ -31,6 +31,8 @@ from .flow import Flow, water_levels
 # Bytes that are read at a time; see above.
 RECEIVE_SIZE = 65536
 
+Buffer = bytes | bytearray | memoryview
+
 # Seconds for the handshake, and for the end of a connection that speaks TLS; `None` for ssl_ext's
 # own.
 Timeouts = tuple[float | None, float | None]
@@ -129,7 +131,7 @@ class Upgrade(Protocol):
     def __call__(
         self,
         channel: StreamChannel,
-        context: Any,
+        context: object,
         server_side: bool,
         server_hostname: str | None,
         timeouts: Timeouts,
@@ -156,7 +158,7 @@ class StreamTransport(asyncio.Transport, Flow):
         upgrade: Upgrade,
         on_established: Callable[[BaseException | None], object] | None = None,
     ) -> None:
-        self.info: dict[str, Any] = {}
+        self.info: dict[str, object] = {}
         super().__init__(self.info)
         self.loop = loop
         self.channel: StreamChannel
@@ -306,7 +308,7 @@ class StreamTransport(asyncio.Transport, Flow):
         if not self._begun:
             self.fail(None, "the connection was closed before it stood")
         elif not self.lost:
-            # The map may be empty now, and its loop at an end.
+            # `call_soon` would come too late: the map may be empty now, and its loop at an end.
             self.lost = self.closing = True
             self.tell("connection_lost", self._tell_lost, None)
 
@@ -379,7 +381,7 @@ class StreamTransport(asyncio.Transport, Flow):
 
     # -- asyncio.WriteTransport -----------------------------------------------------------------
 
-    def write(self, data: Any) -> None:
+    def write(self, data: Buffer) -> None:
         """Send bytes, now or when there is room.
 
         Raises `TypeError` for anything else, and `RuntimeError` after `write_eof`.
@@ -389,13 +391,14 @@ class StreamTransport(asyncio.Transport, Flow):
         if self._eof_sent:
             raise RuntimeError("write() after write_eof()")
         if self.lost:
-            self._ignored_writes += 1  # as asyncio, which says so at the fifth, in its log
+            # asyncio puts up with a few, and then says so in its log.
+            self._ignored_writes += 1
             if self._ignored_writes == _MANY_WRITES:
                 logging.getLogger("asyncio").warning("%r is closed: what is written is lost", self)
         elif data:
             self.channel.send(data)
 
-    def writelines(self, list_of_data: Iterable[Any]) -> None:
+    def writelines(self, list_of_data: Iterable[Buffer]) -> None:
         """Send several pieces at once."""
         pieces = list(list_of_data)
         if self.lost or self._eof_sent or not pieces:
@@ -440,7 +443,7 @@ class StreamTransport(asyncio.Transport, Flow):
 
     def start_tls(
         self,
-        sslcontext: Any,
+        sslcontext: object,
         *,
         server_side: bool = False,
         server_hostname: str | None = None,

@@ -73,7 +73,7 @@ class TwistedChannel(NullChannel):
 
     def handle_read_event(self) -> None:
         """Have Twisted read."""
-        if self.reading:  # else paused, or closed, by what came before it in this pass
+        if self.reading:  # An earlier event of this pass may have paused or closed it.
             self._guarded(self._work, self.selectable.doRead, True)
 
     def handle_write_event(self) -> None:
@@ -88,7 +88,7 @@ class TwistedChannel(NullChannel):
             try:
                 sock.recv(1, socket.MSG_OOB)
             except OSError:
-                pass  # it comes with the other data, or is gone by now
+                pass  # The byte comes with the other data, or somebody has taken it.
 
     def handle_close(self) -> None:
         """The descriptor was closed behind Twisted's back."""

@@ -20,8 +20,8 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from asynccore.channels import ChannelMap, Map, NullChannel
-from asynccore.engine import engine_for
+from asynccore.channels import Map, NullChannel
+from asynccore.engine import engine_for, leave_map
 from asynccore.pollers.wakeup import Wakeup
 
 from .channel import TwistedChannel, is_open
@@ -127,14 +127,7 @@ class DescriptorSet(PosixReactorBase):
         channel.reading = channel.writing = False
         if self._channels.get(channel.selectable) is channel:
             del self._channels[channel.selectable]
-        self._take_out(channel.fd, channel)
-
-    def _take_out(self, fd: int, channel: object) -> None:
-        if self.map.get(fd) is channel:
-            del self.map[fd]
-            if not isinstance(self.map, ChannelMap):
-                # A plain mapping doesn't tell, and the poller must know before the socket closes.
-                self.engine.removed(fd)
+        leave_map(self.map, channel.fd, channel)
 
     def disconnect(self, selectable: Any, why: BaseException, reading: bool) -> None:
         """Tell an object what its `doRead` or `doWrite` returned or raised: half-close included."""
@@ -173,7 +166,7 @@ class DescriptorSet(PosixReactorBase):
 
     def _leave_keeper(self) -> None:
         if self._keeper is not None:
-            self._take_out(self._keeper.wakeup.fileno(), self._keeper)
+            leave_map(self.map, self._keeper.wakeup.fileno(), self._keeper)
 
     def give_back(self) -> None:
         """Close the keeper's descriptor, which a reactor that isn't started may not need again."""

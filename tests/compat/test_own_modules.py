@@ -182,7 +182,7 @@ ORDERS = {
     "longer first": "import asynccore.compat, asynccore.ssl_ext, compat, ssl_ext",
     "submodules first": "import asynccore.compat.twisted_transports.thread_pool as pool\n"
     "import asynccore.ssl_ext.peer, compat, ssl_ext",
-    "as attributes": "import asynccore; asynccore.compat, asynccore.ssl_ext; import compat, ssl_ext",
+    "as attributes": "import asynccore as a; a.compat, a.ssl_ext; import compat, ssl_ext",
 }
 
 SAME = """
