@@ -30,8 +30,10 @@ from errno import EPIPE as EPIPE
 from errno import ESHUTDOWN as ESHUTDOWN
 from errno import EWOULDBLOCK as EWOULDBLOCK
 from errno import errorcode as errorcode
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from .channels import ChannelMap as ChannelMap
+from .classic.namespace import publish as _publish
 from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .classic.tracebacks import compact_traceback as compact_traceback
 from .connecting.attempts import ConnectError as ConnectError
@@ -52,6 +54,7 @@ from .monitoring.statistics import Statistics as Statistics
 from .monitoring.statistics import collect_statistics as collect_statistics
 from .monitoring.statistics import statistics as statistics
 from .monitoring.statistics import warn_slow_handlers as warn_slow_handlers
+from .neighbours import NEIGHBOURS as _NEIGHBOURS
 from .running.graceful import graceful_close as graceful_close
 from .running.loop import _exception as _exception
 from .running.loop import call_at as call_at
@@ -115,11 +118,24 @@ if sys.platform != "win32":
 
 _reraised_exceptions = RERAISED
 
+_publish(globals())
+
 # A program may keep it, copy it, change it, or put its own mapping in its place.
 try:
     socket_map = socket_map  # type: ignore[has-type] # reloaded: keep the channels
 except NameError:
     socket_map = ChannelMap()
+
+if not _TYPE_CHECKING:  # for which a module would have any name then
+
+    def __getattr__(name: str) -> object:
+        """Load a package that stands beside this one, when it is first used as a part of it."""
+        if name in _NEIGHBOURS:
+            from importlib import import_module
+
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 if os.environ.get("ASYNCCORE_TOP"):
     # It enters itself among what is called when a loop begins. Nobody else pays for it.

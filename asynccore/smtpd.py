@@ -47,6 +47,8 @@ from .smtp.text import add_header
 
 asyncore = package()  # the module that classic smtpd has under this name
 
+Options.__module__ = __name__  # as in the classic module
+
 __all__ = ["DebuggingServer", "MailmanProxy", "PureProxy", "SMTPChannel", "SMTPServer"]
 
 program = sys.argv[0]

@@ -51,27 +51,33 @@ __all__ = [
     "wait_closed",
 ]
 
+# Where they are public: neither tracebacks nor pickles show the rooms.
+for _public in (LegacyModuleWarning, attach, install, uninstall):
+    _public.__module__ = __name__
+
 # Loaded when they are used: name to module. Programs that want none of it don't pay for asyncio,
 # and not all have Twisted.
 _LATER = {
-    "ClassicLoop": "compat.transports.classic_loop",
-    "event_loop": "compat.transports.classic_loop",
-    "create_connection": "compat.transports.functions",
-    "create_datagram_endpoint": "compat.transports.functions",
-    "create_server": "compat.transports.functions",
-    "drain": "compat.transports.bridge",
-    "read_line": "compat.transports.bridge",
-    "run_coroutine": "compat.transports.bridge",
-    "to_channel": "compat.transports.bridge",
-    "to_streams": "compat.transports.bridge",
-    "wait_closed": "compat.transports.bridge",
-    "ClassicReactor": "compat.twisted_transports",
-    "hand_over": "compat.twisted_transports",
-    "install_reactor": "compat.twisted_transports",
+    "ClassicLoop": ".transports.classic_loop",
+    "event_loop": ".transports.classic_loop",
+    "create_connection": ".transports.functions",
+    "create_datagram_endpoint": ".transports.functions",
+    "create_server": ".transports.functions",
+    "drain": ".transports.bridge",
+    "read_line": ".transports.bridge",
+    "run_coroutine": ".transports.bridge",
+    "to_channel": ".transports.bridge",
+    "to_streams": ".transports.bridge",
+    "wait_closed": ".transports.bridge",
+    "ClassicReactor": ".twisted_transports",
+    "hand_over": ".twisted_transports",
+    "install_reactor": ".twisted_transports",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
+        found = getattr(importlib.import_module(_LATER[name], __name__), name)
+        found.__module__ = __name__
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

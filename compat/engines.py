@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
-from pkgutil import resolve_name
 
 from asynccore import pollers
 from asynccore.listening import interception
@@ -12,11 +12,12 @@ from asynccore.pollers import Poller
 VARIABLE = pollers.ENGINE_VARIABLE
 
 # Event loops of other projects that a script's own `loop()` can wait in, by the package that they
-# need, and their pollers: what the entry points in pyproject.toml say, for a checkout.
+# need, and their pollers in this package: what the entry points in pyproject.toml say, for a
+# checkout.
 HOSTS = {
-    "asyncio": "compat.hosts.asyncio_poller:AsyncioPoller",
-    "uvloop": "compat.hosts.asyncio_poller:UvloopPoller",
-    "twisted": "compat.hosts.twisted_poller:TwistedPoller",
+    "asyncio": ".hosts.asyncio_poller:AsyncioPoller",
+    "uvloop": ".hosts.asyncio_poller:UvloopPoller",
+    "twisted": ".hosts.twisted_poller:TwistedPoller",
 }
 
 
@@ -49,5 +50,6 @@ def register() -> None:
 
 def make(name: str) -> Poller:
     """Return a poller that waits in a host."""
-    poller: Poller = resolve_name(HOSTS[name])()
+    module, _, cls = HOSTS[name].partition(":")
+    poller: Poller = getattr(import_module(module, __package__), cls)()
     return poller

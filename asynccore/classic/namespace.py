@@ -8,10 +8,17 @@ program may rebind is read through `package()` whenever it is needed.
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 _PACKAGE = __name__.partition(".")[0]
+
+# The classic library's names of the modules that take the place of its own.
+_LEGACY_NAMES = {
+    _PACKAGE: "asyncore",
+    f"{_PACKAGE}.asynchat": "asynchat",
+    f"{_PACKAGE}.smtpd": "smtpd",
+}
 
 
 def package() -> ModuleType:
@@ -27,10 +34,24 @@ def default_map() -> Any:
 def legacy_name(module: str) -> str:
     """Return the name under which the classic library had what is in `module` now.
 
-    >>> legacy_name("asynccore.dispatchers.dispatcher")
+    >>> legacy_name("asynccore")
     'asyncore'
     """
-    name, _, rest = module.partition(".")
-    if name != package().__name__:
-        return module
-    return rest if rest in ("asynchat", "smtpd") else "asyncore"
+    return _LEGACY_NAMES.get(module, module)
+
+
+def publish(face: dict[str, Any]) -> None:
+    """Have the public classes and functions of this package say that they are from a face.
+
+    `face` is its namespace. Neither tracebacks nor pickles then show where something is written,
+    and both last if that changes. `inspect.getsource` finds functions and methods as ever, and
+    says that it has no source for such a class.
+    """
+    for name, thing in face.items():
+        if name.startswith("_") or not isinstance(thing, (type, FunctionType)):
+            continue
+        if thing.__module__.startswith(f"{_PACKAGE}."):
+            thing.__module__ = face["__name__"]
+            if "__firstlineno__" in vars(thing):
+                # Python 3.13 would show the lines of that number in the face.
+                del thing.__firstlineno__  # type: ignore[union-attr]

@@ -18,6 +18,8 @@ from collections.abc import Callable, Collection
 from types import FunctionType
 from typing import Any, Generic, TypeVar, overload
 
+from ..neighbours import is_ours
+
 _Value = TypeVar("_Value")
 _Itself = TypeVar("_Itself")
 
@@ -32,15 +34,6 @@ NEW_NAMES = frozenset(
         *("max_line_length", "max_recipients", "pause_reading", "resume_reading"),
         *("set_deadline", "set_keepalive", "set_nodelay", "set_reuse_port", "shutdown_write"),
         *("strict_line_ends", "touch", "write_buffer_size", "write_timeout", "writelines"),
-    }
-)
-
-# The packages whose classes give these names the meaning that they have here, also by the names
-# that they have where a program has modules called so (`neighbours`).
-_OURS = frozenset(
-    {
-        *(__name__.partition(".")[0], "ssl_ext", "compat"),
-        *("_asynccore_ssl_ext", "_asynccore_compat"),
     }
 )
 
@@ -97,11 +90,10 @@ def yield_to_mixins(cls: type, names: Collection[str] = NEW_NAMES) -> None:
     """Let what a class inherits from the program's own mix-ins go before new names of ours."""
     for name in names:
         having = [base for base in cls.__mro__ if name in base.__dict__]
-        if len(having) > 1 and _is_ours(having[0]) and not _is_ours(having[-1]):
+        if len(having) < 2:
+            continue
+        ours = [is_ours(base.__module__) for base in having]
+        if ours[0] and not ours[-1]:
             # Those before the last of ours are derived from it, and may have overridden it.
-            first = next(at for at in range(len(having) - 1, -1, -1) if _is_ours(having[at])) + 1
+            first = next(at for at in range(len(ours) - 1, -1, -1) if ours[at]) + 1
             setattr(cls, name, having[first].__dict__[name])
-
-
-def _is_ours(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] in _OURS

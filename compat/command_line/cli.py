@@ -1,4 +1,8 @@
-"""The command line `asynccore`, also `python -m asynccore` and `python -m compat`."""
+"""The command line `asynccore`, also `python -m asynccore` and `python -m compat`.
+
+The commands other than `run` load what they need when they are given: `asynccore run` stands before
+every start of a program, and neither an SMTP client nor `site` is of use to that.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from collections.abc import Sequence
 import asynccore
 from asynccore.monitoring import address
 
-from . import demo, enabling, runner
+from . import runner
 
 # What argparse uses for a command line that makes no sense, and Python for a missing script.
 USAGE_ERROR = 2
@@ -30,11 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = arguments.action(arguments)
     except (ValueError, runner.CannotRun) as problem:
-        print(f"asynccore {arguments.command}: {problem}", file=sys.stderr)
-        return USAGE_ERROR
-    except (enabling.Refused, OSError) as problem:
-        print(f"asynccore {arguments.command}: {problem}", file=sys.stderr)
-        return 1
+        return _failed(arguments, problem, USAGE_ERROR)
+    except OSError as problem:
+        return _failed(arguments, problem, 1)
+    return status
+
+
+def _failed(arguments: argparse.Namespace, problem: Exception, status: int) -> int:
+    print(f"asynccore {arguments.command}: {problem}", file=sys.stderr)
     return status
 
 
@@ -62,9 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"asynccore {asynccore.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
-    for name, action, summary in (
-        ("enable", _enable, "make 'python SCRIPT' itself work in this virtual environment"),
-        ("disable", _disable, "undo enable"),
+    for name, summary in (
+        ("enable", "make 'python SCRIPT' itself work in this virtual environment"),
+        ("disable", "undo enable"),
     ):
         command = commands.add_parser(name, help=summary, description=summary)
         where = command.add_mutually_exclusive_group()
@@ -82,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
             const="system",
             help="outside a virtual environment: for every program anybody runs with this Python",
         )
-        command.set_defaults(action=action)
+        command.set_defaults(action=_enable_or_disable)
     _add_top(commands)
     _add_demo(commands)
     return parser
@@ -190,13 +197,14 @@ def _run(arguments: argparse.Namespace) -> int:
     return runner.run(program, interpreter, options)
 
 
-def _enable(arguments: argparse.Namespace) -> int:
-    print(enabling.enable(enabling.site_packages(arguments.where)))
-    return 0
+def _enable_or_disable(arguments: argparse.Namespace) -> int:
+    from . import enabling
 
-
-def _disable(arguments: argparse.Namespace) -> int:
-    print(enabling.disable(enabling.site_packages(arguments.where)))
+    change = enabling.enable if arguments.command == "enable" else enabling.disable
+    try:
+        print(change(enabling.site_packages(arguments.where)))
+    except enabling.Refused as problem:
+        return _failed(arguments, problem, 1)
     return 0
 
 
@@ -207,4 +215,6 @@ def _top(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    from . import demo
+
     return demo.main(arguments.engine)

@@ -91,7 +91,7 @@ def enable(folder: Path) -> str:
 
 def disable(folder: Path) -> str:
     """Remove the two files from `folder`; return what was done, in words."""
-    # The .pth first: without the other file it would print an error at each start.
+    # The .pth goes first: without the other file it would print an error at each start.
     files = [folder / PTH, folder / HELPER]
     files += (folder / "__pycache__").glob(f"{Path(HELPER).stem}.*.pyc")
     found = [file for file in files if file.exists()]

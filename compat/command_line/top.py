@@ -45,7 +45,7 @@ def main(
     if not interval > 0:
         raise ValueError(f"an interval is more than 0 seconds, not {interval!r}")
     path = socket_of(target)
-    seen = ask(path)  # before anything else, for its errors are the likely ones
+    seen = ask(path)  # This comes first, for its errors are the likely ones.
     if as_json:
         show: Callable[[Look, Look | None, float], object] = _print_json
     elif once:
@@ -100,7 +100,7 @@ def _follow(
             show(seen, before, now - then)
             before, then = seen, now
     except NotThere:
-        return 0  # the program has ended
+        return 0  # The program has ended, which is a normal end of watching it.
     except KeyboardInterrupt:
         return 0
 
@@ -191,7 +191,7 @@ _BYTES = ("bytes_received", "bytes_sent")
 
 
 def _row(channel: Mapping[str, Any], before: Mapping[str, Any] | None, seconds: float) -> list[str]:
-    # The number may be somebody else's since.
+    # The process may have ended, and its number be somebody else's since.
     if before is not None and any(before.get(k) != channel.get(k) for k in ("name", "address")):
         before = None
     cells = [str(channel["fd"])]

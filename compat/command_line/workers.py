@@ -123,7 +123,7 @@ class Workers:
             elif worker.pid == pid:
                 worker.pid = None
                 if worker.successor is not None:
-                    # Ended by itself while being replaced: its successor is there already.
+                    # It ended by itself while it was replaced: its successor is there already.
                     worker.pid, worker.successor = worker.successor, None
                     worker.started = worker.successor_started
                     self._replacing = None
@@ -196,7 +196,7 @@ class Workers:
             if old is not None:
                 self._retiring.add(old)
                 self._kill(old, signal.SIGTERM)
-        # One at a time: the next begins when the one before has ended.
+        # They are replaced one at a time: the next begins when the one before has ended.
         while self._to_replace and worker is None and not self._retiring:
             candidate = self._to_replace.popleft()
             if candidate.pid is not None:
@@ -241,7 +241,7 @@ if sys.platform != "win32":
                         at_keyboard = signum == signal.SIGINT and _in_foreground()
                         workers.stop(signum, INTERRUPT_GRACE if at_keyboard else 0.0)
                     elif signum == signal.SIGHUP and had_terminal and not signals.has_terminal():
-                        workers.stop(signum)  # the terminal was closed
+                        workers.stop(signum)  # The terminal was closed.
                     elif signum == signal.SIGHUP:
                         workers.replace_all()
                 for pid in workers.pids():
@@ -260,7 +260,7 @@ if sys.platform != "win32":
         os.set_blocking(writer, False)
         handled = [s for s in _HANDLED if signal.getsignal(s) is not signal.SIG_IGN]
         if signal.SIGCHLD not in handled:
-            handled.append(signal.SIGCHLD)  # ignoring it would lose the exit status
+            handled.append(signal.SIGCHLD)  # Ignoring it would lose the exit status.
         before = {s: signal.signal(s, lambda *_: None) for s in handled}
         earlier = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
@@ -310,7 +310,7 @@ if sys.platform != "win32":
             os._exit(_NOT_STARTED)
 
     def _kill(pid: int, signum: int) -> None:
-        # Not reaped yet, so the number can't be somebody else's.
+        # It was not reaped yet, so the number can't be somebody else's.
         os.kill(pid, signum)
 
     def _status(pid: int) -> int | None:

@@ -49,7 +49,7 @@ class AsyncioHost:
                 try:
                     remove(fd)
                 except OSError:
-                    pass  # closed already, by another copy of asyncore: asyncio has let go of it
+                    pass  # Another copy of asyncore has closed it, and asyncio has let go of it.
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
         """Call back once."""
@@ -116,7 +116,7 @@ class AsyncioAttachment(Attachment):
         self.engine.within = self._within
         if not self._release(self.exception) and self.exception is not None:
             if isinstance(self.exception, (KeyboardInterrupt, SystemExit)):
-                raise self.exception  # asyncio lets these two end the loop
+                raise self.exception  # asyncio lets these two end its loop.
             self.loop.call_exception_handler(
                 {"message": "an attached map of channels ended", "exception": self.exception}
             )

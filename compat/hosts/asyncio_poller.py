@@ -23,7 +23,7 @@ from asynccore.running.hosting import Cancellable, Host
 from .host_poller import HostPoller
 
 
-class _Made:
+class _OwnLoop:
     """An asyncio loop that was made here. It is closed with its thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -36,21 +36,22 @@ class _Made:
             _close_loop(self.loop)
 
 
-class _Current(threading.local):
+class _ThreadLoops(threading.local):
     """The asyncio loop that this thread's waits run, if it was made here."""
 
-    made: _Made | None = None
+    made: _OwnLoop | None = None
     parents: asyncio.AbstractEventLoop | None = None  # the one that was set at the fork
 
 
-_current = _Current()
+_current = _ThreadLoops()
 
 
 def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
     """End a loop that was made here, with the tasks that are left in it."""
     if loop.is_closed() or loop.is_running():
         return
-    loop.call_soon(loop.stop)  # takes in a stop that came after the last wait
+    # A round takes in a stop() that came after the last wait, and that would end the next run.
+    loop.call_soon(loop.stop)
     loop.run_forever()
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
@@ -77,7 +78,7 @@ class AsyncioPoller(HostPoller):
         if loop is None or loop.is_closed() or not self._takes(loop):
             made = _current.made
             if made is None or made.loop.is_closed():
-                made = _current.made = _Made(self._new_loop())
+                made = _current.made = _OwnLoop(self._new_loop())
                 if threading.current_thread() is threading.main_thread():
                     atexit.register(_close_loop, made.loop)
             loop = made.loop
@@ -127,7 +128,7 @@ class AsyncioPoller(HostPoller):
         run_loop(loop, self._host, timeout, self._on_ready)
 
     def _call_in_host(self, function: Callable[..., object], *args: object) -> None:
-        with contextlib.suppress(RuntimeError):  # closed meanwhile
+        with contextlib.suppress(RuntimeError):  # It may have been closed meanwhile.
             self.loop.call_soon_threadsafe(function, *args)
 
 
@@ -176,7 +177,7 @@ if sys.platform != "win32":
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-class Spare:
+class ReservedDescriptors:
     """As many descriptors as uvloop takes for each run, kept for it.
 
     On the main thread it makes a pair of sockets when it is run, for signals. If there are no
@@ -216,24 +217,24 @@ class UvloopPoller(AsyncioPoller):
 
     def __init__(self) -> None:
         super().__init__()
-        self._spare = Spare()
+        self._reserved = ReservedDescriptors()
 
     def _run_host(self, timeout: float | None) -> None:
         if threading.current_thread() is not threading.main_thread():
             super()._run_host(timeout)
-        elif self._spare.lend():
+        elif self._reserved.lend():
             try:
                 super()._run_host(timeout)
             finally:
-                self._spare.keep()
+                self._reserved.keep()
         else:
-            # Soon there may be some, and the loop's own work goes on.
+            # The loop can't be run now; soon there may be descriptors, and its work goes on.
             longest = ACCEPT_PAUSE
             self._inner.wait(longest if timeout is None else min(timeout, longest))
 
     def close(self) -> None:
         super().close()
-        self._spare.close()
+        self._reserved.close()
 
     def _takes(self, loop: asyncio.AbstractEventLoop) -> bool:
         return type(loop).__module__.partition(".")[0] == "uvloop"

@@ -41,7 +41,7 @@ def attach(host: Any = None, map: Map | None = None) -> AsyncioAttachment | Twis
 
 
 def _running() -> Any:
-    # Neither is loaded for this: what is not loaded does not run.
+    # Neither is imported for this, for what nobody has imported does not run.
     asyncio: Any = sys.modules.get("asyncio")
     if asyncio is not None:
         try:

@@ -98,14 +98,14 @@ class TwistedHost:
     def _again(self, descriptor: _Descriptor, read: bool, write: bool) -> None:
         descriptor.doRead()
         if self._descriptors.get(descriptor.fd) is descriptor:
-            with contextlib.suppress(OSError, ValueError):  # closed by others
+            with contextlib.suppress(OSError, ValueError):  # Others may have closed it.
                 self.watch(
                     descriptor.fd, read or descriptor.read, write or descriptor.write, _nothing
                 )
 
-    def call_later(self, delay: float, callback: Callable[[], object]) -> _Call:
+    def call_later(self, delay: float, callback: Callable[[], object]) -> CancellableCall:
         """Call back once."""
-        return _Call(self.reactor.callLater(delay, callback))
+        return CancellableCall(self.reactor.callLater(delay, callback))
 
 
 def _forget(reactor: Any, fd: int) -> None:
@@ -124,7 +124,7 @@ def _nothing() -> None:
     """The descriptor has its callback already."""
 
 
-class _Call:
+class CancellableCall:
     """A delayed call that may be cancelled when it is over, too."""
 
     def __init__(self, call: Any) -> None:

@@ -78,7 +78,7 @@ class TwistedPoller(HostPoller):
         self.reactor.callFromThread(function, *args)
 
 
-class _Reactor:
+class ReactorState:
     """The state of the only reactor: begun or not, in which process and thread."""
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ class _Reactor:
             reactor.iterate(0)
 
 
-_reactor = _Reactor()
+_reactor = ReactorState()
 
 
 def _waiting() -> list[Engine]:

@@ -19,8 +19,9 @@ from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.listening import connection_limits
 
 from .classic_loop import event_loop
-from .pushback import Refilled
-from .streams import StreamChannel, StreamTransport
+from .connections import channel_of, upgrade
+from .pushback import PushbackSocket
+from .streams import StreamTransport
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ def run_coroutine(coro: Coroutine[Any, Any, T], map: Map | None = None) -> async
 # -- awaiting a dispatcher ----------------------------------------------------------------------
 
 
-class _Hooks:
+class _MethodOverrides:
     """Methods that a channel has for the time being instead of its own."""
 
     def __init__(self, channel: Any) -> None:
@@ -74,7 +75,7 @@ def _after(channel: Any, name: str, callback: Callable[[], object]) -> Callable[
     """Call back after each call of a channel's method; returns what ends that."""
     hook: Any = getattr(channel, name)
     if not hasattr(hook, "listeners"):
-        hooks = _Hooks(channel)
+        hooks = _MethodOverrides(channel)
 
         def hooked(*args: Any) -> None:
             own(*args)
@@ -106,7 +107,7 @@ def _when_closed(channel: Any, callback: Callable[[], object]) -> Callable[[], N
     return _after(channel, "del_channel", left)
 
 
-def _settle(future: asyncio.Future[Any], result: Any, why: BaseException | None = None) -> None:
+def _settle(future: asyncio.Future[T], result: T, why: BaseException | None = None) -> None:
     if future.done():
         return
     if why is None:
@@ -139,7 +140,7 @@ async def read_line(channel: async_chat) -> bytes:
         raise ConnectionResetError(f"{channel!r} is closed")
     future: asyncio.Future[bytes] = event_loop(channel._map).create_future()
     pieces: list[bytes] = []
-    hooks = _Hooks(channel)
+    hooks = _MethodOverrides(channel)
 
     def found() -> None:
         hooks.remove()
@@ -220,18 +221,13 @@ def to_streams(
     unsent = _take_output(channel)
     received = _take_input(channel)
     sock = _leave(channel)
-    if isinstance(sock, Refilled):
+    if isinstance(sock, PushbackSocket):
         received += sock.read_ahead
         sock = sock.inner
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    transport = StreamTransport(loop, protocol)
-    if hasattr(type(sock), "poll_interest"):
-        from .tls_streams import TLSStreamChannel
-
-        transport.channel = TLSStreamChannel(transport, sock, map)
-    else:
-        transport.channel = StreamChannel(transport, sock, map)
+    transport = StreamTransport(loop, protocol, upgrade)
+    transport.channel = channel_of(transport, sock, map)
     transport.channel.connected = True
     if unsent:
         transport.channel.out_buffer = unsent
@@ -273,7 +269,7 @@ def to_channel(
     try:
         channel.addr = sock.getpeername()
     except OSError:
-        pass  # gone already: reading tells
+        pass  # The peer has gone already, which the next recv() tells.
     if unsent:
         _give_output(channel, unsent)
 
@@ -284,7 +280,7 @@ def _put_back(channel: Any, data: bytes) -> None:
     if hasattr(type(sock), "unread"):
         sock.unread(data)
     else:
-        channel.socket = Refilled(sock, data, channel)
+        channel.socket = PushbackSocket(sock, data, channel)
     channel._ac_touch()
 
 
@@ -308,7 +304,7 @@ def _take_output(channel: Any) -> bytes:
             pieces.append(bytes(data))
             if first is data or not data or not hasattr(first, "more"):
                 break
-    channel.producer_fifo = fifo  # all is counted anew
+    channel.producer_fifo = fifo  # The assignment has what is queued counted anew.
     return b"".join(pieces)
 
 

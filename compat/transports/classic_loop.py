@@ -101,7 +101,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         What leaves a handler comes out.
         """
         if self.is_running() or self.is_closed():
-            super().run_forever()  # which says what is wrong
+            super().run_forever()  # It raises the RuntimeError that says what is wrong.
         self.engine.enter(review=True)
         self.engine.begin_loop(False)
         depth = signals.begin(self.engine)
@@ -145,10 +145,12 @@ class ClassicLoop(asyncio.SelectorEventLoop):
     def _round(self) -> None:
         """Run what is due, within a pass of a classic loop."""
         if self._selecting.runs or self.is_closed():
-            return  # it comes next anyway
+            return  # asyncio's loop makes the passes, and its next round comes by itself.
         self._planned = False
         if self.is_running():
-            self._missed = True  # this is a classic loop inside of a callback
+            self._missed = (
+                True  # A callback runs a classic loop: its round has to wait for the end.
+            )
             return
         before = running()
         set_running(None)

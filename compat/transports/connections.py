@@ -14,9 +14,10 @@ from typing import Any
 from asynccore.channels import Map
 
 from .servers import Server
-from .streams import StreamChannel, StreamTransport
+from .streams import StreamChannel, StreamTransport, Timeouts
 
 Pair = tuple[Any, Any]
+Path = str | bytes | os.PathLike[str]
 
 # What these transports know of asyncio's options; with others, asyncio's own are made.
 CONNECTION_OPTIONS = frozenset(
@@ -39,8 +40,8 @@ SO_REUSEPORT: int | None = getattr(socket, "SO_REUSEPORT", None)
 BACKLOG = 100
 
 
-class _Secure:
-    """What `ssl=` and its companions ask for."""
+class TLSOptions:
+    """What `ssl=` and its companions ask for, and the channels that it takes."""
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class _Secure:
         elif ssl is True:
             if server_side:
                 raise TypeError("a server needs a context: ssl_ext.server_context(...)")
-            from ssl_ext import client_context
+            from asynccore.ssl_ext import client_context
 
             ssl = client_context()
         self.context = ssl or None
@@ -85,6 +86,31 @@ class _Secure:
             server_hostname=self.server_hostname,
             timeouts=self.timeouts,
         )
+
+
+def upgrade(
+    channel: StreamChannel,
+    context: object,
+    server_side: bool,
+    server_hostname: str | None,
+    timeouts: Timeouts,
+) -> StreamChannel:
+    """Return a channel that goes on with a connection, with TLS.
+
+    It is loaded for the first one: most programs have none, and OpenSSL takes its time.
+    """
+    from . import tls_streams
+
+    return tls_streams.upgrade(channel, context, server_side, server_hostname, timeouts)
+
+
+def channel_of(transport: StreamTransport, sock: Any, map: Map) -> StreamChannel:
+    """Make the channel of a transport that goes on with a socket, with its TLS if it has any."""
+    if hasattr(type(sock), "poll_interest"):
+        from .tls_streams import TLSStreamChannel
+
+        return TLSStreamChannel(transport, sock, map)
+    return StreamChannel(transport, sock, map)
 
 
 # -- connections --------------------------------------------------------------------------------
@@ -115,7 +141,7 @@ def begin_connection(
     if ssl and sock is not None and server_hostname is None and not server_side:
         raise ValueError("server_hostname is needed: whom is the peer of sock to be?")
     hostname = server_hostname or None
-    secure = _Secure(ssl, server_side, hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
+    tls = TLSOptions(ssl, server_side, hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
     future: asyncio.Future[Pair] = loop.create_future()
     protocol = protocol_factory()
 
@@ -127,15 +153,15 @@ def begin_connection(
         else:
             future.set_exception(_as_asyncio_says(why))
 
-    transport = StreamTransport(loop, protocol, answer)
+    transport = StreamTransport(loop, protocol, upgrade, answer)
     if sock is not None:
         sock.setblocking(False)
-        transport.channel = secure.channel(transport, sock, map)
-        if secure.context is None:
+        transport.channel = tls.channel(transport, sock, map)
+        if tls.context is None:
             transport.established()
     else:
         assert host is not None and port is not None
-        transport.channel = secure.channel(transport, None, map)
+        transport.channel = tls.channel(transport, None, map)
         options: dict[str, Any] = {"family": family, "local_address": local_addr}
         if happy_eyeballs_delay is not None:
             options["attempt_delay"] = happy_eyeballs_delay
@@ -165,13 +191,14 @@ async def connect(
 
 
 async def unix_socket(
-    loop: asyncio.AbstractEventLoop, path: Any, sock: socket.socket | None
+    loop: asyncio.AbstractEventLoop, path: Path | None, sock: socket.socket | None
 ) -> socket.socket:
     """Return a socket that is connected to a path, or `sock`."""
     if (path is None) == (sock is None):
         raise ValueError("say either path or sock")
     if sock is not None:
         return sock
+    assert path is not None
     made = socket.socket(unix_family(), socket.SOCK_STREAM)
     try:
         made.setblocking(False)
@@ -185,7 +212,7 @@ async def unix_socket(
 # -- servers ------------------------------------------------------------------------------------
 
 
-def hosts(host: Any) -> list[Any]:
+def hosts(host: str | Iterable[str] | None) -> list[str | None]:
     """Return what `create_server` is to listen at: one host, several, or `None` for all."""
     if host is None or host == "":
         return [None]
@@ -208,7 +235,7 @@ def make_server(
     ssl_shutdown_timeout: float | None = None,
 ) -> Server:
     """Listen at what `getaddrinfo` has found, or with `sock`."""
-    secure = _Secure(ssl, True, None, ssl_handshake_timeout, ssl_shutdown_timeout)
+    tls = TLSOptions(ssl, True, None, ssl_handshake_timeout, ssl_shutdown_timeout)
     if sock is not None:
         if sock.type != socket.SOCK_STREAM:
             raise ValueError(f"a stream socket is needed, and {sock!r} is none")
@@ -216,9 +243,8 @@ def make_server(
         socks = [sock]
     else:
         socks = _listening_sockets(infos, reuse_address, reuse_port)
-    server = Server(
-        loop, map, protocol_factory, socks, backlog, secure.channel, secure.context is not None
-    )
+    secured = tls.context is not None
+    server = Server(loop, map, protocol_factory, socks, backlog, tls.channel, upgrade, secured)
     if start_serving:
         try:
             server.begin()
@@ -233,7 +259,8 @@ def _listening_sockets(
 ) -> list[socket.socket]:
     made: list[socket.socket] = []
     if reuse_address is None:
-        reuse_address = os.name == "posix"  # as asyncio; Windows means something else by it
+        # This is asyncio's default: on Windows the option lets others take the port over.
+        reuse_address = os.name == "posix"
     try:
         for family, kind, proto, _, address in dict.fromkeys(infos):
             sock = socket.socket(family, kind, proto)
@@ -287,20 +314,21 @@ async def listen(
     return make_server(loop, map, protocol_factory, infos, **options)
 
 
-def unix_listener(path: Any, sock: socket.socket | None) -> socket.socket:
+def unix_listener(path: Path | None, sock: socket.socket | None) -> socket.socket:
     """Return a socket that is bound to a path, or `sock`. A dead socket there is removed."""
     if (path is None) == (sock is None):
         raise ValueError("say either path or sock")
     if sock is not None:
         return sock
-    path = os.fspath(path)
+    assert path is not None
+    place = os.fspath(path)
     made = socket.socket(unix_family(), socket.SOCK_STREAM)
     try:
-        if path[:1] not in ("\0", b"\0"):
+        if place[:1] not in ("\0", b"\0"):
             with suppress(FileNotFoundError):
-                if stat.S_ISSOCK(os.stat(path).st_mode):
-                    os.remove(path)
-        made.bind(path)
+                if stat.S_ISSOCK(os.stat(place).st_mode):
+                    os.remove(place)
+        made.bind(place)
     except BaseException:
         made.close()
         raise

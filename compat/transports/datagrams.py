@@ -31,7 +31,7 @@ class DatagramChannel(dispatcher):
         self.size = 0
         super().__init__(None, map)
         self.set_socket(sock)
-        self.connected = True  # there is nothing to wait for
+        self.connected = True  # Datagrams need no connection: there is nothing to wait for.
 
     @reports_changes
     def writable(self) -> bool:
@@ -75,7 +75,7 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
     def __init__(
         self, loop: asyncio.AbstractEventLoop, protocol: Any, sock: Any, map: Map, peer: Any = None
     ) -> None:
-        self.info: dict[str, Any] = {}
+        self.info: dict[str, object] = {}
         super().__init__(self.info)
         self.loop = loop
         self.protocol = protocol
@@ -102,7 +102,8 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
         except RERAISED:
             raise
         except BaseException as why:
-            self.report("the protocol failed with a datagram", why)  # as asyncio: it goes on
+            # The next datagram may be a better one: asyncio goes on here, too.
+            self.report("the protocol failed with a datagram", why)
         return True
 
     def _tell_error(self, why: OSError) -> None:
@@ -244,7 +245,7 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
             self.pause_protocol()
 
 
-def _name(ask: Callable[[], Any]) -> Any:
+def _name(ask: Callable[[], object]) -> object:
     try:
         return ask()
     except OSError:

@@ -16,18 +16,27 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Protocol
 
-from asynccore.channels import reports_changes
-from asynccore.engine import Engine
+from asynccore.channels import NullChannel, reports_changes
+from asynccore.engine import Engine, leave_map
+
+
+class HasFileno(Protocol):
+    """What has a descriptor, such as a socket."""
+
+    def fileno(self) -> int:
+        """Return it; negative if it is closed."""
+
+
+Fileobj = int | HasFileno
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
-class Entry:
+class WatchedDescriptor(NullChannel):
     """A descriptor that asyncio watches, as a map sees it."""
 
-    accepting = connecting = closing = False
     connected = True
 
     def __init__(self, selector: EngineSelector, fd: int, events: int) -> None:
@@ -74,13 +83,13 @@ class Entry:
         self.selector.leave(self.fd)
 
 
-class _Keys(Mapping[Any, selectors.SelectorKey]):
+class _Keys(Mapping[Fileobj, selectors.SelectorKey]):
     """What is watched. Python 3.13's asyncio asks it for sockets."""
 
     def __init__(self, keys: dict[int, selectors.SelectorKey]) -> None:
         self._keys = keys
 
-    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+    def __getitem__(self, fileobj: Fileobj) -> selectors.SelectorKey:
         try:
             return self._keys[_number(fileobj)]
         except ValueError:
@@ -107,17 +116,17 @@ class EngineSelector(selectors.BaseSelector):
         self.on_stop: Callable[[], object] = _nothing
         self.runs = False  # asyncio's loop runs, and makes the passes
         self._keys: dict[int, selectors.SelectorKey] = {}
-        self._entries: dict[int, Entry] = {}
+        self._entries: dict[int, WatchedDescriptor] = {}
         self._found: dict[int, int] = {}
         self._beginning = True
-        self._keeper: Entry | None = None
-        self._held = 0
+        self._keeper: WatchedDescriptor | None = None
+        self._holds = 0
 
     def begin(self) -> None:
         """Take what was registered so far for asyncio's own."""
         self._beginning = False
         for fd, key in self._keys.items():
-            self._keeper = Entry(self, fd, key.events)
+            self._keeper = WatchedDescriptor(self, fd, key.events)
 
     def drive(self, runs: bool) -> None:
         """Make the passes from now on, or no more."""
@@ -126,21 +135,21 @@ class EngineSelector(selectors.BaseSelector):
 
     def hold(self, more: int) -> None:
         """Let a classic loop wait for something that no channel stands for, or no more (-1)."""
-        self._held += more
+        self._holds += more
         self._look_at_keeper()
 
     def _look_at_keeper(self) -> None:
         keeper = self._keeper
         if keeper is None:
             return
-        if not self.runs and not self._held:
+        if not self.runs and not self._holds:
             self.leave(keeper.fd)
         elif keeper.fd not in self.engine.map:
             self._enter(keeper)
 
     # -- the interface of selectors.BaseSelector ------------------------------------------------
 
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+    def register(self, fileobj: Fileobj, events: int, data: object = None) -> selectors.SelectorKey:
         """Watch a descriptor. Raises `KeyError` if it is watched, and `ValueError` if a channel
         has it."""
         fd = _number(fileobj)
@@ -149,11 +158,11 @@ class EngineSelector(selectors.BaseSelector):
         self._check(fd)
         key = self._keys[fd] = selectors.SelectorKey(fileobj, fd, events, data)
         if not self._beginning:
-            self._entries[fd] = Entry(self, fd, events)
+            self._entries[fd] = WatchedDescriptor(self, fd, events)
             self._enter(self._entries[fd])
         return key
 
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+    def unregister(self, fileobj: Fileobj) -> selectors.SelectorKey:
         """Watch it no more. Raises `KeyError` if it wasn't."""
         fd = _number(fileobj)
         key = self._keys.pop(fd)
@@ -162,7 +171,7 @@ class EngineSelector(selectors.BaseSelector):
         self.leave(fd)
         return key
 
-    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+    def modify(self, fileobj: Fileobj, events: int, data: object = None) -> selectors.SelectorKey:
         """Watch it for something else. Raises `KeyError` if it wasn't watched."""
         fd = _number(fileobj)
         key = self._keys[fd]._replace(events=events, data=data)
@@ -200,11 +209,11 @@ class EngineSelector(selectors.BaseSelector):
             state.clear()
         self._keeper = None
 
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+    def get_map(self) -> Mapping[Fileobj, selectors.SelectorKey]:
         """Return what is watched, by descriptor or file object."""
         return _Keys(self._keys)
 
-    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+    def get_key(self, fileobj: Fileobj) -> selectors.SelectorKey:
         """Return what is known of a descriptor. `KeyError` if it isn't watched or is closed."""
         return self.get_map()[fileobj]
 
@@ -213,30 +222,29 @@ class EngineSelector(selectors.BaseSelector):
     def found(self, fd: int, event: int) -> None:
         """A descriptor is ready."""
         if self._keeper is not None and fd == self._keeper.fd:
-            return  # nobody needs its bytes
+            return  # The keeper only stands in the map: nobody needs its bytes.
         self._found[fd] = self._found.get(fd, 0) | event
         if not self.runs:
             self.on_found()
 
     def leave(self, fd: int) -> None:
         """Take an entry of ours out of the map."""
-        map = self.engine.map
-        if isinstance(map.get(fd), Entry):
-            del map[fd]
-            self.engine.removed(fd)
+        entry = self.engine.map.get(fd)
+        if isinstance(entry, WatchedDescriptor):
+            leave_map(self.engine.map, fd, entry)
 
-    def _enter(self, entry: Entry) -> None:
+    def _enter(self, entry: WatchedDescriptor) -> None:
         self.engine.map[entry.fd] = entry
         self.engine.added(entry.fd)
 
     def _check(self, fd: int) -> None:
         other = self.engine.map.get(fd)
-        if other is not None and not isinstance(other, Entry):
+        if other is not None and not isinstance(other, WatchedDescriptor):
             raise ValueError(f"descriptor {fd} is {other!r} on this loop, and can't be watched too")
 
 
-def _number(fileobj: Any) -> int:
-    fd = fileobj if isinstance(fileobj, int) else int(fileobj.fileno())
+def _number(fileobj: Fileobj) -> int:
+    fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
     if fd < 0:
         raise ValueError(f"{fileobj!r} has no descriptor: it is closed")
     return fd

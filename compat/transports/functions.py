@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from asynccore.channels import Map
 from asynccore.classic.namespace import default_map
 
 from .classic_loop import event_loop
-from .connections import Pair, begin_connection, hosts, make_server, unix_listener
+from .connections import Pair, Path, begin_connection, hosts, make_server, unix_listener
 from .datagram_endpoints import make_datagrams, unix_datagrams
 from .servers import Server
 
@@ -47,12 +47,12 @@ def create_connection(
 
 def create_server(
     protocol_factory: Callable[[], Any],
-    host: Any = None,
+    host: str | Iterable[str] | None = None,
     port: int | str | None = None,
     *,
     map: Map | None = None,
     family: int = 0,
-    path: Any = None,
+    path: Path | None = None,
     **options: Any,
 ) -> Server:
     """Serve protocols of asyncio on a classic loop; returns the `Server`, which listens already.

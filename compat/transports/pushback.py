@@ -10,10 +10,10 @@ from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.pollers import READ
 
 
-class Refilled:
+class PushbackSocket:
     """Stands in for a plain socket until its channel has received what was put back.
 
-    It is a `LayeredSocket` socket: what it holds makes the channel readable.
+    It is a `LayeredSocket`: what it holds makes the channel readable.
     """
 
     def __init__(self, inner: Any, data: bytes, channel: dispatcher) -> None:

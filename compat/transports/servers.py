@@ -10,7 +10,7 @@ from typing import Any
 from asynccore.channels import Map
 from asynccore.dispatchers.dispatcher import dispatcher
 
-from .streams import StreamChannel, StreamTransport
+from .streams import StreamChannel, StreamTransport, Upgrade
 
 
 class _Listener(dispatcher):
@@ -40,6 +40,7 @@ class Server(asyncio.AbstractServer):
         socks: Sequence[socket.socket],
         backlog: int,
         make_channel: Callable[[StreamTransport, Any, Map], StreamChannel],
+        upgrade: Upgrade,
         secured: bool,
     ) -> None:
         self._loop = loop
@@ -47,6 +48,7 @@ class Server(asyncio.AbstractServer):
         self._factory = protocol_factory
         self._backlog = backlog
         self._make_channel = make_channel
+        self._upgrade = upgrade
         self._secured = secured
         self._serving = False
         self._closed = False
@@ -70,11 +72,11 @@ class Server(asyncio.AbstractServer):
                 protocol = self._factory()
             finally:
                 asyncio._set_running_loop(before)
-            transport = StreamTransport(self._loop, protocol)
+            transport = StreamTransport(self._loop, protocol, self._upgrade)
             transport._on_lost = lambda: self._lost(transport)
             sock.setblocking(False)
             if sock.family != getattr(socket, "AF_UNIX", None):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as asyncio
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does so.
             transport.channel = self._make_channel(transport, sock, self._map)
         except BaseException:
             sock.close()

@@ -19,7 +19,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from asynccore.channels import ENDED, Map
 from asynccore.dispatchers.buffered import dispatcher_with_send
@@ -30,6 +30,12 @@ from .flow import Flow, water_levels
 
 # Bytes that are read at a time; see above.
 RECEIVE_SIZE = 65536
+
+Buffer = bytes | bytearray | memoryview
+
+# Seconds for the handshake, and for the end of a connection that speaks TLS; `None` for ssl_ext's
+# own.
+Timeouts = tuple[float | None, float | None]
 
 
 class StreamChannel(dispatcher_with_send):
@@ -119,10 +125,24 @@ class StreamChannel(dispatcher_with_send):
         return sock
 
 
+class Upgrade(Protocol):
+    """What has a connection speak TLS from now on, by another channel, which is returned."""
+
+    def __call__(
+        self,
+        channel: StreamChannel,
+        context: object,
+        server_side: bool,
+        server_hostname: str | None,
+        timeouts: Timeouts,
+    ) -> StreamChannel: ...
+
+
 class StreamTransport(asyncio.Transport, Flow):
     """An asyncio transport for a stream: TCP, a Unix socket, or TLS over either.
 
-    They are made by `create_connection` and `create_server`. The contract is that of
+    They are made by `create_connection` and `create_server`, which give each the function that
+    `start_tls` calls, so that nothing of TLS is known here. The contract is that of
     `asyncio.Transport`. `get_extra_info` knows "socket" (the real one: don't use it for input and
     output), "peername" and "sockname", and of TLS "sslcontext", "ssl_object", "cipher", "peercert"
     (a `cryptography` certificate or `None`, where the module `ssl` has a dict) and "compression".
@@ -135,15 +155,16 @@ class StreamTransport(asyncio.Transport, Flow):
         self,
         loop: asyncio.AbstractEventLoop,
         protocol: Any,
+        upgrade: Upgrade,
         on_established: Callable[[BaseException | None], object] | None = None,
-        on_lost: Callable[[], object] | None = None,
     ) -> None:
-        self.info: dict[str, Any] = {}
+        self.info: dict[str, object] = {}
         super().__init__(self.info)
         self.loop = loop
         self.channel: StreamChannel
+        self._upgrade = upgrade
         self._on_established = on_established
-        self._on_lost = on_lost
+        self._on_lost: Callable[[], object] | None = None
         self._paused = self._eof_sent = self._begun = self._reading_over = False
         self._shaking: asyncio.Future[None] | None = None
         self._ignored_writes = 0
@@ -287,7 +308,7 @@ class StreamTransport(asyncio.Transport, Flow):
         if not self._begun:
             self.fail(None, "the connection was closed before it stood")
         elif not self.lost:
-            # The map may be empty now, and its loop at an end.
+            # `call_soon` would come too late: the map may be empty now, and its loop at an end.
             self.lost = self.closing = True
             self.tell("connection_lost", self._tell_lost, None)
 
@@ -360,7 +381,7 @@ class StreamTransport(asyncio.Transport, Flow):
 
     # -- asyncio.WriteTransport -----------------------------------------------------------------
 
-    def write(self, data: Any) -> None:
+    def write(self, data: Buffer) -> None:
         """Send bytes, now or when there is room.
 
         Raises `TypeError` for anything else, and `RuntimeError` after `write_eof`.
@@ -370,13 +391,14 @@ class StreamTransport(asyncio.Transport, Flow):
         if self._eof_sent:
             raise RuntimeError("write() after write_eof()")
         if self.lost:
-            self._ignored_writes += 1  # as asyncio, which says so at the fifth, in its log
+            # asyncio puts up with a few, and then says so in its log.
+            self._ignored_writes += 1
             if self._ignored_writes == _MANY_WRITES:
                 logging.getLogger("asyncio").warning("%r is closed: what is written is lost", self)
         elif data:
             self.channel.send(data)
 
-    def writelines(self, list_of_data: Iterable[Any]) -> None:
+    def writelines(self, list_of_data: Iterable[Buffer]) -> None:
         """Send several pieces at once."""
         pieces = list(list_of_data)
         if self.lost or self._eof_sent or not pieces:
@@ -421,7 +443,7 @@ class StreamTransport(asyncio.Transport, Flow):
 
     def start_tls(
         self,
-        sslcontext: Any,
+        sslcontext: object,
         *,
         server_side: bool = False,
         server_hostname: str | None = None,
@@ -433,12 +455,10 @@ class StreamTransport(asyncio.Transport, Flow):
         What is buffered goes out in clear first. The timeouts are in seconds. Raises `RuntimeError`
         if the connection is over or speaks TLS already, `TypeError` for a context that is none.
         """
-        from .tls_streams import upgrade
-
         if self.closing or getattr(self.channel, "tls", None) is not None:
             raise RuntimeError(f"{self!r} can't begin to speak TLS")
         shaking = self._shaking = self.loop.create_future()
-        self.channel = upgrade(
+        self.channel = self._upgrade(
             self.channel,
             sslcontext,
             server_side,

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from asynccore.channels import Map
-from ssl_ext import tls_dispatcher_with_send
+from asynccore.ssl_ext import tls_dispatcher_with_send
 
-from .streams import StreamChannel, StreamTransport
-
-# Seconds for the handshake, and for the end of a connection; `None` for ssl_ext's own.
-Timeouts = tuple[float | None, float | None]
+from .streams import StreamChannel, StreamTransport, Timeouts
 
 
 class TLSStreamChannel(tls_dispatcher_with_send, StreamChannel):
@@ -33,7 +30,7 @@ class TLSStreamChannel(tls_dispatcher_with_send, StreamChannel):
             self.handshake_timeout = timeouts[0]
         if timeouts[1] is not None:
             self.shutdown_timeout = timeouts[1]
-        # Not by TLSMixin's constructor, whose next one takes other arguments.
+        # TLSMixin's constructor is passed over, for it calls one that takes other arguments.
         self.tls_context = context
         self.server_side = server_side
         self.server_hostname = server_hostname
@@ -55,7 +52,7 @@ class TLSStreamChannel(tls_dispatcher_with_send, StreamChannel):
 
 def upgrade(
     channel: StreamChannel,
-    context: Any,
+    context: object,
     server_side: bool,
     server_hostname: str | None,
     timeouts: Timeouts,
@@ -68,7 +65,7 @@ def upgrade(
         secured.out_buffer = output
     try:
         secured.start_tls(context, server_hostname, server_side)
-        secured.tls_context = context  # what the protocol is told
+        secured.tls_context = context  # get_extra_info() tells the protocol of it.
     except BaseException:
         transport.channel = secured
         transport.abort()

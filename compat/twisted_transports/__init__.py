@@ -1,8 +1,8 @@
 """Twisted on a classic loop: `ClassicReactor`, a reactor whose descriptors are channels of a map.
 
-from compat.twisted_transports import install
+from compat.twisted_transports import install_reactor
 
-reactor = install()  # before anything imports twisted.internet.reactor
+reactor = install_reactor()  # before anything imports twisted.internet.reactor
 endpoints.serverFromString(reactor, "tcp:8080").listen(site)
 asyncore.loop()  # serves the site, and the program's own dispatchers
 """
@@ -12,5 +12,10 @@ from __future__ import annotations
 from .channel import TwistedChannel
 from .handover import hand_over
 from .reactor import ClassicReactor, install_reactor
+
+# Where they are public, as in the face of `compat`.
+for _public in (ClassicReactor, hand_over, install_reactor):
+    _public.__module__ = __name__.rpartition(".")[0]
+TwistedChannel.__module__ = __name__
 
 __all__ = ["ClassicReactor", "TwistedChannel", "hand_over", "install_reactor"]

@@ -14,7 +14,7 @@ such as HTTP pause and resume at every request, and mostly nothing is left to te
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet import error
 from twisted.internet.abstract import FileDescriptor
@@ -22,21 +22,33 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python import log
 
-from asynccore.channels import reports_changes
+from asynccore.channels import NullChannel, reports_changes
+from asynccore.engine import Engine
 from asynccore.errors import RERAISED
 
-if TYPE_CHECKING:
-    from .descriptor_set import DescriptorSet
+
+class DescriptorOwner(Protocol):
+    """What a channel needs of its reactor."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the reactor's map."""
+
+    def lose(self, selectable: Any, why: BaseException) -> None:
+        """Take an object out, and tell it that its connection is lost."""
+
+    def disconnect(self, selectable: Any, why: BaseException, reading: bool) -> None:
+        """Tell an object what its `doRead` or `doWrite` returned or raised."""
 
 
-class TwistedChannel:
+class TwistedChannel(NullChannel):
     """The channel of one `IReadDescriptor`, `IWriteDescriptor`, or both.
 
     `selectable` is that object and `fd` its descriptor; `reading` and `writing` say what Twisted
     asked for. Made by `ClassicReactor`.
     """
 
-    def __init__(self, reactor: DescriptorSet, selectable: Any, fd: int) -> None:
+    def __init__(self, reactor: DescriptorOwner, selectable: Any, fd: int) -> None:
         self.reactor = reactor
         self.selectable = selectable
         self.fd = fd
@@ -61,7 +73,7 @@ class TwistedChannel:
 
     def handle_read_event(self) -> None:
         """Have Twisted read."""
-        if self.reading:  # else paused, or closed, by what came before it in this pass
+        if self.reading:  # An earlier event of this pass may have paused or closed it.
             self._guarded(self._work, self.selectable.doRead, True)
 
     def handle_write_event(self) -> None:
@@ -76,7 +88,7 @@ class TwistedChannel:
             try:
                 sock.recv(1, socket.MSG_OOB)
             except OSError:
-                pass  # it comes with the other data, or is gone by now
+                pass  # The byte comes with the other data, or somebody has taken it.
 
     def handle_close(self) -> None:
         """The descriptor was closed behind Twisted's back."""
@@ -105,7 +117,7 @@ class TwistedChannel:
     # -- for statistics -------------------------------------------------------------------------
 
     @property
-    def connected(self) -> bool:
+    def connected(self) -> bool:  # type: ignore[override]
         """Whether it is an open connection."""
         return is_open(self.selectable)
 

@@ -20,14 +20,14 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from asynccore.channels import ChannelMap, Map, NullChannel
-from asynccore.engine import engine_for
+from asynccore.channels import Map, NullChannel
+from asynccore.engine import engine_for, leave_map
 from asynccore.pollers.wakeup import Wakeup
 
 from .channel import TwistedChannel, is_open
 
 
-class Holder(NullChannel):
+class LoopKeeper(NullChannel):
     """A channel that keeps a loop alive and does nothing else."""
 
     def __init__(self, leave: Callable[[], None]) -> None:
@@ -48,7 +48,7 @@ class DescriptorSet(PosixReactorBase):
         self.engine = engine_for(map)
         self._channels: dict[Any, TwistedChannel] = {}
         self._holds = 0
-        self._holder: Holder | None = None
+        self._keeper: LoopKeeper | None = None
         super().__init__()
 
     # -- IReactorFDSet --------------------------------------------------------------------------
@@ -127,14 +127,7 @@ class DescriptorSet(PosixReactorBase):
         channel.reading = channel.writing = False
         if self._channels.get(channel.selectable) is channel:
             del self._channels[channel.selectable]
-        self._take_out(channel.fd, channel)
-
-    def _take_out(self, fd: int, channel: object) -> None:
-        if self.map.get(fd) is channel:
-            del self.map[fd]
-            if not isinstance(self.map, ChannelMap):
-                # A plain mapping doesn't tell, and the poller must know before the socket closes.
-                self.engine.removed(fd)
+        leave_map(self.map, channel.fd, channel)
 
     def disconnect(self, selectable: Any, why: BaseException, reading: bool) -> None:
         """Tell an object what its `doRead` or `doWrite` returned or raised: half-close included."""
@@ -156,27 +149,27 @@ class DescriptorSet(PosixReactorBase):
         """Keep the loop alive until as many `release` calls."""
         self._holds += 1
         if self._holds == 1:
-            self.enter_holder()
+            self.enter_keeper()
 
     def release(self) -> None:
         """Let the loop end if there is nothing else to do."""
         self._holds -= 1
         if self._holds == 0:
-            self._leave_holder()
+            self._leave_keeper()
             self.give_back()
 
-    def enter_holder(self) -> None:
+    def enter_keeper(self) -> None:
         """See to it that the map isn't empty."""
-        if self._holder is None:
-            self._holder = Holder(self._leave_holder)
-        self.map[self._holder.wakeup.fileno()] = self._holder
+        if self._keeper is None:
+            self._keeper = LoopKeeper(self._leave_keeper)
+        self.map[self._keeper.wakeup.fileno()] = self._keeper
 
-    def _leave_holder(self) -> None:
-        if self._holder is not None:
-            self._take_out(self._holder.wakeup.fileno(), self._holder)
+    def _leave_keeper(self) -> None:
+        if self._keeper is not None:
+            leave_map(self.map, self._keeper.wakeup.fileno(), self._keeper)
 
     def give_back(self) -> None:
-        """Close the holder's descriptor, which a reactor that isn't started may not need again."""
-        if self._holder is not None and self._holds == 0 and not self._started:
-            self._holder.wakeup.close()
-            self._holder = None
+        """Close the keeper's descriptor, which a reactor that isn't started may not need again."""
+        if self._keeper is not None and self._holds == 0 and not self._started:
+            self._keeper.wakeup.close()
+            self._keeper = None

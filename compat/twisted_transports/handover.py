@@ -32,7 +32,7 @@ def hand_over(channel: dispatcher, factory: Any, reactor: Any = None) -> Any:
         from twisted.internet import reactor
     received: bytes = getattr(channel, "ac_in_buffer", b"")
     transport: Any = reactor.adoptStreamConnection(sock.fileno(), sock.family, factory)
-    channel.close()  # the transport has a duplicate
+    channel.close()  # The transport has a duplicate of the descriptor.
     if transport is not None and received and transport.connected:
         transport.protocol.dataReceived(received)
     return transport

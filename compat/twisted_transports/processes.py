@@ -27,7 +27,7 @@ INTERVAL = 0.1
 
 
 @implementer(IReadDescriptor)
-class _Child:
+class ProcessDescriptor:
     """The descriptor of a process, which is readable once the process has ended."""
 
     def __init__(self, reactor: DescriptorSet, fd: int) -> None:
@@ -58,12 +58,12 @@ class _Child:
 def watch(reactor: DescriptorSet, transport: Any) -> None:
     """Tell the protocol of a process that has just begun when it has ended."""
     if sys.platform == "win32" or not transport.pid:
-        return  # Windows' transports look by themselves; or it has ended already
+        return  # Windows' transports look by themselves, and what has ended is known to have.
     fd = _open(transport.pid)
     if fd != -1:
-        reactor.addReader(_Child(reactor, fd))
+        reactor.addReader(ProcessDescriptor(reactor, fd))
     else:
-        _Poll(reactor, transport).begin()
+        ProcessTimer(reactor, transport).begin()
 
 
 def _open(pid: int) -> int:
@@ -71,10 +71,10 @@ def _open(pid: int) -> int:
     try:
         return -1 if pidfd_open is None else pidfd_open(pid)
     except OSError:
-        return -1  # a kernel without it, or a sandbox that forbids it
+        return -1  # The kernel is too old for it, or a sandbox forbids it.
 
 
-class _Poll:
+class ProcessTimer:
     """Looks for the end of one process by a timer, and keeps the loop meanwhile."""
 
     def __init__(self, reactor: DescriptorSet, transport: Any) -> None:

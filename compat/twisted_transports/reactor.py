@@ -82,10 +82,10 @@ class ClassicReactor(DelayedCalls):
         self.hold()
         try:
             while self._started:
-                self.enter_holder()
+                self.enter_keeper()
                 asynccore.loop(map=self.map)
                 if self._started and not self._stopped:
-                    self.stop()  # somebody has ended the loop by other means
+                    self.stop()  # asynccore.stop() or graceful_close() has ended the loop.
         except BaseException:
             self.crash()
             raise
@@ -105,7 +105,7 @@ class ClassicReactor(DelayedCalls):
         """Stop: shutdown triggers run, and what is Twisted's is disconnected."""
         super().stop()
         self._stops = True
-        self.hold()  # until the triggers have run
+        self.hold()  # `_turn` releases it, once the shutdown triggers have run.
         self.wakeUp()
 
     def crash(self) -> None:
@@ -127,7 +127,7 @@ class ClassicReactor(DelayedCalls):
             asynccore.call_soon_threadsafe(self._turn, map=self.map)
 
     def _turn(self) -> None:
-        self._woken = False  # before the look, so that what comes meanwhile wakes anew
+        self._woken = False  # This precedes the look, so that what comes meanwhile wakes anew.
         self.runUntilCurrent()
         if self._stops and not self._justStopped:
             self._stops = False
@@ -139,7 +139,7 @@ class ClassicReactor(DelayedCalls):
         """Return the pool of threads. The loop goes on while it has work."""
         pool = super().getThreadPool()
         if not isinstance(pool, CountedPool):
-            CountedPool.adopt(pool, self)  # it has just been made
+            CountedPool.adopt(pool, self)  # Twisted has just made it, and no thread runs yet.
         return pool
 
     # -- processes ------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def _end_with_the_program(reactor: ClassicReactor) -> None:
     _begun.add(reactor)
     if not _registered:
         _registered.append(True)
-        # Before the interpreter waits for the threads of the pools.
+        # This comes before the interpreter waits for the threads of the pools.
         register: Callable[..., object] = getattr(threading, "_register_atexit")  # noqa: B009
         register(_end_all)
 

@@ -33,7 +33,7 @@ class CountedPool(ThreadPool):
     ) -> None:
         """Call `func` in a thread, and there `onResult` with what came of it. From any thread."""
         if self.joined:
-            return  # stopped: as any pool, it does nothing
+            return  # A pool of Twisted's that was stopped does nothing, either.
         reactor = self.reactor
         reactor.engine.run_on_loop(reactor.hold)
 

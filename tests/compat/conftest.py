@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,3 +70,37 @@ def python(tmp_path: Path, user_environment: dict[str, str]) -> Python:
         return done.returncode, done.stdout, done.stderr
 
     return run
+
+
+class Environment:
+    """A virtual environment: its interpreter, its site-packages, and how to run it there."""
+
+    def __init__(self, folder: Path, python: Python) -> None:
+        venv.create(folder, symlinks=os.name != "nt", with_pip=False)
+        bases = {"base": str(folder), "platbase": str(folder)}
+        # Debian's default scheme does not describe virtual environments.
+        scheme = "nt" if os.name == "nt" else "posix_prefix"
+        paths = sysconfig.get_paths(scheme, vars=bases)
+        self.site_packages = Path(paths["purelib"])
+        self.executable = Path(paths["scripts"]) / Path(sys.executable).name
+        self._python = python
+
+    def __call__(self, *arguments: object, **changes: Any) -> Result:
+        env = {"PYTHONPATH": "", **changes.pop("env", {})}
+        return self._python(*arguments, executable=self.executable, env=env, **changes)
+
+    def legacy_files(self) -> list[str]:
+        found = self.site_packages.rglob("*asynccore*names*")
+        return sorted(file.name for file in found if file.suffix != ".pyc")
+
+
+@pytest.fixture
+def environment(tmp_path: Path, python: Python) -> Environment:
+    return Environment(tmp_path / "env", python)
+
+
+@pytest.fixture
+def installed(environment: Environment, asynccore_root: Path) -> Environment:
+    """An environment into which asynccore is installed, by a `.pth` as editable installs do."""
+    (environment.site_packages / "asynccore.pth").write_text(f"{asynccore_root}\n")
+    return environment

@@ -103,3 +103,21 @@ def test_help_and_version(python):
     for command in ("run", "enable", "disable", "demo"):
         assert f"\n    {command} " in out
     assert python("-m", "compat", "--version") == (0, f"asynccore {asynccore.__version__}\n", "")
+
+
+def test_what_other_commands_need_is_not_loaded_for_run(python):
+    """`asynccore run` stands before every start of a program."""
+    code = """
+import sys
+from compat.command_line import cli
+try:
+    cli.main(["run"])
+except SystemExit as why:
+    print(why.code, {"smtplib", "email", "site"} & {name.split(".")[0] for name in sys.modules})
+print(sorted(name for name in sys.modules if name.startswith("compat.command_line.")))
+"""
+    status, out, err = python("-S", "-c", code)
+    assert (status, out.splitlines()) == (
+        0,
+        ["2 set()", "['compat.command_line.cli', 'compat.command_line.runner']"],
+    ), err

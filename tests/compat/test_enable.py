@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
-import sysconfig
-import venv
-from pathlib import Path
 
 import pytest
 
@@ -16,40 +11,6 @@ from compat.command_line import cli, enabling
 SHOW = "import asyncore, asynchat, smtpd; print([m.__name__ for m in (asyncore, asynchat, smtpd)])"
 OURS = "['asynccore', 'asynccore.asynchat', 'asynccore.smtpd']\n"
 COMMAND = ("-m", "asynccore")
-
-
-class Environment:
-    """A virtual environment: its interpreter, its site-packages, and how to run it there."""
-
-    def __init__(self, folder: Path, python) -> None:
-        venv.create(folder, symlinks=os.name != "nt", with_pip=False)
-        bases = {"base": str(folder), "platbase": str(folder)}
-        # Debian's default scheme does not describe virtual environments.
-        scheme = "nt" if os.name == "nt" else "posix_prefix"
-        paths = sysconfig.get_paths(scheme, vars=bases)
-        self.site_packages = Path(paths["purelib"])
-        self.executable = Path(paths["scripts"]) / Path(sys.executable).name
-        self._python = python
-
-    def __call__(self, *arguments, **changes):
-        env = {"PYTHONPATH": "", **changes.pop("env", {})}
-        return self._python(*arguments, executable=self.executable, env=env, **changes)
-
-    def legacy_files(self):
-        found = self.site_packages.rglob("*asynccore*names*")
-        return sorted(file.name for file in found if file.suffix != ".pyc")
-
-
-@pytest.fixture
-def environment(tmp_path, python):
-    return Environment(tmp_path / "env", python)
-
-
-@pytest.fixture
-def installed(environment, asynccore_root):
-    """An environment into which asynccore is installed, by a `.pth` as editable installs do."""
-    (environment.site_packages / "asynccore.pth").write_text(f"{asynccore_root}\n")
-    return environment
 
 
 def test_enable_and_disable(installed):

@@ -35,8 +35,7 @@ def test_default_map_is_looked_up_at_call_time(monkeypatch: pytest.MonkeyPatch) 
     ("module", "legacy"),
     [
         ("asynccore", "asyncore"),
-        ("asynccore.dispatchers.dispatcher", "asyncore"),
-        ("asynccore.pollers.epoll", "asyncore"),
+        ("asynccore.monitoring.server", "asynccore.monitoring.server"),
         ("asynccore.asynchat", "asynchat"),
         ("asynccore.smtpd", "smtpd"),
         ("__main__", "__main__"),

@@ -58,7 +58,7 @@ def run(*path: Path, code: str, home: Path | None = None) -> str:
 
 WHO = "found = neighbour('friend'); print(found.__name__, found.ROOM, found.OURS)"
 PLAIN = "friend friend True"
-ALIAS = "_asynccore_friend _asynccore_friend True"
+ALIAS = "asynccore.friend asynccore.friend True"
 
 
 def test_it_has_its_plain_name_where_that_is_found(home: Path) -> None:
@@ -190,7 +190,7 @@ def test_what_an_entry_point_names_is_found_by_place(home: Path, program: Path) 
     code = """
 print(sorted(map(str, plug_ins("some.group"))), *plug_ins("some.group", "asynccore"))
 print(*plug_ins("some.group", "nothing"), *plug_ins("no.group"))"""
-    assert run(program, home, code=code) == "['False', '_asynccore_friend'] _asynccore_friend"
+    assert run(program, home, code=code) == "['False', 'asynccore.friend'] asynccore.friend"
 
 
 def test_resolving(home: Path) -> None:

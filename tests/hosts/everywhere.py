@@ -32,7 +32,7 @@ from asynccore import pollers
 from asynccore.engine import Engine
 from asynccore.running.hosting import Attachment
 from asynccore.testing import RecordingPoller
-from compat.hosts.asyncio_poller import Spare
+from compat.hosts.asyncio_poller import ReservedDescriptors
 from compat.hosts.host_poller import HostPoller
 
 _run_pass = Engine.run_pass
@@ -94,7 +94,7 @@ class AsyncioDriver(Driver):
         self._loop = self._module.new_event_loop()
         # What uvloop opens for each run, when it is run again and again as only here, would get
         # the numbers of descriptors that a test has just closed, and poll(2) find those open.
-        self._spare = Spare() if kind == "uvloop" else None
+        self._reserved = ReservedDescriptors() if kind == "uvloop" else None
 
     def takes(self) -> bool:
         # Loops of other threads would have to be closed by somebody.
@@ -124,13 +124,13 @@ class AsyncioDriver(Driver):
             handle = loop.call_soon(look)
         elif timeout is not None:
             handle = loop.call_later(timeout, loop.stop)
-        if self._spare is not None:
-            self._spare.lend()
+        if self._reserved is not None:
+            self._reserved.lend()
         try:
             loop.run_forever()
         finally:
-            if self._spare is not None:
-                self._spare.keep()
+            if self._reserved is not None:
+                self._reserved.keep()
             if handle is not None:
                 handle.cancel()
 
@@ -140,8 +140,8 @@ class AsyncioDriver(Driver):
 
     def close(self) -> None:
         self._loop.close()
-        if self._spare is not None:
-            self._spare.close()
+        if self._reserved is not None:
+            self._reserved.close()
 
 
 class TwistedDriver(Driver):

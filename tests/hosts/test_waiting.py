@@ -174,7 +174,7 @@ asyncore.loop(timeout=0, count=1)
 asyncore.loop(timeout=0, count=1)
 loop = asyncio.get_event_loop_policy().get_event_loop()
 if {spare!r} == "taken":
-    engine_for(asyncore.socket_map).poller._spare.close()
+    engine_for(asyncore.socket_map).poller._reserved.close()
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, most))
 taken = []

@@ -6,16 +6,22 @@ no `type: ignore`, and that what is returned is not `Any` where it need not be.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import TYPE_CHECKING
 
 import asynccore
+import asynccore.ssl_ext
 import compat
+import ssl_ext
 from asynccore import asynchat, smtpd
+from asynccore.compat import attach, create_server
 from asynccore.hardened_smtpd import HardenedSMTPChannel, HardenedSMTPServer
 
 if TYPE_CHECKING:
     from typing_extensions import assert_type
+
+    from compat.transports.servers import Server
 
 
 class EchoHandler(asynccore.dispatcher_with_send):
@@ -101,3 +107,13 @@ def program() -> None:
     if isinstance(asynccore.socket_map.get(0), asynccore.dispatcher):
         asynccore.poll(0.0)
     compat.uninstall()
+
+
+def library(loop: asyncio.AbstractEventLoop) -> None:
+    assert_type(create_server(asyncio.Protocol, "127.0.0.1", 0, map={}), Server)
+    attach(loop).detach()
+    context: ssl_ext.Context = asynccore.ssl_ext.client_context()
+    try:
+        asynccore.ssl_ext.tls_async_chat(context=context)
+    except asynccore.ssl_ext.TLSError as why:
+        assert isinstance(why, ssl_ext.TLSError)

@@ -47,7 +47,8 @@ ALLOWED: dict[str, frozenset[str]] = {
 # The rooms of each package, from the ground up: modules and folders. `__init__` is the face.
 ROOMS: dict[str, list[set[str]]] = {
     "asynccore": [
-        {"errors", "logs", "channels", "producers", "neighbours", "classic"},
+        {"neighbours"},
+        {"errors", "logs", "channels", "producers", "classic"},
         {"pollers"},
         {"engine"},
         {"running", "connecting", "listening", "testing"},
@@ -55,7 +56,7 @@ ROOMS: dict[str, list[set[str]]] = {
         {"asynchat", "monitoring", "smtp"},
         {"smtpd"},
         {"hardened_smtpd"},
-        {"__init__", "__main__"},
+        {"__init__", "__main__", "compat", "ssl_ext"},
     ],
     "ssl_ext": [
         {"errors", "states"},
@@ -77,8 +78,6 @@ ROOMS: dict[str, list[set[str]]] = {
 
 # (module or folder, what it may import against the rule)
 EXCEPTIONS = {
-    # `python -m asynccore` has to be there, and is the command line of the top floor.
-    ("asynccore.__main__", "compat"),
     # The files of this folder become top-level modules of programs, and so does what they share.
     ("compat.legacy_names", "_asynccore_names"),
 }

@@ -12,6 +12,7 @@ from email.parser import Parser
 
 import pytest
 
+from asynccore import neighbours
 from compat import engines
 from tests.project.checkout import PACKAGES, ROOT, module_files
 
@@ -70,6 +71,11 @@ def test_every_module_is_in_it(wheel: zipfile.Path) -> None:
     assert packed == modules | examples
 
 
+@pytest.mark.parametrize("name", neighbours.NEIGHBOURS)
+def test_type_checkers_find_what_stands_beside(wheel: zipfile.Path, name: str) -> None:
+    assert f"asynccore/{name}.pyi" in names(wheel)
+
+
 def test_nothing_else_is_installed(wheel: zipfile.Path) -> None:
     assert {entry.name for entry in wheel.iterdir()} == {*PACKAGES, dist_info(wheel).name}
 
@@ -87,14 +93,14 @@ def test_the_licence_travels_along(wheel: zipfile.Path) -> None:
 
 def test_the_command_is_there(wheel: zipfile.Path) -> None:
     entries = (dist_info(wheel) / "entry_points.txt").read_text(encoding="utf-8").split("\n")
-    assert "asynccore = compat.command_line.cli:main" in entries
+    assert "asynccore = asynccore.__main__:command_line" in entries
 
 
 def test_the_hosts_are_there_as_pollers(wheel: zipfile.Path) -> None:
     entries = (dist_info(wheel) / "entry_points.txt").read_text(encoding="utf-8")
     _, _, pollers = entries.partition("[asynccore.pollers]\n")
     found = dict(line.split(" = ") for line in pollers.partition("\n\n")[0].split("\n") if line)
-    assert found == engines.HOSTS
+    assert found == {name: f"compat{target}" for name, target in engines.HOSTS.items()}
     for name, target in found.items():
         assert pkgutil.resolve_name(target).name == name
 
