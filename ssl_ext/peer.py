@@ -1,7 +1,8 @@
 """Who is at the other end of a TLS connection, and how the two sides talk.
 
-Everything is asked of the `OpenSSL.SSL.Connection` at the time of the call. Before the handshake
-has ended there is nothing to tell: `None`, or an empty list.
+Everything is asked of the `OpenSSL.SSL.Connection` at the time of the call, or, once that has been
+closed, of the `EndedConnection` that has taken its place. Before the handshake has ended there is
+nothing to tell: `None`, or an empty list.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from service_identity.cryptography import (
     verify_certificate_ip_address,
 )
 
-from ._openssl import session_reused as session_reused
+from . import _openssl
 from .certificates.hostnames import address, ascii_name
 from .certificates.quiet import quietly
 from .errors import CertificateError
@@ -38,13 +39,59 @@ class Cipher(NamedTuple):
     bits: int
 
 
-def peer_certificate(connection: SSL.Connection) -> x509.Certificate | None:
+class EndedConnection:
+    """What was known of a connection when it was closed, by the names that a connection has for
+    it: some KB, where OpenSSL's own would be some 40."""
+
+    def __init__(self, connection: AnyConnection) -> None:
+        try:
+            self._certificate = peer_certificate(connection)
+            self._chain = peer_chain(connection)
+        except ValueError:  # of `cryptography`, for what it can't read
+            self._certificate, self._chain = None, []
+        self._version = connection.get_protocol_version_name()
+        self._cipher = cipher(connection)
+        self._protocol = connection.get_alpn_proto_negotiated()
+        self._server_name = connection.get_servername()
+        self.session_reused = session_reused(connection)
+
+    def get_peer_certificate(self, *, as_cryptography: bool) -> x509.Certificate | None:
+        return self._certificate
+
+    def get_verified_chain(self, *, as_cryptography: bool) -> list[x509.Certificate]:
+        return self._chain
+
+    get_peer_cert_chain = get_verified_chain
+
+    def get_protocol_version_name(self) -> str:
+        return self._version
+
+    def get_cipher_name(self) -> str | None:
+        return None if self._cipher is None else self._cipher.name
+
+    def get_cipher_version(self) -> str | None:
+        return None if self._cipher is None else self._cipher.protocol
+
+    def get_cipher_bits(self) -> int | None:
+        return None if self._cipher is None else self._cipher.bits
+
+    def get_alpn_proto_negotiated(self) -> bytes:
+        return self._protocol
+
+    def get_servername(self) -> bytes | None:
+        return self._server_name
+
+
+AnyConnection = SSL.Connection | EndedConnection
+
+
+def peer_certificate(connection: AnyConnection) -> x509.Certificate | None:
     """Return the peer's own certificate, or `None` if it showed none."""
     with quietly():
         return connection.get_peer_certificate(as_cryptography=True)
 
 
-def peer_chain(connection: SSL.Connection) -> list[x509.Certificate]:
+def peer_chain(connection: AnyConnection) -> list[x509.Certificate]:
     """Return the peer's certificate and what leads from it to an authority, as it was verified.
 
     Unverified (`insecure_context`), or in a resumed session, it is what the peer sent: perhaps its
@@ -89,21 +136,21 @@ def check_name(certificate: x509.Certificate, name: str) -> None:
         raise CertificateError(
             f"the certificate is not for {name!r} but for {shown}",
             code=_HOSTNAME_MISMATCH if found is None else _IP_ADDRESS_MISMATCH,
-        ) from why
+        ) from why.with_traceback(None)  # whose frames would keep the connection
 
 
-def peer_names(connection: SSL.Connection) -> list[str]:
+def peer_names(connection: AnyConnection) -> list[str]:
     """Return the names in the peer's certificate (`names_in`)."""
     certificate = peer_certificate(connection)
     return [] if certificate is None else names_in(certificate)
 
 
-def tls_version(connection: SSL.Connection) -> str | None:
+def tls_version(connection: AnyConnection) -> str | None:
     """Return "TLSv1.2", "TLSv1.3" or "DTLSv1.2"."""
     return connection.get_protocol_version_name() if cipher(connection) else None
 
 
-def cipher(connection: SSL.Connection) -> Cipher | None:
+def cipher(connection: AnyConnection) -> Cipher | None:
     """Return the cipher suite in use."""
     name = connection.get_cipher_name()
     if name is None:
@@ -111,12 +158,19 @@ def cipher(connection: SSL.Connection) -> Cipher | None:
     return Cipher(name, connection.get_cipher_version() or "", connection.get_cipher_bits() or 0)
 
 
-def alpn_protocol(connection: SSL.Connection) -> str | None:
+def alpn_protocol(connection: AnyConnection) -> str | None:
     """Return the application protocol that both sides want (RFC 7301), or `None`."""
     return connection.get_alpn_proto_negotiated().decode("utf-8", "backslashreplace") or None
 
 
-def server_name(connection: SSL.Connection) -> str | None:
+def session_reused(connection: AnyConnection) -> bool | None:
+    """Tell whether the handshake was abbreviated (SSL_session_reused(3)); `None`: not known."""
+    if isinstance(connection, EndedConnection):
+        return connection.session_reused
+    return _openssl.session_reused(connection)
+
+
+def server_name(connection: AnyConnection) -> str | None:
     """Return the host name that the client asked for (SNI, RFC 6066 section 3), or `None`."""
     name = connection.get_servername()
     return None if name is None else name.decode("ascii", "backslashreplace")

@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from socket import socket
 
 from OpenSSL import SSL
 
@@ -98,14 +98,18 @@ class Context:
         """
         contexts: dict[Context, None] = {self: None}  # each once, under however many names
         if isinstance(self.settings, Server):
-            contexts.update(dict.fromkeys(self.settings.sni.values()))
+            hosts = (host for host in self.settings.sni.values() if isinstance(host, Context))
+            contexts.update(dict.fromkeys(hosts))
         built = [(context, build(context.settings)) for context in contexts]
         for context, openssl in built:
             context._openssl = openssl
             context._sessions.clear()  # they belong to the old one
 
     def connection(
-        self, sock: Any = None, server_side: bool | None = None, server_hostname: str | None = None
+        self,
+        sock: socket | None = None,
+        server_side: bool | None = None,
+        server_hostname: str | None = None,
     ) -> SSL.Connection:
         """Return a connection over a socket, or over memory buffers without one.
 

@@ -7,19 +7,17 @@ callback raises is lost, or comes out of the handshake raw.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from OpenSSL import SSL
 
-if TYPE_CHECKING:
-    from .context import Context
+from .settings import ServerContext
 
 
 @dataclass
 class HandshakeNotes:
     """What the callbacks of one connection noted; its app data."""
 
-    context: Context
+    context: ServerContext
     server_hostname: str | None = None
     failure: tuple[int, int] | None = None  # X509_V_ERR number and depth
     stapled: bytes = b""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import certifi
+from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from .._openssl import use_groups
@@ -112,9 +113,9 @@ def _use_identity(context: SSL.Context, identity: Identity) -> None:
         raise ValueError(f"OpenSSL refuses the certificate or its key: {reasons}") from None
 
 
-def _trust(context: SSL.Context, settings: Common) -> list[Any]:
+def _trust(context: SSL.Context, settings: Common) -> list[x509.Certificate]:
     """Believe authorities; return those that were named one by one."""
-    named: list[Any] = []
+    named: list[x509.Certificate] = []
     store = context.get_cert_store()
     assert store is not None
     if settings.ca is None or settings.ca == "certifi":
@@ -145,7 +146,7 @@ def _alpn_selector(ours: tuple[bytes, ...]) -> Callable[[SSL.Connection, list[by
 
 def _stapler(
     source: Source | Callable[[], bytes | None],
-) -> Callable[[SSL.Connection, Any], bytes]:
+) -> Callable[[SSL.Connection, object], bytes]:
     if not callable(source):
         response = ocsp.load(source)
         return lambda connection, data: response

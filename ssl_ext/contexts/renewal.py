@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from socket import socket
 
 from OpenSSL import SSL
 
@@ -60,7 +60,10 @@ class RenewedContext(Context):
         self.settings, self._openssl, self._sessions = made.settings, made._openssl, made._sessions
 
     def connection(
-        self, sock: Any = None, server_side: bool | None = None, server_hostname: str | None = None
+        self,
+        sock: socket | None = None,
+        server_side: bool | None = None,
+        server_hostname: str | None = None,
     ) -> SSL.Connection:
         """Return a connection, as `Context.connection`, by the files as they are now."""
         self._look()

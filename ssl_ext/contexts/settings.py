@@ -9,15 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from OpenSSL import SSL
 
 from ..certificates.loading import Password, check_password
 from ..certificates.sources import Source, checked_path, checked_source, checked_sources
-
-if TYPE_CHECKING:  # a table of virtual hosts holds them
-    from .context import Context
 
 # Whose certificates need no file of one's own: certifi's, and those of OpenSSL's own places.
 PUBLIC = ("certifi", "system")
@@ -56,6 +53,16 @@ AUTH_MODES = {
 # The extensions of a ClientHello have 65,535 bytes together (RFC 8446 section 4.1.2), and the
 # others need up to 2 KiB, most of it for X25519MLKEM768; twice that is left to them.
 _LONGEST_ALPN = 65535 - 4096
+
+
+class ServerContext(Protocol):
+    """A context as those know it that it is made with: a table of virtual hosts, and callbacks."""
+
+    settings: Client | Server
+
+    @property
+    def openssl(self) -> SSL.Context:
+        """OpenSSL's own, for new connections."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,7 @@ class Client(Common):
 @dataclass(frozen=True)
 class Server(Common):
     client_auth: ClientAuth = "none"
-    sni: Mapping[str, Context] = field(default_factory=dict)
+    sni: Mapping[str, ServerContext] = field(default_factory=dict)
     sni_required: bool = False
     stapled: Source | Callable[[], bytes | None] | None = None
 

@@ -13,20 +13,16 @@ the handshake by an alert.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from OpenSSL import SSL
 
 from .. import peer
 from ..certificates.hostnames import sni_key
 from .handshake_notes import note_verification, notes_of
-from .settings import AUTH_MODES, Server
-
-if TYPE_CHECKING:
-    from .context import Context
+from .settings import AUTH_MODES, Server, ServerContext
 
 
-def checked_table(sni: Mapping[str, Context] | None) -> dict[str, Context]:
+def checked_table(sni: Mapping[str, ServerContext] | None) -> dict[str, ServerContext]:
     """Return a table for SNI by names in lower case.
 
     Raises `TypeError` and `ValueError` for what is none, and for names that can't be asked for.
@@ -35,7 +31,7 @@ def checked_table(sni: Mapping[str, Context] | None) -> dict[str, Context]:
         return {}
     if not isinstance(sni, Mapping):
         raise TypeError(f"sni is a mapping from host names to server contexts, not {sni!r}")
-    table: dict[str, Context] = {}
+    table: dict[str, ServerContext] = {}
     for name, context in sni.items():
         key = sni_key(name)
         if key in table:
@@ -66,7 +62,7 @@ def check_agreement(settings: Server) -> None:
             )
 
 
-def server_settings(context: Context) -> Server:
+def server_settings(context: ServerContext) -> Server:
     """Return the settings of a server's context. Raises `TypeError` for whatever else."""
     settings = getattr(context, "settings", None)
     if not isinstance(settings, Server):

@@ -17,6 +17,7 @@ from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.dispatchers.timeouts import check
 
 from ..sockets.dtls_socket import DTLSSocket
+from ..sockets.translation import AnyContext
 from .mixin import TLSMixin, tls_dispatcher_with_send
 
 
@@ -35,7 +36,7 @@ class tls_listener(dispatcher):
     def __init__(
         self,
         address: Any = None,
-        context: Any = None,
+        context: AnyContext | None = None,
         channel_class: type[TLSMixin] | None = None,
         map: Map | None = None,
         *,

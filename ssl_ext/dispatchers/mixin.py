@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
+from cryptography import x509
+
 from asynccore.asynchat import async_chat
 from asynccore.channels import Map
 from asynccore.classic.own_names import OverridableProperty, hook, yield_to_mixins
@@ -25,22 +27,31 @@ from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.dispatchers.timeouts import check
 from asynccore.errors import _DISCONNECTED, RERAISED, reports_to_channel
 
+from .. import peer
 from ..errors import TLSError
 from ..sockets.dtls_socket import MTU, DTLSSocket
 from ..sockets.tls_socket import OpenSSLSocket
-from ..states import CLEAR, FAILED, HANDSHAKE_TIMEOUT, OPEN, PLAIN, SHAKING, SHUTDOWN_TIMEOUT
-from .peer_info import Acquaintance
+from ..sockets.translation import AnyContext
+from ..states import (
+    FAILED,
+    HANDSHAKE_TIMEOUT,
+    HANDSHAKING,
+    OPEN,
+    PLAIN,
+    PRELUDE,
+    SHUTDOWN_TIMEOUT,
+)
 
 
 class Role(NamedTuple):
     """Which side of TLS a channel is, and whom it expects; without a context it is in clear."""
 
-    context: Any
+    context: AnyContext | None
     server_side: bool
     server_hostname: str | None
 
 
-class TLSMixin(Acquaintance, dispatcher):
+class TLSMixin(dispatcher):
     """TLS for a dispatcher class: `class Mine(TLSMixin, its_class)`.
 
     With a `context` it speaks TLS from the beginning, over `sock` or over what it connects. Else
@@ -61,15 +72,16 @@ class TLSMixin(Acquaintance, dispatcher):
     mtu: int = MTU
     """Bytes in a datagram, with DTLS (`DTLSSocket`)."""
 
-    tls_context: Any = None
+    tls_context: AnyContext | None = None
     server_side = False
     server_hostname: str | None = None
 
-    _ac_named: str | None = None  # the host that it connected to by name
-    _ac_greeted = False  # handle_handshake ran
-    _ac_reported = False  # handle_tls_error ran
-    _ac_unwraps = False
-    _ac_bare: Any = None  # the socket that went back to plaintext
+    _ac_tls: OpenSSLSocket | None = None
+    _ac_connected_host: str | None = None  # the host that it connected to by name
+    _ac_established = False  # handle_handshake ran
+    _ac_error_told = False  # handle_tls_error ran
+    _ac_unwrapping = False
+    _ac_unwrapped: _socket.socket | None = None  # the socket that went back to plaintext
     _ac_listener: dispatcher | None = None  # which counts unfinished handshakes
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -81,7 +93,7 @@ class TLSMixin(Acquaintance, dispatcher):
         sock: Any = None,
         map: Map | None = None,
         *,
-        context: Any = None,
+        context: AnyContext | None = None,
         server_side: bool | None = None,
         server_hostname: str | None = None,
     ) -> None:
@@ -108,7 +120,7 @@ class TLSMixin(Acquaintance, dispatcher):
     def _ac_wrapped_as(self, role: Role, sock: Any, prelude: Iterable[bytes] = ()) -> OpenSSLSocket:
         context, server_side, expected = role
         if expected is None and not server_side:
-            expected = self._ac_named
+            expected = self._ac_connected_host
         datagrams = getattr(sock, "type", None) == _socket.SOCK_DGRAM
         make: Any = partial(DTLSSocket, mtu=self.mtu) if datagrams else OpenSSLSocket
         wrapped: OpenSSLSocket = make(
@@ -131,25 +143,25 @@ class TLSMixin(Acquaintance, dispatcher):
         else:
             self._ac_tls = None
         super().set_socket(sock, map)
-        if self._ac_tls is not None and self._ac_tls.phase is OPEN:
-            self._ac_progressed()  # its handshake was somebody else's: of a listener made secure
+        if self._ac_tls is not None and self._ac_tls.state is OPEN:
+            self._ac_state_changed()  # the listener, which was made secure, did the handshake
 
     def connect_name(self, host: str, port: int | str, **options: Any) -> None:
         """Connect to a host by name, and expect that host there (`dispatcher.connect_name`)."""
-        self._ac_named = None if self._ac_role().server_side else host
+        self._ac_connected_host = None if self._ac_role().server_side else host
         super().connect_name(host, port, **options)
 
     def _ac_follow(self, sock: OpenSSLSocket) -> None:
         """Be told what becomes of a TLS socket."""
         self._ac_tls = sock
-        sock.map = self._map  # a greeting may be sent, and fail, before the loop has seen it
-        self._ac_greeted = self._ac_reported = self._ac_unwraps = False
-        sock.on_progress = self._ac_progressed
+        sock.map = self._map  # what is sent before the loop has seen it may fail, and linger
+        self._ac_established = self._ac_error_told = self._ac_unwrapping = False
+        sock.on_progress = self._ac_state_changed
         sock.on_timeout = self._ac_timed_out
 
     # -- what becomes of it, as the socket tells ------------------------------------------------
 
-    def _ac_progressed(self) -> None:
+    def _ac_state_changed(self) -> None:
         # This is in the middle of a wait, or of a call: handlers run when that is over.
         if self._ac_engine is not None and self._ac_tls is not None:
             self._ac_engine.call_soon_threadsafe(self._ac_catch_up, self._ac_tls)
@@ -169,34 +181,34 @@ class TLSMixin(Acquaintance, dispatcher):
         sock = self._ac_tls
         if sock is None:
             return True
-        if sock.phase is OPEN:
-            if not self._ac_greeted:
-                self._ac_greeted = True
+        if sock.state is OPEN:
+            if not self._ac_established:
+                self._ac_established = True
                 if self._ac_listener is not None:
                     self._ac_listener._ac_on_loop(self._ac_listener._ac_handshake_ended, self)
                     self._ac_listener = None
                 if self.connecting:
-                    # handle_connect first: it is what a class begins with.
+                    # A class begins with handle_connect, so that comes first.
                     self.handle_connect_event()
                 if self._ac_tls is sock and not self._ac_closed:
                     hook(self, "handle_handshake", 0)()
-        elif sock.phase is FAILED:
+        elif sock.state is FAILED:
             if isinstance(sock.failure, TLSError) and not sock.read_ahead:
                 self._ac_tls_failed(sock.failure)
-            elif not self._ac_greeted and not self.connecting and sock.failure is not None:
-                # Nothing was ever there to be read, so `handle_read` is not to find it out.
-                sock.told()
+            elif not self._ac_established and not self.connecting and sock.failure is not None:
+                # There was never anything to be read, so `handle_read` is not to find it out.
+                sock.acknowledge_failure()
                 if sock.failure.errno not in _DISCONNECTED:
                     raise sock.failure
                 self._ac_end()
                 return False
-        elif sock.phase in (CLEAR, SHAKING):
-            return False  # begun by another handler, after this event was taken
-        elif sock.phase is PLAIN and self._ac_unwraps:
-            self._ac_unwraps = False
+        elif sock.state in (PRELUDE, HANDSHAKING):
+            return False  # another handler has begun it after this event was taken
+        elif sock.state is PLAIN and self._ac_unwrapping:
+            self._ac_unwrapping = False
             self._ac_tls = None
             sock.on_progress = sock.on_timeout = None
-            self.socket = self._ac_bare = sock.unwrap()
+            self.socket = self._ac_unwrapped = sock.unwrap()
             self._ac_touch()
             hook(self, "handle_unwrapped", 0)()
         return self._ac_tls is sock and not self._ac_closed
@@ -207,33 +219,33 @@ class TLSMixin(Acquaintance, dispatcher):
         except RERAISED:
             raise
         except BaseException:
-            self.handle_error()  # as with the other timeouts
+            self.handle_error()  # what the hooks of other timeouts raise goes there, too
 
     def _ac_tls_failed(self, why: TLSError) -> None:
-        if not self._ac_reported:
-            self._ac_reported = True
+        if not self._ac_error_told:
+            self._ac_error_told = True
             if self._ac_tls is not None:
-                self._ac_tls.told()
+                self._ac_tls.acknowledge_failure()
             hook(self, "handle_tls_error", 1)(why)
 
     def handle_read_event(self) -> None:
         """Run the hooks of TLS first (`dispatcher.handle_read_event`)."""
-        if (self._ac_greeted and self._ac_tls is not None and self._ac_tls.phase is OPEN) or (
+        if (self._ac_established and self._ac_tls is not None and self._ac_tls.state is OPEN) or (
             self._ac_follow_up()
         ):
             super().handle_read_event()
 
     def handle_write_event(self) -> None:
         """Run the hooks of TLS first (`dispatcher.handle_write_event`)."""
-        if (self._ac_greeted and self._ac_tls is not None and self._ac_tls.phase is OPEN) or (
+        if (self._ac_established and self._ac_tls is not None and self._ac_tls.state is OPEN) or (
             self._ac_follow_up()
         ):
             super().handle_write_event()
 
     def handle_connect_event(self) -> None:
         """End a connect, which includes the handshake (`dispatcher.handle_connect_event`)."""
-        if self._ac_tls is not None and self._ac_tls.phase in (CLEAR, SHAKING):
-            return  # connected, but not yet to the right peer
+        if self._ac_tls is not None and self._ac_tls.state in (PRELUDE, HANDSHAKING):
+            return  # it is connected, but nobody knows yet whether to the right peer
         try:
             super().handle_connect_event()
         except TLSError as why:
@@ -278,10 +290,78 @@ class TLSMixin(Acquaintance, dispatcher):
     def handle_unwrapped(self) -> None:
         """The connection is plaintext again, after `unwrap`."""
 
+    # -- who is at the other end ----------------------------------------------------------------
+
+    # Nothing of it is known before the handshake's end. What was known stays known when the
+    # connection has ended, until the channel gets another socket: who has left can be told. A class
+    # that is made secure may have something of its own by these names, and its instances may be
+    # assigned to (`classic.own_names`).
+
+    @OverridableProperty
+    def tls(self) -> OpenSSLSocket | None:
+        """The TLS socket, or `None` while the connection is plaintext."""
+        return self._ac_tls
+
+    @property
+    def _ac_agreed(self) -> peer.AnyConnection | None:
+        return None if self._ac_tls is None else self._ac_tls.agreed
+
+    @OverridableProperty
+    def peer_certificate(self) -> x509.Certificate | None:
+        """The peer's certificate (`cryptography.x509.Certificate`), or `None`."""
+        agreed = self._ac_agreed
+        return None if agreed is None else peer.peer_certificate(agreed)
+
+    @OverridableProperty
+    def peer_chain(self) -> list[x509.Certificate]:
+        """The peer's certificate and those that vouch for it (`peer.peer_chain`)."""
+        agreed = self._ac_agreed
+        return [] if agreed is None else peer.peer_chain(agreed)
+
+    @OverridableProperty
+    def peer_names(self) -> list[str]:
+        """The names in the peer's certificate (`peer.peer_names`)."""
+        agreed = self._ac_agreed
+        return [] if agreed is None else peer.peer_names(agreed)
+
+    @OverridableProperty
+    def tls_version(self) -> str | None:
+        """ "TLSv1.2" or "TLSv1.3", or `None` before the handshake's end."""
+        return None if self._ac_tls is None else self._ac_tls.version()
+
+    @OverridableProperty
+    def cipher(self) -> peer.Cipher | None:
+        """The cipher suite in use."""
+        agreed = self._ac_agreed
+        return None if agreed is None else peer.cipher(agreed)
+
+    @OverridableProperty
+    def alpn_protocol(self) -> str | None:
+        """The application protocol that both sides want (RFC 7301), or `None`."""
+        return None if self._ac_tls is None else self._ac_tls.selected_alpn_protocol()
+
+    @OverridableProperty
+    def session_reused(self) -> bool | None:
+        """Whether the handshake was abbreviated; `None` if that is not known."""
+        agreed = self._ac_agreed
+        return None if agreed is None else peer.session_reused(agreed)
+
+    @OverridableProperty
+    def server_name(self) -> str | None:
+        """The host name that the client asked for (RFC 6066 section 3), or `None`."""
+        agreed = self._ac_agreed
+        return None if agreed is None else peer.server_name(agreed)
+
+    def user_name(self, mapping: peer.UserMapping = "common_name") -> str | None:
+        """Return the user that the client's certificate stands for (`peer.user_name`)."""
+        agreed = self._ac_agreed
+        certificate = None if agreed is None else peer.peer_certificate(agreed)
+        return peer.user_name(certificate, mapping)
+
     # -- from plaintext and back ----------------------------------------------------------------
 
     def start_tls(
-        self, context: Any, server_hostname: str | None = None, server_side: bool = False
+        self, context: AnyContext, server_hostname: str | None = None, server_side: bool = False
     ) -> None:
         """Speak TLS from now on (STARTTLS: RFC 3207, RFC 2595, RFC 4217).
 
@@ -338,14 +418,14 @@ class TLSMixin(Acquaintance, dispatcher):
         delivered. What is sent in the meantime waits, and then goes out in clear. The peer is given
         `shutdown_timeout` seconds. Safe from any thread. Raises `RuntimeError` without TLS.
         """
-        if self._ac_engine is None or self._ac_tls is None or self._ac_tls.phase is not OPEN:
+        if self._ac_engine is None or self._ac_tls is None or self._ac_tls.state is not OPEN:
             raise RuntimeError(f"{self!r} doesn't speak TLS")
-        self._ac_unwraps = True
+        self._ac_unwrapping = True
         self._ac_engine.run_on_loop(self._ac_unwrap)
 
     def _ac_unwrap(self) -> None:
         sock = self._ac_tls
-        if sock is None or not self._ac_unwraps:
+        if sock is None or not self._ac_unwrapping:
             return
         output = self._ac_output_now()
         self._ac_forget_output(len(output))
@@ -356,8 +436,7 @@ class TLSMixin(Acquaintance, dispatcher):
 # What a class that is derived from `TLSMixin` and one of a program may have from the latter.
 NEW_TLS_NAMES = frozenset(
     name
-    for cls in (TLSMixin, Acquaintance)
-    for name, value in vars(cls).items()
+    for name, value in vars(TLSMixin).items()
     if not name.startswith("_")
     and (callable(value) or isinstance(value, OverridableProperty))
     and not hasattr(dispatcher, name)

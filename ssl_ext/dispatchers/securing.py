@@ -8,7 +8,7 @@ knows nothing of handshakes, and may have a `server_name` or a `handle_handshake
 Consequence. Whatever becomes `self.socket` is looked at where it enters a map, before it listens or
 connects, and before it is used: a connected socket becomes an `OpenSSLSocket`, and a listening one
 an `AcceptingSocket`. One that a server has not used yet may become either, and is guarded until
-then (`asynccore.termination`). Which side of TLS the class is stands in attributes that no program
+then (`interception`). Which side of TLS the class is stands in attributes that no program
 has, and what the class has by the names of `TLSMixin` goes before ours.
 
 Trade-off. What a class sends and receives by a plain socket that it has kept under another name is
@@ -33,7 +33,7 @@ from asynccore.listening import interception
 
 from ..sockets.accepting import AcceptingSocket
 from ..sockets.tls_socket import OpenSSLSocket
-from ..sockets.translation import adapted
+from ..sockets.translation import AnyContext, adapted
 from ..states import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT
 from .mixin import Role, TLSMixin, tls_async_chat, tls_dispatcher_with_send
 
@@ -56,7 +56,7 @@ _BUFFERS: tuple[tuple[type, type], ...] = (
 )
 
 
-class _Secured(TLSMixin):
+class _SecuredMixin(TLSMixin):
     """What `secure` puts in front of a class."""
 
     _ac_secure_role: Role
@@ -94,7 +94,7 @@ class _Secured(TLSMixin):
             super(TLSMixin, self).set_socket(sock, map)
 
     def add_channel(self, map: Map | None = None) -> None:
-        self._ac_cover()
+        self._ac_secure_socket()
         super().add_channel(map)
 
     def listen(self, num: int) -> None:
@@ -104,46 +104,46 @@ class _Secured(TLSMixin):
                 "ssl_ext.server_context(...)"
             )
         super().listen(num)
-        self._ac_cover()
+        self._ac_secure_socket()
 
     def connect(self, address: Any) -> None:
         if _in_clear(self.socket):
-            self._ac_put(self._ac_wrapped(self.socket))
+            self._ac_replace_socket(self._ac_wrapped(self.socket))
         super().connect(address)
 
     # What may find a socket that was assigned since.
 
     def accept(self) -> tuple[Any, Any] | None:
-        self._ac_cover()
+        self._ac_secure_socket()
         return super().accept()
 
     def recv(self, buffer_size: int) -> bytes:
-        self._ac_cover()
+        self._ac_secure_socket()
         return super().recv(buffer_size)
 
     def send(self, data: Any) -> int | None:
-        self._ac_cover()
+        self._ac_secure_socket()
         return super().send(data)
 
     def handle_read_event(self) -> None:
-        if not self._ac_cover():
+        if not self._ac_secure_socket():
             super().handle_read_event()
 
     def handle_write_event(self) -> None:
-        if not self._ac_cover():
+        if not self._ac_secure_socket():
             super().handle_write_event()
 
-    def _ac_cover(self) -> bool:
+    def _ac_secure_socket(self) -> bool:
         """Put TLS in front of a socket in clear; tell whether there is another one now."""
         if not _in_clear(self.socket):
             return False
         sock = self._ac_secured(self.socket)
         if sock is self.socket:
             return False
-        self._ac_put(sock)
+        self._ac_replace_socket(sock)
         return True
 
-    def _ac_put(self, sock: Any) -> None:
+    def _ac_replace_socket(self, sock: Any) -> None:
         if isinstance(sock, OpenSSLSocket):
             self._ac_follow(sock)
         self.socket = sock
@@ -155,17 +155,19 @@ class _Secured(TLSMixin):
         """Return what takes the place of a socket: what does TLS, or itself, guarded, if it is
         still to be seen what it becomes."""
         server_side = self._ac_role().server_side
-        if sock is self._ac_bare or not _in_clear(sock):
+        if sock is self._ac_unwrapped or not _in_clear(sock):
             return sock
         if not server_side or interception.is_connected(sock):
             return self._ac_wrapped(sock)
-        interception.guard(self, sock, _covered)
+        interception.guard(self, sock, _secured_listener)
         return self._ac_in_front_of(sock) if interception.listens(sock) else sock
 
     def _ac_in_front_of(self, sock: Any) -> AcceptingSocket:
+        context = self._ac_role().context
+        assert context is not None  # `secure` was given one
         return in_front_of(
             self,
-            self._ac_role().context,
+            context,
             sock,
             handshake_timeout=self.handshake_timeout,
             shutdown_timeout=self.shutdown_timeout,
@@ -176,14 +178,14 @@ def _in_clear(sock: Any) -> bool:
     return sock is not None and not isinstance(sock, (OpenSSLSocket, AcceptingSocket))
 
 
-def _covered(channel: _Secured) -> Any:
-    channel._ac_put(channel._ac_in_front_of(channel.socket))
+def _secured_listener(channel: _SecuredMixin) -> Any:
+    channel._ac_replace_socket(channel._ac_in_front_of(channel.socket))
     return channel.socket
 
 
 def secure(
     dispatcher_class: type[D],
-    context: Any,
+    context: AnyContext,
     *,
     server_side: bool | None = None,
     server_hostname: str | None = None,
@@ -260,7 +262,7 @@ def secure(
     )
     own["_ac_secure_role"] = role
     if not knows_tls:
-        bases = (_Secured, dispatcher_class)
+        bases = (_SecuredMixin, dispatcher_class)
         for kind, ready in _BUFFERS:
             if issubclass(dispatcher_class, kind):
                 own.update((name, vars(ready)[name]) for name in _BUFFERING if name in vars(ready))
@@ -279,7 +281,7 @@ def secure(
 
 def in_front_of(
     channel: dispatcher,
-    context: Any,
+    context: AnyContext,
     sock: Any,
     *,
     handshake_timeout: float | None = HANDSHAKE_TIMEOUT,

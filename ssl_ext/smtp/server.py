@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
+from cryptography import x509
+
 from asynccore.channels import Map
 from asynccore.classic.own_names import takes
 from asynccore.hardened_smtpd import HardenedSMTPChannel, HardenedSMTPServer
@@ -33,7 +35,7 @@ from ..dispatchers.mixin import tls_async_chat
 from ..errors import TLSError
 from ..peer import UserMapping
 from ..peer import user_name as _user_of
-from ..sockets.translation import adapted
+from ..sockets.translation import AnyContext, adapted
 from ..states import OPEN
 from .auth import LINE_SIZE, MECHANISMS, Claim, Exchange, Refused, is_mail_option
 
@@ -80,7 +82,7 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
 
     def __init__(
         self,
-        server: Any,
+        server: TLSSMTPServer,
         conn: Any,
         addr: Any,
         data_size_limit: int | None = DATA_SIZE_DEFAULT,
@@ -136,7 +138,7 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
 
     def handle_shutdown(self) -> bool:
         """Say 421 and close (`SMTPChannel.handle_shutdown`); in a handshake, close."""
-        if self.tls is not None and self.tls.phase is not OPEN:
+        if self.tls is not None and self.tls.state is not OPEN:
             self.handle_close()
             return False
         return super().handle_shutdown()
@@ -378,7 +380,7 @@ class TLSSMTPServer(HardenedSMTPServer):
         enable_SMTPUTF8: bool = False,
         decode_data: bool = False,
         *,
-        context: Any,
+        context: AnyContext,
         tls: Mode | None = None,
         auth_required: bool | None = None,
         auth_in_clear: bool | None = None,
@@ -477,7 +479,7 @@ class TLSSMTPServer(HardenedSMTPServer):
         """
         return False
 
-    def authenticate_certificate(self, peer: Any, user: str, certificate: Any) -> bool:
+    def authenticate_certificate(self, peer: Any, user: str, certificate: x509.Certificate) -> bool:
         """Return whether a client with a certificate may log in as `user`. By default, it may.
 
         `user` is who it stands for by `certificate_user`, and `certificate` it itself

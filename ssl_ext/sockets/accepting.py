@@ -23,17 +23,18 @@ from errno import ECONNRESET
 from typing import Any
 
 from asynccore import logs
-from asynccore.channels import ChannelMap, Map
-from asynccore.engine import engine_for
+from asynccore.channels import Map, NullChannel
+from asynccore.engine import leave_map
 from asynccore.errors import NOBODY
 from asynccore.listening.acceptor import ACCEPT_BATCH
 from asynccore.pollers import READ
 
 from ..errors import TLSError
 from ..states import HANDSHAKE_TIMEOUT, OPEN, SHUTDOWN_TIMEOUT
-from .socket_api import NeverBlocks
+from .proxy import SocketProxy
+from .records import nothing
 from .tls_socket import OpenSSLSocket
-from .translation import adapted, blocked
+from .translation import AnyContext, adapted, blocked
 
 # How many connections may be between accept(2) and the end of their handshake, unless the listener
 # has a `max_handshakes`: half of the descriptors that a process has by default on Linux
@@ -49,12 +50,12 @@ class TransparentSocket(OpenSSLSocket):
 
     def _raise_failure(self) -> None:
         if isinstance(self.failure, TLSError):
-            self.told()
+            self.acknowledge_failure()
             raise ConnectionResetError(ECONNRESET, os.strerror(ECONNRESET)) from self.failure
         super()._raise_failure()
 
 
-class AcceptingSocket(NeverBlocks):
+class AcceptingSocket(SocketProxy):
     """A listening socket whose `accept` returns connections after their handshake.
 
     `context` is as for `OpenSSLSocket`, `sock` the socket, which listens. `max_handshakes()` says
@@ -66,7 +67,7 @@ class AcceptingSocket(NeverBlocks):
 
     def __init__(
         self,
-        context: Any,
+        context: AnyContext,
         sock: _socket.socket,
         max_handshakes: Callable[[], int | None] = lambda: None,
         *,
@@ -81,25 +82,25 @@ class AcceptingSocket(NeverBlocks):
                 f"{context!r} is for datagrams: make a context without dtls=True, or give a "
                 "listening datagram socket to ssl_ext.DTLSSocket"
             )
+        super().__init__(sock)
         self.context = context
-        self.plain = sock
         self.handshake_timeout = handshake_timeout
         self.shutdown_timeout = shutdown_timeout
-        # A socket that was guarded has another one under the usual name (`asynccore.termination`).
+        # A socket that was guarded has another one under the usual name (`interception`).
         self._accept = getattr(sock, "accept_in_clear", sock.accept)
         self._max_handshakes = max_handshakes
-        self._shaking: set[Handshake] = set()
+        self._pending: set[PendingHandshake] = set()
         self._ready: deque[tuple[OpenSSLSocket, Any]] = deque()
         self._error: OSError | None = None
         self.map: Map | None = None  # where it is served
-        self._report: Callable[[], None] = _nothing
+        self._report: Callable[[], None] = nothing
         sock.setblocking(False)
 
     def __repr__(self) -> str:
-        return f"<AcceptingSocket fd={self.plain.fileno()}, {len(self._shaking)} handshakes>"
+        return f"<AcceptingSocket fd={self._raw.fileno()}, {len(self._pending)} handshakes>"
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.plain, name)
+        return getattr(self._raw, name)
 
     # -- for the engine (`LayeredSocket`) -------------------------------------------
 
@@ -129,7 +130,7 @@ class AcceptingSocket(NeverBlocks):
 
     def _is_full(self) -> bool:
         most = self._max_handshakes()
-        under_way = len(self._shaking) + len(self._ready)
+        under_way = len(self._pending) + len(self._ready)
         return under_way >= (MAX_HANDSHAKES if most is None else most)
 
     # -- handshakes -----------------------------------------------------------------------------
@@ -160,13 +161,13 @@ class AcceptingSocket(NeverBlocks):
             sock.close()
             _tell(address, why)
             return
-        self._shaking.add(Handshake(self, self.map, secure, address))
+        self._pending.add(PendingHandshake(self, self.map, secure, address))
 
-    def over(self, handshake: Handshake) -> None:
+    def over(self, handshake: PendingHandshake) -> None:
         """A handshake has ended, one way or the other, and left the map."""
-        self._shaking.discard(handshake)
+        self._pending.discard(handshake)
         sock = handshake.socket
-        if sock.phase is OPEN:
+        if sock.state is OPEN:
             self._ready.append((sock, handshake.addr))
         else:
             if sock.failure is not None:
@@ -191,17 +192,16 @@ class AcceptingSocket(NeverBlocks):
 
     def close(self) -> None:
         """Close the socket, and all connections that nobody has accepted."""
-        self.plain.close()
-        for handshake in tuple(self._shaking):
+        self._raw.close()
+        for handshake in tuple(self._pending):
             handshake.close()
         while self._ready:
             self._ready.popleft()[0].close()
 
 
-class Handshake:
+class PendingHandshake(NullChannel):
     """A channel that lasts as long as the handshake of `socket`; it enters `map` by itself."""
 
-    accepting = connecting = closing = False
     connected = True
     debug = False
 
@@ -218,10 +218,6 @@ class Handshake:
     def __repr__(self) -> str:
         return f"<TLS handshake with {self.addr!r}>"
 
-    def readable(self) -> bool:
-        """Never: there is nothing to read before the end."""
-        return False
-
     def writable(self) -> bool:
         """Always: the socket can take plaintext when the handshake is over."""
         return True
@@ -230,21 +226,14 @@ class Handshake:
         """The handshake is over, or has failed."""
         self.close()
 
-    handle_read_event = handle_expt_event = handle_close = handle_error = handle_write_event
+    handle_read_event = handle_expt_event = handle_error = handle_write_event
 
     def close(self) -> None:
         """Leave the map and report."""
-        if self._map.get(self._fd) is self:
-            del self._map[self._fd]
-            if not isinstance(self._map, ChannelMap):
-                engine_for(self._map).removed(self._fd)  # a plain mapping doesn't tell
+        leave_map(self._map, self._fd, self)
         self._listener.over(self)
 
 
 def _tell(address: Any, why: Exception) -> None:
     """Tell who has called `use_logging`, and nobody else: strangers can cause any number."""
     logs.emit("warning", f"no TLS with {address!r}: {why}")
-
-
-def _nothing() -> None:
-    pass

@@ -22,9 +22,9 @@ no room when a socket is closed is lost, and what was lost of a handshake before
 from __future__ import annotations
 
 import socket as _socket
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
-from errno import EADDRNOTAVAIL, ECONNREFUSED, EINPROGRESS, EINVAL, EMSGSIZE
+from errno import EADDRNOTAVAIL, EINPROGRESS, EINVAL, EMSGSIZE
 from typing import Any
 
 from OpenSSL import SSL
@@ -37,10 +37,20 @@ from asynccore.running.loop import call_later
 from ..contexts.context import Context
 from ..contexts.handshake_notes import notes_of
 from ..errors import HandshakeError
-from ..states import CLOSED, FAILED, LISTENING, OPEN, RECORD, SHAKING
-from .datagrams import LARGEST, Post, datagrams, drain, keep_address, share_address
+from ..states import CLOSED, CONNECTING, HANDSHAKING, LISTENING, OPEN, RECORD
+from .datagrams import (
+    SHARE,
+    DatagramLink,
+    DatagramReader,
+    DatagramWriter,
+    ListenerDatagrams,
+    drain,
+    keep_address,
+    share_address,
+)
+from .records import Data, nothing
 from .tls_socket import OpenSSLSocket
-from .translation import blocked, translated
+from .translation import AnyContext, blocked, translated
 
 # Bytes in a datagram: what IPv6 carries everywhere, less its header and UDP's (RFC 8200 section 5).
 MTU = 1280 - 40 - 8
@@ -48,10 +58,6 @@ MTU = 1280 - 40 - 8
 # What may be set for that: OpenSSL sends nothing with less (dtls1_link_min_mtu), and IPv4 carries
 # no more (RFC 791 and 768).
 _MTUS = 256, 65535 - 20 - 8
-
-# How many datagrams are looked at in one accept() or recv(), so that a flood leaves others their
-# turn.
-_SHARE = 64
 
 _FAMILIES = (_socket.AF_INET, _socket.AF_INET6)
 
@@ -76,13 +82,14 @@ class DTLSSocket(OpenSSLSocket):
     Raises `TypeError` and `ValueError` as `OpenSSLSocket` does.
     """
 
+    _reader: DatagramReader
     _kind, _needed = _socket.SOCK_DGRAM, "datagram socket"
     takes_pieces = False  # each piece is a datagram of its own,
     keeps_bounds = True  # and each send() is one
 
     def __init__(
         self,
-        context: Any,
+        context: AnyContext,
         sock: _socket.socket,
         *args: Any,
         mtu: int = MTU,
@@ -99,179 +106,132 @@ class DTLSSocket(OpenSSLSocket):
             raise ValueError(f"mtu is {_MTUS[0]} to {_MTUS[1]} bytes, not {mtu}")
         self.mtu = mtu
         self._called: Any = None  # what `connect` was given, perhaps by name
-        self._given = connection  # of a client whose cookie was verified
-        self._outgoing: deque[bytes] = deque()
-        self._more = False  # OpenSSL was given what it has not said anything about
-        self._unheard = True  # the peer has sent no data: it may lack our end of the handshake
-        self._repeat: Timer | None = None
-        self._hearing: SSL.Connection | None = None  # what a listener makes of first datagrams
-        self._post: Post | None = None
-        self._recent: OrderedDict[Any, DTLSSocket] = OrderedDict()
+        self._verified = connection  # of a client that has returned its cookie
+        self._link = DatagramLink(sock, mtu)
+        self._retransmission: Timer | None = None
+        self._first_hello: SSL.Connection | None = None  # what a listener reads strangers' with
+        self._datagrams: ListenerDatagrams | None = None
+        self._recent: OrderedDict[tuple[Any, Any], DTLSSocket] = OrderedDict()
         super().__init__(context, sock, *args, **options)
         if context.server_side != self.server_side:
             side = "a server's" if self.server_side else "a client's"
             raise ValueError(f"{context!r} is not for {side} socket")
 
-    def _first_phase(self) -> str:
-        try:
-            self._raw.getpeername()
-        except OSError:
-            pass
-        else:
-            return super()._first_phase()
-        return LISTENING if self.server_side else super()._first_phase()
+    def _ends(self) -> tuple[DatagramReader, DatagramWriter]:
+        return DatagramReader(self._link), DatagramWriter(self._link)
 
-    # -- for the engine -------------------------------------------------------------------------
+    def _find_out(self) -> None:
+        super()._find_out()
+        if self.state is CONNECTING and self.server_side:
+            self._enter(LISTENING)
+
+    # -- for the engine (`LayeredSocket`) -------------------------------------------------------
 
     def entered(self, map: Map, report: Callable[[], None]) -> None:
-        """Serve a channel in `map`, and say the first word (`LayeredSocket`)."""
+        """Serve a channel in `map`, and say the first word."""
         super().entered(map, report)
-        if self.phase is SHAKING:
+        self._link.report = report
+        if self.state is HANDSHAKING:
             self._advance()  # to a server, the client's first word came another way
 
     def poll_interest(self, wanted: int) -> int:
-        """Return what to wait for at the descriptor (`LayeredSocket`)."""
-        if self.phase is SHAKING or self._listens_on():
+        """Return what to wait for at the descriptor."""
+        if self.state is HANDSHAKING or self._listens_on():
             wanted |= READ
-        if self._outgoing:
+        if self._link.outgoing:
             return WRITE | (wanted & READ)
-        if self.phase is SHAKING:
+        if self.state is HANDSHAKING:
             return READ
         return super().poll_interest(wanted)
 
     def handle_event(self, mask: int, wanted: int) -> int:
-        """Do what DTLS needs (`LayeredSocket`)."""
-        if self._outgoing:
-            self._transmit()
+        """Do what DTLS needs."""
+        if self._link.outgoing:
+            self._link.transmit()
         if mask != WRITE and not wanted & READ and self._listens_on():
-            self.read_ahead = self._fetch(LARGEST)
+            self._fill()
         return super().handle_event(mask, wanted)
 
     def _listens_on(self) -> bool:
         """Whether to read even for a channel that doesn't: until the peer has sent data, it may
         say its part of the handshake again, and needs ours once more (RFC 6347 section 4.2.4). The
         first datagram of data ends that, and is kept."""
-        return self.phase is OPEN and self._unheard and not self._peer_closed
+        return self.state is OPEN and self._reader.unheard and not self._reader.ended
 
     def ready_now(self, wanted: int) -> int:
-        """Return what can be done without an event (`LayeredSocket`)."""
-        if self._more and not self.read_ahead and self.phase is OPEN:
+        """Return what can be done without an event."""
+        if self._link.undigested and not self._reader.data and self.state is OPEN:
             if wanted & READ or self._listens_on():
-                self.read_ahead = self._fetch(LARGEST)
+                self._fill()
         return super().ready_now(wanted)
 
-    # -- datagrams ------------------------------------------------------------------------------
+    # -- the handshake --------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self.connection = self._given or self._new_connection()
+        self._adopt(self._verified or self._new_connection())
 
     def _new_connection(self) -> SSL.Connection:
         connection = self.context.connection(None, self.server_side, self.server_hostname)
         connection.set_ciphertext_mtu(self.mtu)
         return connection
 
-    def _transmit(self) -> None:
-        """Send what OpenSSL has to say."""
-        connection = self.connection
-        if connection is not None:
-            self._outgoing.extend(datagrams(drain(connection), self.mtu))
-        while self._outgoing:
-            try:
-                self._raw.send(self._outgoing[0])
-            except BlockingIOError:
-                self._report()  # as soon as there is room
-                return
-            except OSError as why:
-                self._lost(why)
-            self._outgoing.popleft()
-
-    def _lost(self, why: OSError) -> None:
-        """A datagram could not be sent, or one before came back: no more than a loss, usually."""
-        if why.errno == ECONNREFUSED and self.phase is SHAKING and not self.server_side:
-            # Nobody is there. Later on the same word may be anybody's (RFC 5927), and is ignored.
-            self._fail(why)
-
-    def _take_in(self) -> bool:
-        """Give OpenSSL the next datagram; tell whether there was one."""
-        while True:
-            try:
-                data, sender = self._raw.recvfrom(LARGEST)
-            except BlockingIOError:
-                return False
-            except OSError as why:
-                self._lost(why)
-                if self.phase is FAILED:
-                    return False
-                continue
-            if sender == self._raw.getpeername():
-                self.feed(data)
-                return True
-            # Somebody else's: it came before the socket was connected. It will be said again.
+    def _adopt(self, connection: SSL.Connection) -> None:
+        self._link.connection = connection
+        super()._adopt(connection)
 
     def feed(self, data: bytes) -> None:
         """Take a datagram of the peer's that came another way."""
-        if data and self.connection is not None:
-            self.connection.bio_write(data)
-            self._more = True
-            self._report()
+        if self.connection is not None:
+            self._link.feed(data)
 
-    # -- the handshake --------------------------------------------------------------------------
-
-    def _shake(self) -> None:
-        connection = self.connection
-        assert connection is not None
+    def _handshake(self) -> None:
         while True:
-            super()._shake()
+            super()._handshake()
             self._transmit()
-            if self.phase is not SHAKING or not self._take_in():
+            if self.state is not HANDSHAKING or not self._link.receive():
                 break
-        self._plan_repetition()
+        self._give_up_if_refused()
+        self._plan_retransmission()
 
-    def _plan_repetition(self) -> None:
-        if self._repeat is not None:
-            self._repeat.cancel()
-            self._repeat = None
-        if self.phase is SHAKING and self.connection is not None and self.map is not None:
+    def _transmit(self) -> None:
+        if self.connection is not None:  # nobody has closed it meanwhile
+            self._link.transmit()
+
+    def _give_up_if_refused(self) -> None:
+        """Fail a client if nobody is there. Later on the same word of the network may be anybody's
+        (RFC 5927), and is ignored."""
+        why = self._link.refused
+        if why is not None and self.state is HANDSHAKING and not self.server_side:
+            self._fail(why)
+
+    def _plan_retransmission(self) -> None:
+        if self._retransmission is not None:
+            self._retransmission.cancel()
+            self._retransmission = None
+        if self.state is HANDSHAKING and self.connection is not None and self.map is not None:
             delay = self.connection.DTLSv1_get_timeout()
             if delay is not None:
-                self._repeat = call_later(delay, self._say_again, map=self.map)
+                self._retransmission = call_later(delay, self._retransmit, map=self.map)
 
     def _start_timer(self) -> None:
         super()._start_timer()
-        self._plan_repetition()
+        self._plan_retransmission()
 
-    def _say_again(self) -> None:
-        self._repeat = None
+    def _retransmit(self) -> None:
+        self._retransmission = None
         connection = self.connection
-        if connection is None or self.phase is not SHAKING:
+        if connection is None or self.state is not HANDSHAKING:
             return
         try:
             connection.DTLSv1_handle_timeout()
         except SSL.Error as why:
             self._fail(translated(why, self.context, connection, shaking=True))
             return
-        self._transmit()
-        self._plan_repetition()
+        self._link.transmit()
+        self._give_up_if_refused()
+        self._plan_retransmission()
 
     # -- receiving and sending ------------------------------------------------------------------
-
-    def _fetch(self, size: int) -> bytes:
-        data = b""
-        for _ in range(_SHARE):
-            self._more = False
-            data = super()._fetch(LARGEST)
-            self._transmit()  # an alert, or the end of a handshake that is said once more
-            if data or self._peer_closed or self.failure is not None or not self._take_in():
-                break
-        if data:
-            self._more = True  # one datagram may hold several records
-            self._unheard = False
-        return data
-
-    def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        """Return the next datagram, cut to `bufsize` bytes (`OpenSSLSocket.recv`)."""
-        data = super().recv(RECORD, flags)  # not more: a full one would be joined with another
-        return data[:bufsize]
 
     def _is_peer(self, address: Any, known: Any) -> bool:
         if address == self._called:
@@ -280,17 +240,15 @@ class DTLSSocket(OpenSSLSocket):
         named = isinstance(address, (tuple, list))
         return named and bool(tuple(address) == known[: max(len(address), 2)])
 
-    def send(self, data: Any, flags: int = 0) -> int:
+    def send(self, data: Data, flags: int = 0) -> int:
         """Send one datagram (`OpenSSLSocket.send`). Raises `OSError` (EMSGSIZE) for a large one."""
         self.check_message(data)
-        if self.phase is OPEN and self._outgoing:
-            raise blocked()
         return super().send(data, flags)
 
-    def check_message(self, data: Any) -> None:
+    def check_message(self, data: Data) -> None:
         """Raise `OSError` (EMSGSIZE) for what is too large for a datagram
-        (`asynccore.gather.keeps_bounds`)."""
-        if self.phase is OPEN and self.connection is not None:
+        (`vectored.keeps_bounds`)."""
+        if self.state is OPEN and self.connection is not None:
             largest = self.connection.get_cleartext_mtu()
         else:
             largest = self.mtu - _OVERHEAD  # as it will be, with the usual cipher suites
@@ -300,45 +258,27 @@ class DTLSSocket(OpenSSLSocket):
 
     write = send
 
-    def _write(self, data: Any) -> int:
-        count = super()._write(data)
-        self._transmit()
-        return count
-
     # -- the end --------------------------------------------------------------------------------
 
     def shutdown(self, how: int = _socket.SHUT_RDWR) -> None:
         """Say close_notify."""
-        if how != _socket.SHUT_RD and self.phase is OPEN and not self._close_notify_sent:
-            self._say_last()
-
-    def _say_last(self) -> None:
-        self._close_notify_sent = True
-        assert self.connection is not None
-        try:
-            self.connection.shutdown()
-        except SSL.Error:
-            pass
-        self._transmit()
+        if how != _socket.SHUT_RD and self.state is OPEN:
+            self._writer.end()
 
     def unwrap(self) -> _socket.socket:
         """Raise `HandshakeError`: there is no way back to plain datagrams."""
         raise HandshakeError("datagrams can't go back to plaintext")
 
-    def close(self) -> None:
-        """Say close_notify, and close."""
-        if self.phase is OPEN and not self._close_notify_sent and not self.inherited:
-            self._say_last()
-        for timer in (self._timer, self._repeat):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._repeat = None
-        self.phase = CLOSED
-        self.connection = self._hearing = None
-        self._outgoing.clear()
+    def _leave(self, state: str) -> None:
+        self._link.report = nothing
+        if state is OPEN and not self.inherited:
+            self._writer.end()  # what finds no room is lost, as any datagram may be
+        if self._retransmission is not None:
+            self._retransmission.cancel()
+            self._retransmission = None
+        self._verified = self._first_hello = None
         self._recent.clear()
-        self.read_ahead = self._pending_write = self._unreported = b""
-        self.on_progress = self.on_timeout = None
+        self._link = DatagramLink(self._raw, self.mtu)  # the old one has the connection
         self._raw.close()
 
     # -- listening ------------------------------------------------------------------------------
@@ -346,7 +286,7 @@ class DTLSSocket(OpenSSLSocket):
     def connect_ex(self, address: Any) -> int:
         """Begin the handshake with an address (`OpenSSLSocket.connect_ex`)."""
         if self.server_side:
-            return EADDRNOTAVAIL  # who serves is called, and doesn't call
+            return EADDRNOTAVAIL  # a server's socket doesn't connect
         number = super().connect_ex(address)
         if number == EINPROGRESS:
             self._called = address
@@ -364,8 +304,9 @@ class DTLSSocket(OpenSSLSocket):
         if not self.server_side:
             raise ValueError("a client's socket can't listen: say server_side=True")
         share_address(self._raw, True)
-        self._post = Post(self._raw)
-        self.phase = LISTENING
+        self._datagrams = ListenerDatagrams(self._raw)
+        if self.state is not LISTENING:
+            self._enter(LISTENING)
 
     def accept(self) -> tuple[DTLSSocket, Any]:
         """Return the socket of a new client that has returned its cookie, and its address.
@@ -373,28 +314,30 @@ class DTLSSocket(OpenSSLSocket):
         Raises `BlockingIOError` if there is none, `OSError` (EINVAL) before `listen`, and others
         as socket(2) does; then the client tries again by itself.
         """
-        post = self._post
-        if post is None:
+        incoming = self._datagrams
+        if incoming is None:
             raise OSError(EINVAL, "this socket doesn't listen: call bind() and listen() first")
-        for _ in range(_SHARE):
+        for _ in range(SHARE):
             try:
-                data, sender, here = post.receive(self._raw)
+                data, sender, here = incoming.receive(self._raw)
             except ConnectionError:
-                continue  # one of our answers came back
+                continue  # one of our answers has come back
             if not data:
                 continue
             known = self._recent.get((sender, here))
-            if known is not None and known.phase is not CLOSED:
+            if known is not None and known.state is not CLOSED:
                 known.feed(data)
                 continue
-            verified = self._hear(data, post, sender, here)
+            verified = self._answer(data, incoming, sender, here)
             if verified is not None:
-                return self._client(verified, sender, here), sender
+                return self._client_socket(verified, sender, here), sender
         raise blocked()
 
-    def _hear(self, data: bytes, post: Post, sender: Any, here: Any) -> SSL.Connection | None:
+    def _answer(
+        self, data: bytes, incoming: ListenerDatagrams, sender: Any, here: Any
+    ) -> SSL.Connection | None:
         """Answer a stranger's datagram; return the connection of one that returned its cookie."""
-        connection, self._hearing = self._hearing or self._new_connection(), None
+        connection, self._first_hello = self._first_hello or self._new_connection(), None
         notes_of(connection).address = repr(sender).encode()
         try:
             connection.bio_write(data)
@@ -402,17 +345,17 @@ class DTLSSocket(OpenSSLSocket):
         except SSL.WantReadError:
             answer = drain(connection)
             if answer:
-                self._hearing = connection
+                self._first_hello = connection
                 try:
-                    post.answer(self._raw, answer, sender, here)
+                    incoming.answer(self._raw, answer, sender, here)
                 except OSError:
-                    pass  # no room, or no way there: a loss
+                    pass  # there is no room, or no way there: the answer is lost
             return None
         except SSL.Error:
-            return None  # nonsense
+            return None  # it was nonsense
         return connection
 
-    def _client(self, connection: SSL.Connection, address: Any, here: Any) -> DTLSSocket:
+    def _client_socket(self, connection: SSL.Connection, address: Any, here: Any) -> DTLSSocket:
         raw = _socket.socket(self._raw.family, self._kind)
         try:
             share_address(raw, False)

@@ -14,42 +14,37 @@ from __future__ import annotations
 
 import socket
 import weakref
-from typing import Any
 
 from OpenSSL import SSL
 
-from asynccore.channels import Map
+from asynccore.channels import Map, NullChannel
+from asynccore.engine import leave_map
+from asynccore.pollers import READ
 from asynccore.running.loop import call_later
 
+from .records import RecordWriter
+
 # How much is thrown away at one time: TLS's largest record, and some.
-_WASTE = 65536
+_DISCARD_SIZE = 65536
 
 
-class Closing:
+class LingeringChannel(NullChannel):
     """A channel that ends a TLS connection; it enters `map` by itself.
 
-    `held` is what was begun to be sent and must come first.
+    `writer` has our close_notify still to say, and perhaps something before it; `None` if not.
     """
 
-    accepting = connecting = closing = False
     connected = True
+    addr = None
     debug = False
 
     def __init__(
-        self,
-        map: Map,
-        sock: socket.socket,
-        connection: SSL.Connection | None,
-        held: bytes,
-        timeout: float,
+        self, map: Map, sock: socket.socket, writer: RecordWriter | None, timeout: float
     ) -> None:
         self.socket = sock
-        self.addr = None
         self._map = map
         self._fd = sock.fileno()
-        self._connection = connection  # until our close_notify is sent
-        self._pending_write = held
-        self._reads_first = False  # what is left to be sent waits for the peer
+        self._writer = writer
         # The timer must not keep what was thrown out of the map.
         self._timer = call_later(timeout, _give_up, weakref.ref(self), map=map)
         map[self._fd] = self
@@ -59,27 +54,15 @@ class Closing:
         return f"<closing TLS connection, descriptor {self._fd}>"
 
     def __del__(self) -> None:
-        # Out of a map that was emptied: nobody waits for it any more.
+        # Its map was emptied, so that nobody waits for it any more.
         self._timer.cancel()
         self.socket.close()
 
     def _go_on(self) -> None:
         """Send our part of the end, as far as the socket takes it."""
-        if self._connection is not None:
-            self._reads_first = False
-            try:
-                if self._pending_write:
-                    self._connection.send(self._pending_write)
-                    self._pending_write = b""
-                self._connection.shutdown()
-            except SSL.WantWriteError:
-                return
-            except SSL.WantReadError:
-                self._reads_first = True  # to renegotiate, where a context allows that
-                return
-            except SSL.Error:
-                pass
-        self._connection = None
+        if self._writer is not None and not _is_said(self._writer):
+            return
+        self._writer = None
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:
@@ -87,19 +70,19 @@ class Closing:
 
     def readable(self) -> bool:
         """Whether there is nothing left to send, or nothing that can be sent before."""
-        return self._connection is None or self._reads_first
+        return self._writer is None or self._writer.waits_for == READ
 
     def writable(self) -> bool:
         """Whether our part of the end is still to be sent."""
-        return self._connection is not None and not self._reads_first
+        return not self.readable()
 
     def handle_read_event(self) -> None:
         """Throw away what comes."""
-        if self._connection is not None:
+        if self._writer is not None:
             self._go_on()
             return
         try:
-            if self.socket.recv(_WASTE):
+            if self.socket.recv(_DISCARD_SIZE):
                 return
         except BlockingIOError:
             return
@@ -111,28 +94,28 @@ class Closing:
         """Send what is left."""
         self._go_on()
 
-    def handle_expt_event(self) -> None:
-        """Urgent data is of no interest any more."""
-
     def handle_error(self) -> None:
-        """Give up."""
-        self.close()
-
-    def handle_close(self) -> None:
         """Give up."""
         self.close()
 
     def close(self) -> None:
         """Leave the map and close the socket."""
         self._timer.cancel()
-        self._connection = None
-        if self._map.get(self._fd) is self:
-            del self._map[self._fd]
+        self._writer = None
+        leave_map(self._map, self._fd, self)
         self.socket.close()
 
 
-def _give_up(closing: weakref.ref[Closing]) -> None:
-    channel = closing()
+def _is_said(writer: RecordWriter) -> bool:
+    """Say close_notify; tell whether that is done, or can't be done any more."""
+    try:
+        return writer.end() or writer.error is not None
+    except SSL.Error:
+        return True
+
+
+def _give_up(reference: weakref.ref[LingeringChannel]) -> None:
+    channel = reference()
     if channel is not None:
         channel.close()
 
@@ -140,26 +123,19 @@ def _give_up(closing: weakref.ref[Closing]) -> None:
 def linger(
     map: Map | None,
     sock: socket.socket,
-    connection: SSL.Connection | None,
-    held: bytes,
+    writer: RecordWriter | None,
     timeout: float | None,
     *,
     ended: bool = False,
-) -> Any:
+) -> LingeringChannel | None:
     """End a connection in the loop of `map`; without one, or without time, at once.
 
-    `connection` is that of OpenSSL while our close_notify is still to be sent. A peer that has
-    `ended` is not waited for.
+    `writer` has our close_notify to say, `None` if nothing is to be said. A peer that has `ended`
+    is not waited for.
     """
-    if connection is not None and not held:
-        try:
-            connection.shutdown()
-            connection = None
-        except SSL.WantWriteError:
-            pass
-        except SSL.Error:
-            connection = None
-    if map is None or not timeout or sock.fileno() in map or (ended and connection is None):
+    if writer is not None and _is_said(writer):
+        writer = None
+    if map is None or not timeout or sock.fileno() in map or (ended and writer is None):
         sock.close()
         return None
-    return Closing(map, sock, connection, held, timeout)
+    return LingeringChannel(map, sock, writer, timeout)

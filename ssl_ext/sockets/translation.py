@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Sequence
 from errno import EWOULDBLOCK
+from socket import socket
 from typing import Any, Protocol
 
 from OpenSSL import SSL
@@ -46,7 +47,7 @@ class ConnectionContext(Protocol):
     """What makes connections: `ssl_ext.Context`, or a plain OpenSSL one in `RawContext`."""
 
     def connection(
-        self, sock: Any, server_side: bool, server_hostname: str | None
+        self, sock: socket | None, server_side: bool, server_hostname: str | None
     ) -> SSL.Connection:
         """Return a connection in the right state."""
 
@@ -67,7 +68,7 @@ class RawContext:
         self.openssl = context
 
     def connection(
-        self, sock: Any, server_side: bool, server_hostname: str | None
+        self, sock: socket | None, server_side: bool, server_hostname: str | None
     ) -> SSL.Connection:
         connection = SSL.Connection(self.openssl, sock)
         if server_side:
@@ -102,7 +103,10 @@ class RawContext:
         pass
 
 
-def adapted(context: Any) -> ConnectionContext:
+AnyContext = ConnectionContext | SSL.Context
+
+
+def adapted(context: AnyContext) -> ConnectionContext:
     """Return a context that makes connections. Raises `TypeError` for what is none."""
     if isinstance(context, SSL.Context):
         return RawContext(context)
@@ -123,6 +127,17 @@ def blocked() -> BlockingIOError:
 def not_ready() -> NotReady:
     """Return what a socket raises that can't do it before the handshake is over."""
     return NotReady(EWOULDBLOCK, os.strerror(EWOULDBLOCK))
+
+
+def as_handshake_error(why: Exception) -> OSError:
+    """Return what a callback or a producer raised, in the family of `OSError`."""
+    if isinstance(why, TLSError):
+        return why.with_traceback(None)  # it is our own, and would keep the connection
+    if isinstance(why, OSError):
+        return why
+    failure = HandshakeError(f"{type(why).__name__}: {why}")
+    failure.__cause__ = why
+    return failure
 
 
 def translated(

@@ -326,7 +326,7 @@ def test_what_is_lost_in_the_handshake_is_said_again(plain: World, lost: set[int
 
 def lose_end_of_handshake(channel: Noting) -> list[bytes]:
     """Have a server's side lose what it says last in a handshake, once; returns what that was."""
-    raw = channel.socket._raw
+    raw = channel.socket._link.sock
     lost: list[bytes] = []
 
     class Losing:
@@ -339,7 +339,7 @@ def lose_end_of_handshake(channel: Noting) -> list[bytes]:
                 return len(data)
             return int(raw.send(data))
 
-    channel.socket._raw = Losing()
+    channel.socket._link.sock = Losing()
     return lost
 
 
@@ -452,9 +452,10 @@ def test_datagrams_that_come_to_the_listener_are_handed_on(plain: World) -> None
     listener = plain.listen()
     client, channel = plain.pair()
     record: list[bytes] = []
-    client.socket._raw, raw = _Tap(record), client.socket._raw
+    link = client.socket._link
+    link.sock, raw = _Tap(record), link.sock
     client.send(b"astray")
-    client.socket._raw = raw
+    link.sock = raw
     sock = listener.socket
     sock._raw, own = _Queue(record, channel.addr), sock._raw
     with pytest.raises(BlockingIOError):

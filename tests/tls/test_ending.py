@@ -19,7 +19,8 @@ from ssl_ext import (
     tls_async_chat,
     tls_dispatcher_with_send,
 )
-from ssl_ext.sockets.lingering import Closing, linger
+from ssl_ext.sockets.lingering import LingeringChannel, linger
+from ssl_ext.sockets.records import RecordWriter
 from tests.tls.support import ADDRESS, HOST, TLS12, client_raw, server_raw
 from tests.tls.talking import settle
 
@@ -103,7 +104,7 @@ def test_nobody_spins_while_a_peer_does_not_answer_the_end(
         getattr(server, way)()
         asynccore.loop(timeout=0, map=channels, count=3)
     server.close()
-    assert any(isinstance(channel, Closing) for channel in channels.values())
+    assert any(isinstance(channel, LingeringChannel) for channel in channels.values())
     assert not spins(channels)
     client.close()
     settle(channels, lambda: not channels)
@@ -183,7 +184,7 @@ def test_an_end_that_does_not_fit_is_said_later(channels: ChannelMap, ended: boo
     ours, theirs = socket.socketpair()
     with theirs:
         connection: Any = Full()
-        assert linger(channels, ours, connection, b"", 30.0, ended=ended) is not None
+        assert linger(channels, ours, RecordWriter(connection), 30.0, ended=ended) is not None
         asynccore.loop(timeout=0, map=channels, count=2)
         assert connection.said == 1
         assert theirs.recv(1) == b""
@@ -198,7 +199,7 @@ def test_a_peer_that_has_ended_is_not_waited_for(channels: ChannelMap) -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         connection: Any = Willing()
-        assert linger(channels, ours, connection, b"", 30.0, ended=True) is None
+        assert linger(channels, ours, RecordWriter(connection), 30.0, ended=True) is None
         assert ours.fileno() == -1
 
 
@@ -324,14 +325,16 @@ def test_what_a_timer_leaves_of_a_record_is_delivered(
 def test_what_is_left_is_reported_without_a_handler(ends: tuple[Channel, Channel]) -> None:
     client, _ = ends
     reports: list[None] = []
-    client.socket._report = lambda: reports.append(None)
-    client.socket.read_ahead = b"hello"
+    client.socket.entered({}, lambda: reports.append(None))
+    client.socket.unread(b"hello")
+    reports.clear()
     assert client.socket.recv(1) == b"h"
     assert reports
     reports.clear()
     assert client.socket.recv(2, socket.MSG_PEEK) == b"el"
     assert reports
-    client.socket.read_ahead = b""
+    assert client.socket.recv(9) == b"ello"
+    client.socket.map = None  # there is no loop in which it could linger
 
 
 # Calls after the end ----------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def test_a_connect_that_fails_on_the_handshake_is_told(channels: Any) -> None:
         client.connect(listener.getsockname())
         client.pause_reading()
         client.writable = lambda: False  # type: ignore[method-assign]
-        settle(channels, lambda: client.tls.phase == "handshaking")  # type: ignore[union-attr]
+        settle(channels, lambda: client.tls.state == "handshaking")  # type: ignore[union-attr]
         reset(listener.accept()[0])
         settle(channels, lambda: client.log)
     assert client.log == ["error ConnectionResetError"]
@@ -281,7 +281,7 @@ def test_a_connect_under_way_is_left_alone() -> None:
 
     sock = OpenSSLSocket(client_raw(), Connecting(), server_hostname=HOST)
     assert sock.handle_event(ERROR | PRIORITY, READ) == 0
-    assert sock.phase is CONNECTING
+    assert sock.state is CONNECTING
     sock.close()
 
 

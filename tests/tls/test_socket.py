@@ -27,7 +27,7 @@ def ends(version: int) -> Iterator[tuple[OpenSSLSocket, OpenSSLSocket]]:
     client = OpenSSLSocket(client_raw(version), ours, server_hostname=HOST)
     server = OpenSSLSocket(server_raw(version), theirs, True)
     shake(client, server)
-    assert client.phase is server.phase is OPEN
+    assert client.state is server.state is OPEN
     yield client, server
     client.close()
     server.close()
@@ -259,7 +259,7 @@ def test_a_truncation_is_told_each_time_and_wakes_nobody_twice(ends: Any) -> Non
             server.recv(100)
     with pytest.raises(TruncationError):
         server.send(b"x")
-    assert server.phase is FAILED
+    assert server.state is FAILED
     assert server.ready_now(READ | WRITE) == server.poll_interest(READ | WRITE) == 0
 
 
@@ -282,7 +282,7 @@ def test_back_to_plaintext(ends: Any) -> None:
         client.send(b"too early")
     plain = server.unwrap()
     assert client.unwrap() is client._raw
-    assert client.phase is PLAIN and server.unwrap() is plain
+    assert client.state is PLAIN and server.unwrap() is plain
     client.send(b"clear")
     assert plain.recv(100) == b"clear"
     plain.send(b"as day")
