@@ -48,6 +48,8 @@ def parse_address(argument: str | None) -> tuple[str, str]:
         address = mailbox.addr_spec
     except Exception:  # see the module's facts: any of four classes
         return "", ""
+    if address and address.count("]") > argument.count("]"):
+        return "", ""  # since 3.14 the parser closes a bracket that the peer has left open
     return address or "", rest
 
 

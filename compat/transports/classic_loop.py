@@ -18,6 +18,7 @@ Trade-off. A round costs some 10 µs. So our transports call their protocols wit
 from __future__ import annotations
 
 import asyncio
+import inspect
 import signal
 import socket
 import ssl as _stdlib_ssl
@@ -241,7 +242,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
 
         Raises `ValueError` or `RuntimeError` if that signal can't be caught here.
         """
-        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+        if asyncio.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
 
         def caught(number: int, frame: object) -> None:

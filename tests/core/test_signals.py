@@ -584,9 +584,12 @@ FORKS = """
         # Forked in the middle of a loop: it goes on here, with a wake-up of its own.
         before = signal.set_wakeup_fd(-1)
         assert before == -1, before
-        asynccore.call_later(0.001, then)  # after the next wait, which makes the wake-up
+        asynccore.call_later(0, then)
 
     def then():
+        if asynccore.socket_map.engine.wakeup is None:
+            asynccore.call_later(0, then)  # the next wait makes it
+            return
         trigger.close()
         before = signal.set_wakeup_fd(-1)
         mine = asynccore.socket_map.engine.wakeup.signal_fileno()

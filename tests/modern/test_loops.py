@@ -34,12 +34,14 @@ def test_timers_callbacks_and_executors(run: Any) -> None:
         loop.call_later(0.005, order.append, "never").cancel()
         loop.call_soon(order.append, "soon")
         loop.call_soon(order.append, "not").cancel()
+        begun = threading.Event()  # since 3.14, what is done at once is not waited for
+        loop.call_soon(begun.set)
         thread = threading.Thread(
             target=lambda: loop.call_soon_threadsafe(order.append, "from a thread")
         )
         thread.start()
         thread.join()
-        order.append(await loop.run_in_executor(None, lambda: "executed"))
+        order.append(await loop.run_in_executor(None, lambda: begun.wait(60) and "executed"))
         await asyncio.sleep(0.03)
         await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0.001))
         with pytest.raises(asyncio.TimeoutError):

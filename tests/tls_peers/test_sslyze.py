@@ -29,6 +29,10 @@ pytestmark = pytest.mark.xdist_group("sslyze")
 
 FOLDER = "ASYNCCORE_SCANNER"
 
+pytestmark = pytest.mark.skipif(
+    sys.version_info >= (3, 15), reason="sslyze needs nassl, which has no wheels for Python 3.15"
+)
+
 # Below the bound that pytest has for everything, in seconds.
 PATIENCE = 200.0
 
