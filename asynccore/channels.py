@@ -42,6 +42,7 @@ def reports_changes(predicate: _Function) -> _Function:
 # accepts, before it does. Empty nearly always; a hot path looks whether it is.
 inspectors: list[Callable[[Any], object]] = []
 
+
 class Channel(Protocol):
     """What any map may hold: it is asked what it waits for, and called when that is there."""
 

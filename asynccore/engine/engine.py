@@ -224,7 +224,7 @@ class Engine(Ownership):
         """
         return self.interest.must_wait(fd, channel, why, doing)
 
-    def need_not_ask(self, fd: int, channel: Channel) -> bool:
+    def need_not_ask(self, fd: int, channel: object) -> bool:
         """Whether a channel need not be asked before it is read from again: it would report."""
         return self.interest.table.need_not_ask(fd, channel)
 

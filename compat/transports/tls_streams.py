@@ -52,7 +52,7 @@ class TLSStreamChannel(tls_dispatcher_with_send, StreamChannel):
 
 def upgrade(
     channel: StreamChannel,
-    context: object,
+    context: Any,
     server_side: bool,
     server_hostname: str | None,
     timeouts: Timeouts,

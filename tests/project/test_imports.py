@@ -78,8 +78,11 @@ ROOMS: dict[str, list[set[str]]] = {
 
 # (module or folder, what it may import against the rule)
 EXCEPTIONS = {
+    # `python -m asynccore` has to be there, and is the command line of the top floor.
+    ("asynccore.__main__", "compat"),
     # The files of this folder become top-level modules of programs, and so does what they share.
     ("compat.legacy_names", "_asynccore_names"),
+    ("compat.legacy_names", "compat"),
 }
 
 # All that `import asynccore` may load, with what these load themselves, and what Python 3.15 loads
@@ -93,7 +96,10 @@ LIGHT = """
 
 
 # What imports by a name in a string.
-_IMPORTERS = ("import_module", "__import__", "find_spec", "resolve_name")
+_IMPORTERS = ("import_module", "__import__", "find_spec", "resolve_name", "resolve", "neighbour")
+
+# The groups of entry points that this package asks for.
+_GROUPS = ("asynccore.pollers", "asynccore.fronts")
 
 # A module of ours, or something in one, as text: "compat.hosts.asyncio_poller:AsyncioPoller".
 _NAMED = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?::\w+)?")
@@ -228,8 +234,18 @@ def circles(imports: list[Import]) -> list[list[str]]:
 
 
 def names_in_strings(source: str) -> list[str]:
-    """Return the modules of ours that a source names in strings, docstrings left out."""
+    """Return the modules of ours that a source names in strings.
+
+    Docstrings are left out, and what is imported by a call, which counts as an import.
+    """
     tree = ast.parse(source)
+    counted = {
+        id(node.args[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).rpartition(".")[2] in _IMPORTERS
+        and node.args
+    }
     docs = {
         id(node.body[0].value)
         for node in ast.walk(tree)
@@ -242,9 +258,9 @@ def names_in_strings(source: str) -> list[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
-        and id(node) not in docs
+        and id(node) not in docs | counted
         and _NAMED.fullmatch(node.value)
-        and node.value.rpartition(".")[2] != "pollers"  # the name of a group of entry points
+        and node.value not in _GROUPS
     ]
 
 

@@ -73,16 +73,9 @@ ELSEWHERE = {
     "ssl_ext.peer": dict.fromkeys(NAMES["ssl_ext"], "ssl_ext"),
 }
 
-# ssl_ext's face doesn't set it yet; nothing else is missing there.
-YET = pytest.mark.xfail(strict=False, reason="its face doesn't say so yet")
-
 EACH = pytest.mark.parametrize(
     ("path", "name"),
-    [
-        pytest.param(path, name, marks=[YET] if path.startswith("ssl_ext") else [])
-        for path in NAMES
-        for name in sorted(NAMES[path])
-    ],
+    [(path, name) for path in NAMES for name in sorted(NAMES[path])],
 )
 
 
