@@ -98,8 +98,12 @@ _IMPORTERS = ("import_module", "__import__", "find_spec", "resolve_name")
 _NAMED = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?::\w+)?")
 
 # Who may load modules of ours by their names: faces, which load what is asked for, and what
-# stands in the process of a program that has never heard of us.
-MAY_NAME = ("compat.engines", "compat.legacy_names", "asynccore.__main__")
+# stands in the process of a program that has never heard of us; the command line, in whose folder
+# there may be modules of our names, looks TLS up by its place (`neighbours`).
+MAY_NAME = (
+    *("compat.engines", "compat.legacy_names", "asynccore.__main__"),
+    "compat.command_line.runner",
+)
 
 
 @dataclass(frozen=True)
@@ -243,7 +247,7 @@ def names_in_strings(source: str) -> list[str]:
         and isinstance(node.value, str)
         and id(node) not in docs
         and _NAMED.fullmatch(node.value)
-        and node.value.rpartition(".")[2] != "pollers"  # the name of a group of entry points
+        and node.value.rpartition(".")[2] not in ("pollers", "fronts")  # groups of entry points
     ]
 
 
