@@ -105,8 +105,12 @@ _GROUPS = ("asynccore.pollers", "asynccore.fronts")
 _NAMED = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?::\w+)?")
 
 # Who may load modules of ours by their names: faces, which load what is asked for, and what
-# stands in the process of a program that has never heard of us.
-MAY_NAME = ("compat.engines", "compat.legacy_names", "asynccore.__main__")
+# stands in the process of a program that has never heard of us; the command line, in whose folder
+# there may be modules of our names, looks TLS up by its place (`neighbours`).
+MAY_NAME = (
+    *("compat.engines", "compat.legacy_names", "asynccore.__main__"),
+    "compat.command_line.runner",
+)
 
 
 @dataclass(frozen=True)
