@@ -118,14 +118,3 @@ class ChannelTable:
             self.sweeps.remove(fd)
             self.reporting[fd] = channel
         return kind
-
-    def need_not_ask(self, fd: int, channel: Channel) -> bool:
-        """Whether the channel under `fd` need not be asked before it is read from again."""
-        if self.channels.get(fd) is not channel:
-            return False
-        simple = self.simple.get(type(channel))
-        if simple is not None:
-            return getattr(channel.readable, "__func__", None) is simple[0]
-        return not self.asked_always.get(fd, 0) & OWN_READABLE and not is_assigned(
-            channel, type(channel), "readable"
-        )
