@@ -118,15 +118,3 @@ class ChannelTable:
             self.sweeps.remove(fd)
             self.reporting[fd] = channel
         return kind
-
-    def need_not_ask(self, fd: int, channel: object) -> bool:
-        """Whether the channel under `fd` need not be asked before it is read from again."""
-        known = self.channels.get(fd)
-        if known is None or known is not channel:
-            return False
-        simple = self.simple.get(type(known))
-        if simple is not None:
-            return getattr(known.readable, "__func__", None) is simple[0]
-        return not self.asked_always.get(fd, 0) & OWN_READABLE and not is_assigned(
-            known, type(known), "readable"
-        )

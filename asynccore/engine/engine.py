@@ -40,6 +40,8 @@ from .foreign import ReportingMap
 from .interest import Interest
 from .meter import Meter
 from .ownership import Call, Ownership
+from .predicates import is_assigned
+from .sweeps import OWN_READABLE
 from .timers import Timers
 
 # A wait is at most so long, in seconds, and then begun anew: system calls count in milliseconds
@@ -226,7 +228,15 @@ class Engine(Ownership):
 
     def need_not_ask(self, fd: int, channel: object) -> bool:
         """Whether a channel need not be asked before it is read from again: it would report."""
-        return self.interest.table.need_not_ask(fd, channel)
+        table = self.interest.table
+        if table.channels.get(fd) is not channel:
+            return False
+        simple = table.simple.get(type(channel))
+        if simple is not None:
+            return getattr(channel.readable, "__func__", None) is simple[0]
+        return not table.asked_always.get(fd, 0) & OWN_READABLE and not is_assigned(
+            channel, type(channel), "readable"
+        )
 
     def may_change_unreported(self) -> bool:
         """Whether a channel may come, go or want something else, and nothing tells."""
