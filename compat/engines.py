@@ -48,8 +48,13 @@ def register() -> None:
         pollers.register(name, lambda name=name: make(name))  # type: ignore[misc]
 
 
+def poller_class(name: str) -> type[Poller]:
+    """Return the class of the pollers that wait in a host."""
+    module, _, cls = HOSTS[name].partition(":")
+    found: type[Poller] = getattr(import_module(module, __package__), cls)
+    return found
+
+
 def make(name: str) -> Poller:
     """Return a poller that waits in a host."""
-    module, _, cls = HOSTS[name].partition(":")
-    poller: Poller = getattr(import_module(module, __package__), cls)()
-    return poller
+    return poller_class(name)()

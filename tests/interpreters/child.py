@@ -22,7 +22,6 @@ import importlib
 import importlib.util
 import json
 import os
-import pkgutil
 import sys
 import time
 import types
@@ -114,7 +113,7 @@ def main(suite_name: str, implementation: str, result_file: str, *selectors: str
         engine = os.environ.get("ASYNCCORE_ENGINE")
         if engine in engines.HOSTS:
             engines.register()
-            pkgutil.resolve_name(engines.HOSTS[engine])
+            engines.poller_class(engine)
         watch_pollers(waited)
     put_in_place(stand_ins)
     suite_module = importlib.import_module(f"test.{suite_name}")

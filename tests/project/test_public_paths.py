@@ -73,10 +73,8 @@ ELSEWHERE = {
     "ssl_ext.peer": dict.fromkeys(NAMES["ssl_ext"], "ssl_ext"),
 }
 
-EACH = pytest.mark.parametrize(
-    ("path", "name"),
-    [(path, name) for path in NAMES for name in sorted(NAMES[path])],
-)
+PUBLIC = [(path, name) for path in NAMES for name in sorted(NAMES[path])]
+EACH = pytest.mark.parametrize(("path", "name"), PUBLIC)
 
 
 def fetch(path: str, name: str) -> Any:
