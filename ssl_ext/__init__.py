@@ -7,6 +7,7 @@ below are fetched from their modules when they are first used (PEP 562).
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from .errors import CertificateError as CertificateError
@@ -38,37 +39,55 @@ if TYPE_CHECKING:
     from .sockets.dtls_socket import DTLSSocket as DTLSSocket
     from .sockets.tls_socket import OpenSSLSocket as OpenSSLSocket
 
-# Which module a name comes from; the same as above for type checkers, one line per module.
-_HOMES: dict[str, tuple[str, ...]] = {
-    "sockets.accepting": ("AcceptingSocket", "TransparentSocket"),
-    "certificates.loading": ("load_certificates", "load_identity"),
-    "contexts.context": ("Context", "client_context", "insecure_context", "server_context"),
-    "peer": ("Cipher", "user_name"),
-    "dispatchers.mixin": (
-        "TLSMixin",
-        "tls_async_chat",
-        "tls_dispatcher",
-        "tls_dispatcher_with_send",
-    ),
-    "sockets.dtls_socket": ("DTLSSocket",),
-    "dispatchers.listener": ("tls_listener",),
-    "certificates.pins": ("pin",),
-    "dispatchers.securing": ("secure",),
-    "smtp.server": ("TLSSMTPChannel", "TLSSMTPServer"),
-    "sockets.tls_socket": ("OpenSSLSocket",),
+# Which module a name comes from; the same as above for type checkers.
+_HOMES = {
+    "AcceptingSocket": "sockets.accepting",
+    "Cipher": "peer",
+    "Context": "contexts.context",
+    "DTLSSocket": "sockets.dtls_socket",
+    "OpenSSLSocket": "sockets.tls_socket",
+    "TLSMixin": "dispatchers.mixin",
+    "TLSSMTPChannel": "smtp.server",
+    "TLSSMTPServer": "smtp.server",
+    "TransparentSocket": "sockets.accepting",
+    "client_context": "contexts.context",
+    "insecure_context": "contexts.context",
+    "load_certificates": "certificates.loading",
+    "load_identity": "certificates.loading",
+    "pin": "certificates.pins",
+    "secure": "dispatchers.securing",
+    "server_context": "contexts.context",
+    "tls_async_chat": "dispatchers.mixin",
+    "tls_dispatcher": "dispatchers.mixin",
+    "tls_dispatcher_with_send": "dispatchers.mixin",
+    "tls_listener": "dispatchers.listener",
+    "user_name": "peer",
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+for _error in (TLSError, TruncationError, HandshakeError, CertificateError, PeerRefused):
+    _error.__module__ = __name__
+del _error
 
 
 def __getattr__(name: str) -> Any:
     try:
-        home = _HOME[name]
+        home = _HOMES[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    value = getattr(importlib.import_module(f".{home}", __name__), name)
-    globals()[name] = value
-    return value
+    importlib.import_module(f".{home}", __name__)
+    _publish()
+    return globals()[name]
+
+
+def _publish() -> None:
+    """Have all public names whose modules are loaded say that they are at home here: neither a
+    traceback nor a pickle shows the rooms."""
+    for name, home in _HOMES.items():
+        module = sys.modules.get(f"{__name__}.{home}")
+        if name not in globals() and hasattr(module, name):
+            globals()[name] = value = getattr(module, name)
+            value.__module__ = __name__
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_HOMES})
