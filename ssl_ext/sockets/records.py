@@ -143,26 +143,8 @@ class RecordWriter:
 
     def send(self, data: Data) -> int:
         """Send what fits, at most `SEND_LIMIT` bytes, and return how many bytes that is."""
-        if self.pending and not self.flush():
-            return 0
-        start = self._settle(data) if self.unreported else 0
-        if len(data) > RECORD or start:
-            return start + self._send_records(memoryview(data).cast("B")[start:])
-        return self.offer(data)
-
-    def _send_records(self, view: memoryview) -> int:
-        """Send record after record until one does not fit, for OpenSSL takes one at a time
-        (SSL_MODE_ENABLE_PARTIAL_WRITE, see SSL_CTX_set_mode(3))."""
-        size, sent = min(len(view), SEND_LIMIT), 0
-        while sent < size:
-            count = self.offer(view[sent : min(sent + RECORD, size)])
-            if not count:
-                break
-            sent += count
-        return sent
-
-    def offer(self, data: Data) -> int:
-        """Offer OpenSSL a record's worth, while nothing is pending; return how much it took."""
+        if self.pending or self.unreported or len(data) > RECORD:
+            return self._send_records(data)
         try:
             count = write(self.connection, data)
         except SSL.Error as why:
@@ -171,6 +153,22 @@ class RecordWriter:
         if self.waits_for != WRITE:
             self._wait_for(WRITE)
         return count
+
+    def _send_records(self, data: Data) -> int:
+        """Send after what is pending, and record after record until one does not fit.
+
+        OpenSSL takes one at a time (SSL_MODE_ENABLE_PARTIAL_WRITE, see SSL_CTX_set_mode(3)).
+        """
+        if self.pending and not self.flush():
+            return 0
+        sent = self._settle(data) if self.unreported else 0
+        view = memoryview(data).cast("B")[: sent + SEND_LIMIT]
+        while sent < len(view):
+            count = self.send(view[sent : sent + RECORD])
+            if not count:
+                break
+            sent += count
+        return sent
 
     def _wait_for(self, mask: int) -> None:
         self.waits_for = mask
@@ -187,8 +185,8 @@ class RecordWriter:
 
     def flush(self) -> bool:
         """Offer again what OpenSSL insists on; tell whether that is sent."""
-        held, self.pending = self.pending, b""
-        count = self.offer(held)
+        held, self.pending, self.unreported = self.pending, b"", b""
+        count = self.send(held)
         if count:
             self.report()
             self.unreported = held[:count]

@@ -770,7 +770,7 @@ class OpenSSLSocket(SocketProxy):
                 return False
             if not piece:
                 return True
-            pieces.skip(writer.offer(piece[:RECORD]))
+            pieces.skip(writer.send(piece[:RECORD]))
             if writer.error is not None:
                 break
         return False

@@ -13,7 +13,14 @@ import pytest
 
 from asynccore import ChannelMap
 from asynccore.engine import engine_for
-from ssl_ext import CertificateError, OpenSSLSocket, peer, states, tls_dispatcher_with_send
+from ssl_ext import (
+    CertificateError,
+    OpenSSLSocket,
+    TruncationError,
+    peer,
+    states,
+    tls_dispatcher_with_send,
+)
 from ssl_ext.sockets.lingering import LingeringChannel
 from ssl_ext.sockets.records import RecordWriter
 from ssl_ext.states import CLOSED, CONNECTING, FAILED, OPEN, PLAIN, TRANSITIONS, UNWRAPPING
@@ -74,13 +81,14 @@ def test_a_closed_socket_stays_closed(ends: tuple[OpenSSLSocket, OpenSSLSocket])
 # Programs that close in the middle of it -------------------------------------------------------
 
 
-def test_a_piece_before_tls_closes_the_socket() -> None:
+@pytest.mark.parametrize("rest", [[b"never"], []])
+def test_a_piece_before_tls_closes_the_socket(rest: list[bytes]) -> None:
     ours, theirs = socket.socketpair()
 
     def pieces() -> Iterator[bytes]:
         yield b"first"
         sock.close()
-        yield b"never"
+        yield from rest
 
     with theirs:
         sock = OpenSSLSocket(client_raw(), ours, server_hostname=HOST, prelude=pieces())
@@ -93,16 +101,31 @@ def test_a_piece_before_tls_closes_the_socket() -> None:
 def test_a_piece_before_the_end_closes_the_socket(
     ends: tuple[OpenSSLSocket, OpenSSLSocket],
 ) -> None:
+    """What OpenSSL would still write could go to whoever has got its descriptor since."""
     client, server = ends
+    with pytest.raises(BlockingIOError):
+        client.recv(1)  # which takes session tickets: else the end would be a reset
+    number = client.fileno()
+    others: list[socket.socket] = []
 
     def pieces() -> Iterator[bytes]:
         yield b"first"
+        client._pid = 0  # as in a forked child, which says nothing when it closes
         client.close()
+        others.extend(socket.socketpair())
         yield b"never"
 
     client.begin_unwrap(pieces(), None)
     assert client.state is CLOSED and client.failure is None
-    assert server.recv(100) == b"first" and server.recv(100) == b""
+    assert server.recv(100) == b"first"
+    with pytest.raises(TruncationError):
+        server.recv(100)
+    assert others[0].fileno() == number
+    others[1].setblocking(False)
+    with pytest.raises(BlockingIOError):
+        others[1].recv(1)
+    for other in others:
+        other.close()
 
 
 def test_a_check_of_the_peer_closes_the_socket() -> None:
@@ -120,7 +143,7 @@ def test_a_check_of_the_peer_closes_the_socket() -> None:
 # What stays -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["open", "unwrapping", "failed"])
+@pytest.mark.parametrize("way", ["open", "unwrapping", "failed", "failed in writing"])
 def test_a_closed_socket_keeps_no_connection_and_knows_who_was_there(
     ends: tuple[OpenSSLSocket, OpenSSLSocket], way: str
 ) -> None:
@@ -132,6 +155,11 @@ def test_a_closed_socket_keeps_no_connection_and_knows_who_was_there(
         with pytest.raises(BlockingIOError):
             client.unwrap()
         assert client.state is UNWRAPPING
+    elif way == "failed in writing":
+        client.plain.close()
+        with pytest.raises(OSError):
+            server.send(b"x")
+        assert server.state is FAILED
     elif way == "failed":
         client.plain.send(b"\x17\x03\x03\x00\x20" + b"x" * 32)
         for call in (lambda: server.recv(1), lambda: server.send(b"x")):
