@@ -229,13 +229,14 @@ class Engine(Ownership):
     def need_not_ask(self, fd: int, channel: object) -> bool:
         """Whether a channel need not be asked before it is read from again: it would report."""
         table = self.interest.table
-        if table.channels.get(fd) is not channel:
+        known = table.channels.get(fd)
+        if known is None or known is not channel:
             return False
-        simple = table.simple.get(type(channel))
+        simple = table.simple.get(type(known))
         if simple is not None:
-            return getattr(channel.readable, "__func__", None) is simple[0]
+            return getattr(known.readable, "__func__", None) is simple[0]
         return not table.asked_always.get(fd, 0) & OWN_READABLE and not is_assigned(
-            channel, type(channel), "readable"
+            known, type(known), "readable"
         )
 
     def may_change_unreported(self) -> bool:
