@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -36,12 +38,29 @@ def check(engine: str) -> str:
                 f"engine {engine!r} needs a package that is not installed: "
                 f"pip install 'asynccore[{engine}]'"
             )
-        register()
+        _make_known()
         return engine
     raise ValueError(f"unknown engine {engine!r}: choose from {', '.join((*here, *HOSTS))}")
 
 
 def register() -> None:
+    """Prepare a program's process for what its environment asks for; called by the legacy names."""
+    _make_known()
+    begin(os.environ.get(VARIABLE, ""))
+
+
+def begin(engine: str) -> None:
+    """Have the program find the engine's event loop by `asyncio.get_event_loop()` from now on.
+
+    It makes none by itself since Python 3.14, and another one than the engine's before. Does
+    nothing for an engine that waits in no asyncio loop.
+    """
+    if engine in ("asyncio", "uvloop"):
+        with contextlib.suppress(ImportError):  # not installed: `loop()` says so
+            poller_class(engine).find_loop()  # type: ignore[attr-defined]
+
+
+def _make_known() -> None:
     """Make hosts and TLS known to asynccore, where its metadata don't: in a checkout."""
     interception.register("ssl_ext.termination:in_front_of")
     for name in HOSTS:

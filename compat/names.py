@@ -60,6 +60,7 @@ def install(engine: str | None = None) -> None:
     sys.modules.update(ours)
     if engine is not None:
         os.environ[engines.VARIABLE] = engine
+        engines.begin(engine)
     if earlier:
         warnings.warn(_what_stays(earlier), LegacyModuleWarning, stacklevel=2)
 

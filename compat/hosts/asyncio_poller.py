@@ -70,26 +70,30 @@ class AsyncioPoller(HostPoller):
     def _make_host(self) -> Host:
         from .asyncio_host import AsyncioHost
 
-        self.loop = self._find_loop()
+        self.loop = self.find_loop()
         return AsyncioHost(self.loop)
 
-    def _find_loop(self) -> asyncio.AbstractEventLoop:
+    @classmethod
+    def find_loop(cls) -> asyncio.AbstractEventLoop:
+        """Return the loop of this thread, which is set; a new one if the set one won't do."""
         loop = _set_loop()
-        if loop is None or loop.is_closed() or not self._takes(loop):
+        if loop is None or loop.is_closed() or not cls._takes(loop):
             made = _current.made
             if made is None or made.loop.is_closed():
-                made = _current.made = _OwnLoop(self._new_loop())
+                made = _current.made = _OwnLoop(cls._new_loop())
                 if threading.current_thread() is threading.main_thread():
                     atexit.register(_close_loop, made.loop)
             loop = made.loop
             asyncio.set_event_loop(loop)
         return loop
 
-    def _takes(self, loop: asyncio.AbstractEventLoop) -> bool:
+    @classmethod
+    def _takes(cls, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether a loop that the program has set is of the kind that was asked for."""
         return True
 
-    def _new_loop(self) -> asyncio.AbstractEventLoop:
+    @classmethod
+    def _new_loop(cls) -> asyncio.AbstractEventLoop:
         return asyncio.new_event_loop()
 
     def _look_at_host(self) -> bool:
@@ -155,13 +159,17 @@ def run_loop(
 
 
 def _set_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the loop that the program has set for this thread, without making one.
-
-    The public `get_event_loop` makes one (3.10 to 3.13), and warns or not. A policy that keeps it
-    elsewhere than asyncio's and uvloop's do is not asked.
-    """
-    local = getattr(asyncio.get_event_loop_policy(), "_local", None)
-    loop: asyncio.AbstractEventLoop | None = getattr(local, "_loop", None)
+    """Return the loop that the program has set for this thread, without making one."""
+    loop: asyncio.AbstractEventLoop | None
+    if sys.version_info >= (3, 14):
+        try:
+            loop = asyncio.get_event_loop()
+        except RuntimeError:
+            return None
+    else:
+        # Before 3.14 that makes one, and warns or not. A policy that keeps it elsewhere than
+        # asyncio's and uvloop's do is not asked.
+        loop = getattr(getattr(asyncio.get_event_loop_policy(), "_local", None), "_loop", None)
     return None if loop is _current.parents else loop
 
 
@@ -236,10 +244,12 @@ class UvloopPoller(AsyncioPoller):
         super().close()
         self._reserved.close()
 
-    def _takes(self, loop: asyncio.AbstractEventLoop) -> bool:
+    @classmethod
+    def _takes(cls, loop: asyncio.AbstractEventLoop) -> bool:
         return type(loop).__module__.partition(".")[0] == "uvloop"
 
-    def _new_loop(self) -> asyncio.AbstractEventLoop:
+    @classmethod
+    def _new_loop(cls) -> asyncio.AbstractEventLoop:
         import uvloop
 
         loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()

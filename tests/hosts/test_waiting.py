@@ -80,7 +80,7 @@ def test_tasks_of_the_program_go_on(engine: str) -> None:
 import asyncio
 channel, peer = pair()
 asyncore.loop(timeout=0, count=1)
-loop = asyncio.get_event_loop_policy().get_event_loop()
+loop = asyncio.get_event_loop()
 async def main():
     reader, writer = await asyncio.open_connection(sock=peer)
     writer.write(b"from a task")
@@ -94,12 +94,31 @@ print(task.done(), asyncore.socket_map)
 
 
 @pytest.mark.parametrize("engine", LOOPS)
+def test_the_main_code_finds_the_engines_loop(engine: str) -> None:
+    """Before any pass, and also where asyncio would make no loop (Python 3.14 and later)."""
+    script = """
+import asyncio
+loop = asyncio.get_event_loop()
+done = []
+async def main():
+    done.append(asyncio.get_running_loop() is loop)
+task = loop.create_task(main())
+channel, peer = pair()
+while not done:
+    asyncore.loop(timeout=1, count=1)
+print(done, type(loop).__module__.partition(".")[0], asyncio.get_event_loop() is loop)
+channel.close(); peer.close()
+"""
+    assert run(engine, script) == [f"[True] {engine} True"]
+
+
+@pytest.mark.parametrize("engine", LOOPS)
 def test_a_loop_that_the_program_closes_is_replaced(engine: str) -> None:
     script = """
 import asyncio
 channel, peer = pair()
 asyncore.loop(timeout=0, count=1)
-asyncio.get_event_loop_policy().get_event_loop().close()
+asyncio.get_event_loop().close()
 peer.send(b"on")
 asyncore.loop(timeout=30, count=1)
 print(peer.recv(10))
@@ -172,7 +191,7 @@ from asynccore.engine import engine_for
 channel, peer = pair()
 asyncore.loop(timeout=0, count=1)
 asyncore.loop(timeout=0, count=1)
-loop = asyncio.get_event_loop_policy().get_event_loop()
+loop = asyncio.get_event_loop()
 if {spare!r} == "taken":
     engine_for(asyncore.socket_map).poller._reserved.close()
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
