@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 
 import pytest
 
 from compat.command_line.runner import NAMES_FOLDER, CannotRun, environment, interpreter_options
+from tests.tls.support import server_certificate
 
 RUN = ("-m", "asynccore", "run")
 SHOW = "import asyncore, asynchat, smtpd; print([m.__name__ for m in (asyncore, asynchat, smtpd)])"
@@ -42,19 +44,22 @@ import subprocess, sys
 code = "import subprocess, sys; subprocess.run([sys.executable, 'show.py'], check=True)"
 subprocess.run([sys.executable, '-c', code], check=True)
 """,
-    "spawn": """
+}
+MULTIPROCESSING = """
 import multiprocessing
 def show(derived):
     import show
-    print(derived.__mro__[1].__module__.split('.')[0], derived.__module__)
+    print(derived.__mro__[1].__module__.split('.')[0], derived.__module__, flush=True)
 import asyncore
 class Derived(asyncore.dispatcher): pass
 if __name__ == '__main__':
-    process = multiprocessing.get_context('spawn').Process(target=show, args=(Derived,))
+    process = multiprocessing.get_context({way!r}).Process(target=show, args=(Derived,))
     process.start()
     process.join()
-""",
-}
+"""
+# How multiprocessing starts its children; "forkserver" is the default of Linux since Python 3.14.
+START_METHODS = [way for way in ("spawn", "forkserver") if way in get_all_start_methods()]
+CHILDREN |= {way: MULTIPROCESSING.format(way=way) for way in START_METHODS}
 if sys.platform != "win32":
     CHILDREN["exec"] = "import os, sys; os.execv(sys.executable, [sys.executable, 'show.py'])"
     CHILDREN["fork"] = "import os; os.fork() and os.wait() or exec('import show')"
@@ -64,7 +69,7 @@ if sys.platform != "win32":
 def test_children_inherit_the_names(way, python, tmp_path):
     (tmp_path / "show.py").write_text(SHOW)
     (tmp_path / "parent.py").write_text(CHILDREN[way])
-    wanted = OURS + "asynccore __mp_main__\n" * (way == "spawn")
+    wanted = OURS + "asynccore __mp_main__\n" * (way in START_METHODS)
     assert python(*RUN, "parent.py") == (0, wanted, "")
 
 
@@ -75,6 +80,23 @@ def test_the_engine_is_inherited(python, tmp_path):
     )
     for choice in ("--engine", "select"), ("--engine=select",):
         assert python(*RUN, *choice, "parent.py") == (0, "select\n", "")
+
+
+@pytest.mark.parametrize("way", START_METHODS)
+def test_multiprocessing_inherits_the_engine_and_tls(way, python, tmp_path):
+    (tmp_path / "parent.py").write_text(f"""
+import multiprocessing, os
+def show():
+    print(os.environ["ASYNCCORE_ENGINE"], os.environ.get("ASYNCCORE_TLS_CERT"), flush=True)
+if __name__ == '__main__':
+    process = multiprocessing.get_context({way!r}).Process(target=show)
+    process.start()
+    process.join()
+""")
+    certificate = tmp_path / "server.pem"
+    certificate.write_bytes(server_certificate().private_key_and_cert_chain_pem.bytes())
+    options = ("--engine", "select", "--tls-cert", certificate)
+    assert python(*RUN, *options, "parent.py") == (0, f"select {certificate}\n", "")
 
 
 def test_smtpd_as_a_module(python):
