@@ -63,8 +63,8 @@ class ClassicLoop(asyncio.SelectorEventLoop):
     and servers that it makes are transports over dispatchers; with a context of the module `ssl`,
     or options that only asyncio has, they are asyncio's own, on the same engine.
 
-    `ExitNow` that a protocol's callback raises leaves the loop, as out of any handler; in tasks and
-    callbacks it is an exception like any other.
+    `ExitNow` that a protocol's method raises leaves the loop, as out of any handler; in tasks and
+    callbacks of `call_soon` it is an exception like any other.
     """
 
     def __init__(self, map: Map | None = None) -> None:
@@ -72,10 +72,12 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         self.engine: Engine = engine_for(self.map)
         self._selecting = EngineSelector(self.engine)
         self._planned = True
-        self._pumps = self._missed = self._implicit = False
+        self._pumps = self._missed = self._implicit = self._in_pass = False
+        self._leaving: BaseException | None = None
         self._handlers: dict[int, tuple[Any, Any, tuple[Any, ...]]] = {}
         super().__init__(self._selecting)
         self._selecting.begin()
+        self._selecting.before_wait = self._run_due
         self._selecting.on_found = self._plan
         self._selecting.on_pass = self._passing
         self._selecting.on_stop = self._stopped
@@ -117,14 +119,36 @@ class ClassicLoop(asyncio.SelectorEventLoop):
                 signals.end(depth)
             self.engine.end_loop(False)
             self._plan()
+        self._leave()
 
     def stop(self) -> None:
         """End `run_forever`, or the classic `loop()` that runs the map."""
-        if self._pumps:
+        if self._selecting.runs or not (self._pumps or self.engine.loops):
+            super().stop()
+        else:
             self.engine.stopping = True
             self.engine.wake()
-        else:
+
+    def leave(self, why: BaseException) -> None:
+        """Have an exception come out of whatever runs this loop.
+
+        In a callback of asyncio's it would not get that far: it is raised after the round.
+        """
+        if self._pumps or (self._selecting.runs and not self._in_pass):
+            self._leaving = why
             super().stop()
+        else:
+            raise why
+
+    def _leave(self) -> None:
+        why, self._leaving = self._leaving, None
+        if why is not None:
+            raise why
+
+    def _run_due(self) -> None:
+        """Run what is due before a pass, which would have what it receives overtake that."""
+        if self._ready:  # type: ignore[attr-defined]
+            self._run_once()  # type: ignore[attr-defined]
 
     def _stopped(self) -> None:
         """`asynccore.stop(map)` was called."""
@@ -133,6 +157,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
 
     def _passing(self, begins: bool) -> None:
         """While a pass is made for this loop, what it calls for must end the wait."""
+        self._in_pass = begins
         self._planned = not begins
 
     def _plan(self) -> None:
@@ -165,6 +190,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
             if self._missed:
                 self._missed = False
                 self._plan()
+        self._leave()
 
     def close(self) -> None:
         """Let go of the map; its channels stay. Raises `RuntimeError` while it runs."""

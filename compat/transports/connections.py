@@ -14,7 +14,7 @@ from typing import Any
 from asynccore.channels import Map
 
 from .servers import Server
-from .streams import StreamChannel, StreamTransport, Timeouts
+from .streams import StreamChannel, StreamTransport, Timeouts, set_nodelay
 
 Pair = tuple[Any, Any]
 Path = str | bytes | os.PathLike[str]
@@ -156,6 +156,7 @@ def begin_connection(
     transport = StreamTransport(loop, protocol, upgrade, answer)
     if sock is not None:
         sock.setblocking(False)
+        set_nodelay(sock)
         transport.channel = tls.channel(transport, sock, map)
         if tls.context is None:
             transport.established()

@@ -6,11 +6,12 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 from asynccore.channels import ENDED, Map, reports_changes
 from asynccore.dispatchers.dispatcher import dispatcher
-from asynccore.errors import RERAISED
+from asynccore.errors import RERAISED, leaves_loop
 
 from .flow import Flow, water_levels
 
@@ -78,6 +79,7 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
         self.info: dict[str, object] = {}
         super().__init__(self.info)
         self.loop = loop
+        self.context = copy_context()
         self.protocol = protocol
         self._peer = peer
         self.info["socket"] = sock
@@ -102,6 +104,8 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
         except RERAISED:
             raise
         except BaseException as why:
+            if leaves_loop(why):
+                raise
             # The next datagram may be a better one: asyncio goes on here, too.
             self.report("the protocol failed with a datagram", why)
         return True
@@ -192,7 +196,7 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
 
     def _tell_lost(self, why: BaseException | None) -> None:
         try:
-            self.protocol.connection_lost(why)
+            self.tell("connection_lost", self.protocol.connection_lost, why)
         finally:
             self.channel.close()
 
@@ -200,7 +204,7 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
         """The channel was closed, by us or by whoever walks the map."""
         if not self.lost:
             self.lost = self.closing = True
-            self.tell("connection_lost", self._tell_lost, None)
+            self._tell_lost(None)
 
     def close(self) -> None:
         """Receive no more, send what waits, then close; `connection_lost(None)` follows."""

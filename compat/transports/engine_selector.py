@@ -105,16 +105,19 @@ class _Keys(Mapping[Fileobj, selectors.SelectorKey]):
 class EngineSelector(selectors.BaseSelector):
     """Waits by passes of an engine.
 
-    `on_found` is called when a classic loop has found something, `on_pass` before (true) and after
-    a pass that is made here, `on_stop` when `asynccore.stop` was called in it.
+    `before_wait` is called before a pass that is made here, `on_pass` when it begins (true) and
+    ends, `on_stop` when `asynccore.stop` was called in it, `on_found` when a classic loop has found
+    something.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.before_wait: Callable[[], object] = _nothing
         self.on_found: Callable[[], object] = _nothing
         self.on_pass: Callable[[bool], object] = _nothing
         self.on_stop: Callable[[], object] = _nothing
         self.runs = False  # asyncio's loop runs, and makes the passes
+        self.waits = True  # unless what is due runs first
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._entries: dict[int, WatchedDescriptor] = {}
         self._found: dict[int, int] = {}
@@ -184,7 +187,12 @@ class EngineSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Run a pass of up to `timeout` seconds, if that is up to asyncio; return what is ready."""
-        if self.runs and not self._found:
+        if self.runs and self.waits and not self._found:
+            self.waits = False
+            try:
+                self.before_wait()
+            finally:
+                self.waits = True
             self._look_at_keeper()
             self.on_pass(True)
             try:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from typing import Any
 
 from asynccore.channels import Map
 from asynccore.dispatchers.dispatcher import dispatcher
 
-from .streams import StreamChannel, StreamTransport, Upgrade
+from ..hosts.running_loop import running, set_running
+from .streams import StreamChannel, StreamTransport, Upgrade, set_nodelay
 
 
 class _Listener(dispatcher):
@@ -44,6 +47,7 @@ class Server(asyncio.AbstractServer):
         secured: bool,
     ) -> None:
         self._loop = loop
+        self._context = copy_context()
         self._map = map
         self._factory = protocol_factory
         self._backlog = backlog
@@ -66,17 +70,10 @@ class Server(asyncio.AbstractServer):
     def accepted(self, sock: socket.socket) -> None:
         """Give a connection to a protocol."""
         try:
-            before = asyncio._get_running_loop()
-            asyncio._set_running_loop(self._loop)
-            try:
-                protocol = self._factory()
-            finally:
-                asyncio._set_running_loop(before)
-            transport = StreamTransport(self._loop, protocol, self._upgrade)
+            transport = self._context.copy().run(self._make_transport)
             transport._on_lost = lambda: self._lost(transport)
             sock.setblocking(False)
-            if sock.family != getattr(socket, "AF_UNIX", None):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does so.
+            set_nodelay(sock)
             transport.channel = self._make_channel(transport, sock, self._map)
         except BaseException:
             sock.close()
@@ -86,6 +83,14 @@ class Server(asyncio.AbstractServer):
             transport.established()
         else:
             transport._on_established = lambda why: self._shaken(transport, why)
+
+    def _make_transport(self) -> StreamTransport:
+        before = running()
+        set_running(self._loop)
+        try:
+            return StreamTransport(self._loop, self._factory(), self._upgrade)
+        finally:
+            set_running(before)
 
     def _shaken(self, transport: StreamTransport, why: BaseException | None) -> None:
         if why is not None:
@@ -171,8 +176,11 @@ class Server(asyncio.AbstractServer):
         self._look()
 
     async def wait_closed(self) -> None:
-        """Wait until it is closed and all of its connections have ended (asyncio since 3.12)."""
-        if self._closed and not self._transports:
+        """Wait until it is closed and all of its connections have ended.
+
+        Up to Python 3.11 there is no wait once it is closed, as in asyncio's.
+        """
+        if self._closed and (sys.version_info < (3, 12) or not self._transports):
             return
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._waiters.append(waiter)

@@ -18,12 +18,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import socket
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, Protocol
 
 from asynccore.channels import ENDED, Map
 from asynccore.dispatchers.buffered import dispatcher_with_send
-from asynccore.errors import RERAISED
+from asynccore.errors import RERAISED, leaves_loop
 from asynccore.pollers.layered import waits_for
 
 from .flow import Flow, water_levels
@@ -45,7 +48,6 @@ class StreamChannel(dispatcher_with_send):
         self, transport: StreamTransport, sock: Any = None, map: Map | None = None
     ) -> None:
         self.transport = transport
-        self.running_loop = transport.loop
         super().__init__(sock, map)
         self._ac_marks = transport.levels
 
@@ -56,8 +58,6 @@ class StreamChannel(dispatcher_with_send):
         """Receive for the protocol."""
         if self._ac_pause_reasons or not self.connected:
             super().handle_read_event()
-        elif self._ac_engine is not None and self._ac_engine.running is self.running_loop:
-            self.transport.receive(self)
         else:
             self.transport.in_loop(self.transport.receive, self)
 
@@ -75,6 +75,7 @@ class StreamChannel(dispatcher_with_send):
         """Connected."""
         self.connected = True
         self.connecting = False
+        set_nodelay(self.socket)
         self.transport.established()
 
     def handle_pause(self) -> None:
@@ -161,6 +162,7 @@ class StreamTransport(asyncio.Transport, Flow):
         self.info: dict[str, object] = {}
         super().__init__(self.info)
         self.loop = loop
+        self.context = copy_context()
         self.channel: StreamChannel
         self._upgrade = upgrade
         self._on_established = on_established
@@ -242,6 +244,8 @@ class StreamTransport(asyncio.Transport, Flow):
         except RERAISED:
             raise
         except BaseException as why:
+            if leaves_loop(why):
+                raise
             self.fail(why, "the protocol failed with what it was given")
 
     def _ask_for_buffer(self, get_buffer: Callable[[int], Any]) -> Any:
@@ -252,6 +256,8 @@ class StreamTransport(asyncio.Transport, Flow):
         except RERAISED:
             raise
         except BaseException as why:
+            if leaves_loop(why):
+                raise
             self.fail(why, "the protocol's get_buffer() failed")
             return None
         return buffer
@@ -267,6 +273,8 @@ class StreamTransport(asyncio.Transport, Flow):
         except RERAISED:
             raise
         except BaseException as why:
+            if leaves_loop(why):
+                raise
             self.fail(why, "the protocol's eof_received() failed")
             return
         if not stays or getattr(self.channel, "tls", None) is not None:
@@ -294,9 +302,13 @@ class StreamTransport(asyncio.Transport, Flow):
             self.lost = True
             self.loop.call_soon(self._tell_lost, why)
 
+    def _force_close(self, why: BaseException | None) -> None:
+        """End it for an error: asyncio's TLS protocol calls this of its transport."""
+        self.lose(why)
+
     def _tell_lost(self, why: BaseException | None) -> None:
         try:
-            self.protocol.connection_lost(why)
+            self.tell("connection_lost", self.protocol.connection_lost, why)
         finally:
             self.channel.close()
             if self._on_lost is not None:
@@ -310,7 +322,7 @@ class StreamTransport(asyncio.Transport, Flow):
         elif not self.lost:
             # `call_soon` would come too late: the map may be empty now, and its loop at an end.
             self.lost = self.closing = True
-            self.tell("connection_lost", self._tell_lost, None)
+            self._tell_lost(None)
 
     def drained(self) -> None:
         """All output is sent."""
@@ -377,6 +389,11 @@ class StreamTransport(asyncio.Transport, Flow):
         """Give the protocol what comes again."""
         if self._paused and not self.closing:
             self._paused = False
+            # What is due already is not to be overtaken by what is received now.
+            self.loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if not self._paused and not self.closing:
             self.channel.resume_reading()
 
     # -- asyncio.WriteTransport -----------------------------------------------------------------
@@ -466,6 +483,14 @@ class StreamTransport(asyncio.Transport, Flow):
             (ssl_handshake_timeout, ssl_shutdown_timeout),
         )
         return shaking
+
+
+
+def set_nodelay(sock: Any) -> None:
+    """Send small pieces at once, as asyncio does on every TCP connection."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):  # It may be over already.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 # When asyncio begins to warn of writes to a connection that is over.

@@ -7,7 +7,7 @@ from typing import Any
 from asynccore.channels import Map
 from asynccore.ssl_ext import tls_dispatcher_with_send
 
-from .streams import StreamChannel, StreamTransport, Timeouts
+from .streams import StreamChannel, StreamTransport, Timeouts, set_nodelay
 
 
 class TLSStreamChannel(tls_dispatcher_with_send, StreamChannel):
@@ -25,7 +25,6 @@ class TLSStreamChannel(tls_dispatcher_with_send, StreamChannel):
         timeouts: Timeouts = (None, None),
     ) -> None:
         self.transport = transport
-        self.running_loop = transport.loop
         if timeouts[0] is not None:
             self.handshake_timeout = timeouts[0]
         if timeouts[1] is not None:
@@ -40,6 +39,7 @@ class TLSStreamChannel(tls_dispatcher_with_send, StreamChannel):
         """Connected, and the handshake is over: `handle_handshake` follows."""
         self.connected = True
         self.connecting = False
+        set_nodelay(self.socket)
 
     def handle_handshake(self) -> None:
         """TLS stands."""
