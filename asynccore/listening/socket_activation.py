@@ -10,7 +10,8 @@ do: set SO_REUSEPORT, or put an inherited socket in the place of the one to be b
 bound to that very address. The inherited one is put under the descriptor of the program's socket
 (dup2(2)), whose object, options and place in the map the program may have kept.
 
-Trade-off. What a program binds without a dispatcher is not reached. Without the two variables
+Trade-off. What a program binds by itself is not reached: dispatchers and the servers of `compat`
+are. Without the two variables
 `bind` pays for one look at a module attribute.
 """
 
@@ -138,6 +139,18 @@ class Arrangement:
                 errno.EINVAL,
                 "port 0 would be another port in each worker: give the port a number",
             )
+
+
+def inherit(sock: Any, address: Any) -> bool:
+    """Make a socket that no channel has ready for `bind`; true if an inherited one took its place.
+
+    Raises `OSError` for what processes can't share.
+    """
+    inherited = None if arranged is None else arranged.prepare(sock, address)
+    if inherited is None:
+        return False
+    take_over(sock, inherited, None)
+    return True
 
 
 def take_over(sock: Any, fd: int, engine: Engine | None) -> None:

@@ -332,6 +332,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         if _is_asyncios(options, connections.SERVER_OPTIONS):
             return await super().create_unix_server(protocol_factory, path, **options)
         options["sock"] = connections.unix_listener(path, options.get("sock"))
+        options.setdefault("cleanup_socket", connections.CLEANS_UP)
         return await connections.listen(self, self.map, protocol_factory, None, None, **options)
 
     async def connect_accepted_socket(
@@ -350,6 +351,15 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         """Make a datagram endpoint, and return `(transport, protocol)` (asyncio)."""
         return await datagram_endpoints.datagrams(
             self, self.map, protocol_factory, local_addr, remote_addr, **options
+        )
+
+    async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: Any) -> int:
+        """Send a file by sendfile(2): `sendfile` of asyncio calls this."""
+        if not isinstance(transp, StreamTransport):
+            sent: int = await super()._sendfile_native(transp, file, offset, count)  # type: ignore[misc]
+            return sent
+        return await transp.send_file(
+            lambda sock: self.sock_sendfile(sock, file, offset, count, fallback=False)
         )
 
     async def start_tls(

@@ -7,11 +7,13 @@ import os
 import socket
 import ssl as _stdlib_ssl
 import stat
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
 from asynccore.channels import Map
+from asynccore.listening import socket_activation
 
 from .servers import Server
 from .streams import StreamChannel, StreamTransport, Timeouts, set_nodelay
@@ -29,12 +31,15 @@ CONNECTION_OPTIONS = frozenset(
 SERVER_OPTIONS = frozenset(
     {
         *("ssl", "sock", "family", "flags", "backlog", "reuse_address", "reuse_port"),
-        *("start_serving", "ssl_handshake_timeout", "ssl_shutdown_timeout"),
+        *("start_serving", "ssl_handshake_timeout", "ssl_shutdown_timeout", "cleanup_socket"),
     }
 )
 
 # Windows has none.
 SO_REUSEPORT: int | None = getattr(socket, "SO_REUSEPORT", None)
+
+# Whether asyncio removes the file of a Unix socket when its server is closed.
+CLEANS_UP = sys.version_info >= (3, 13)
 
 # asyncio's default for `backlog`.
 BACKLOG = 100
@@ -234,8 +239,12 @@ def make_server(
     start_serving: bool = True,
     ssl_handshake_timeout: float | None = None,
     ssl_shutdown_timeout: float | None = None,
+    cleanup_socket: bool = False,
 ) -> Server:
-    """Listen at what `getaddrinfo` has found, or with `sock`."""
+    """Listen at what `getaddrinfo` has found, or with `sock`.
+
+    With `cleanup_socket` the file of a Unix socket goes when the server is closed.
+    """
     tls = TLSOptions(ssl, True, None, ssl_handshake_timeout, ssl_shutdown_timeout)
     if sock is not None:
         if sock.type != socket.SOCK_STREAM:
@@ -246,6 +255,9 @@ def make_server(
         socks = _listening_sockets(infos, reuse_address, reuse_port)
     secured = tls.context is not None
     server = Server(loop, map, protocol_factory, socks, backlog, tls.channel, upgrade, secured)
+    # The file of an inherited socket belongs to whoever made it.
+    if cleanup_socket and socket_activation.arranged is None:
+        server.note_file(socks[0].getsockname())
     if start_serving:
         try:
             server.begin()
@@ -275,7 +287,10 @@ def _listening_sockets(
                 # The IPv4 addresses have a socket of their own.
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             try:
-                sock.bind(address)
+                if socket_activation.arranged is not None:
+                    socket_activation.arranged.check_listener(address)
+                if not socket_activation.inherit(sock, address):
+                    sock.bind(address)
             except OSError as why:
                 raise OSError(why.errno, f"can't listen at {address!r}: {why.strerror}") from why
     except BaseException:
@@ -325,15 +340,22 @@ def unix_listener(path: Path | None, sock: socket.socket | None) -> socket.socke
     place = os.fspath(path)
     made = socket.socket(unix_family(), socket.SOCK_STREAM)
     try:
-        if place[:1] not in ("\0", b"\0"):
-            with suppress(FileNotFoundError):
-                if stat.S_ISSOCK(os.stat(place).st_mode):
-                    os.remove(place)
-        made.bind(place)
+        bind_path(made, place)
     except BaseException:
         made.close()
         raise
     return made
+
+
+def bind_path(sock: socket.socket, path: str | bytes) -> None:
+    """Bind a Unix socket to a path. A dead socket there is removed, as by asyncio."""
+    if socket_activation.inherit(sock, path):
+        return
+    if path[:1] not in ("\0", b"\0"):
+        with suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.stat(path).st_mode):
+                os.remove(path)
+    sock.bind(path)
 
 
 def unix_family() -> int:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from asynccore.channels import Map
+from asynccore.listening import socket_activation
 
-from .connections import Pair, share_port, unix_family
+from .connections import Pair, bind_path, share_port, unix_family
 from .datagrams import DatagramTransport
 
 
@@ -35,8 +36,11 @@ def datagram_socket(
                 share_port(sock)
             if allow_broadcast:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            if local:
-                sock.bind(info[4])
+            if local and family == getattr(socket, "AF_UNIX", None):
+                bind_path(sock, info[4])
+            elif local:
+                if not socket_activation.inherit(sock, info[4]):
+                    sock.bind(info[4])
             if peer is not None and not allow_broadcast:
                 sock.connect(peer[4])
         except OSError as why:

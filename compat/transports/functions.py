@@ -15,7 +15,7 @@ from asynccore.channels import Map
 from asynccore.classic.namespace import default_map
 
 from .classic_loop import event_loop
-from .connections import Pair, Path, begin_connection, hosts, make_server, unix_listener
+from .connections import CLEANS_UP, Pair, Path, begin_connection, hosts, make_server, unix_listener
 from .datagram_endpoints import make_datagrams, unix_datagrams
 from .servers import Server
 
@@ -61,13 +61,15 @@ def create_server(
     be called on the loop's thread: a name for `host` is looked up before it returns.
 
     Options: `ssl` (a context of `ssl_ext`), `family`, `sock`, `backlog`, `reuse_address`,
-    `reuse_port`, `start_serving`, `ssl_handshake_timeout`, `ssl_shutdown_timeout`.
+    `reuse_port`, `start_serving`, `ssl_handshake_timeout`, `ssl_shutdown_timeout`,
+    `cleanup_socket` (with `path`; by default since Python 3.13, as in asyncio).
 
     Raises `OSError` if it can't listen there.
     """
     infos: list[Any] = []
     if path is not None:
         options["sock"] = unix_listener(path, options.get("sock"))
+        options.setdefault("cleanup_socket", CLEANS_UP)
     elif options.get("sock") is None:
         for name in hosts(host):
             infos += socket.getaddrinfo(

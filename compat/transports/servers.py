@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
@@ -61,6 +63,13 @@ class Server(asyncio.AbstractServer):
         self._forever: asyncio.Future[None] | None = None
         self._socks = list(socks)
         self._listeners: list[_Listener] = []
+        self._file: tuple[Any, int] | None = None  # a Unix socket's, and its number
+
+    def note_file(self, path: Any) -> None:
+        """Remove the file of a Unix socket at the end, unless another one stands there then."""
+        if path[:1] not in ("\0", b"\0"):
+            with suppress(FileNotFoundError):
+                self._file = path, os.stat(path).st_ino
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} sockets={self.sockets!r}>"
@@ -171,6 +180,11 @@ class Server(asyncio.AbstractServer):
         if not self._listeners:
             for sock in self._socks:
                 sock.close()
+        if self._file is not None:
+            path, number = self._file
+            with suppress(FileNotFoundError):
+                if os.stat(path).st_ino == number:
+                    os.unlink(path)
         if self._forever is not None and not self._forever.done():
             self._forever.cancel()
         self._look()

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import socket
-from collections.abc import Callable, Iterable
+import sys
+from asyncio.constants import _SendfileMode
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Protocol
@@ -139,7 +140,11 @@ class Upgrade(Protocol):
     ) -> StreamChannel: ...
 
 
-class StreamTransport(asyncio.Transport, Flow):
+# asyncio's loops send a file for transports of this class alone.
+_FlowControl: Any = asyncio.transports._FlowControlMixin
+
+
+class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
     """An asyncio transport for a stream: TCP, a Unix socket, or TLS over either.
 
     They are made by `create_connection` and `create_server`, which give each the function that
@@ -160,7 +165,7 @@ class StreamTransport(asyncio.Transport, Flow):
         on_established: Callable[[BaseException | None], object] | None = None,
     ) -> None:
         self.info: dict[str, object] = {}
-        super().__init__(self.info)
+        asyncio.Transport.__init__(self, self.info)
         self.loop = loop
         self.context = copy_context()
         self.channel: StreamChannel
@@ -170,6 +175,8 @@ class StreamTransport(asyncio.Transport, Flow):
         self._paused = self._eof_sent = self._begun = self._reading_over = False
         self._shaking: asyncio.Future[None] | None = None
         self._ignored_writes = 0
+        self._drained: asyncio.Future[None] | None = None  # for what is to be sent after it
+        self._file: asyncio.Future[int] | None = None
         self.set_protocol(protocol)
 
     def __repr__(self) -> str:
@@ -298,6 +305,7 @@ class StreamTransport(asyncio.Transport, Flow):
         """Drop what is left, and tell the protocol soon."""
         self.channel.silence()
         self.closing = True
+        self._end_file()
         if not self.lost:
             self.lost = True
             self.loop.call_soon(self._tell_lost, why)
@@ -322,12 +330,15 @@ class StreamTransport(asyncio.Transport, Flow):
         elif not self.lost:
             # `call_soon` would come too late: the map may be empty now, and its loop at an end.
             self.lost = self.closing = True
+            self._end_file()
             self._tell_lost(None)
 
     def drained(self) -> None:
         """All output is sent."""
         if self.closing and not self.lost:
             self.lose(None)
+        elif self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     def hand_over(self) -> Any:
         """Give the connection up, and return its socket; `connection_lost(None)` follows."""
@@ -407,6 +418,8 @@ class StreamTransport(asyncio.Transport, Flow):
             raise TypeError(f"write() takes bytes-like data, not {type(data).__name__}")
         if self._eof_sent:
             raise RuntimeError("write() after write_eof()")
+        if self._drained is not None:
+            raise RuntimeError("write() while sendfile() sends a file")
         if self.lost:
             # asyncio puts up with a few, and then says so in its log.
             self._ignored_writes += 1
@@ -418,7 +431,7 @@ class StreamTransport(asyncio.Transport, Flow):
     def writelines(self, list_of_data: Iterable[Buffer]) -> None:
         """Send several pieces at once."""
         pieces = list(list_of_data)
-        if self.lost or self._eof_sent or not pieces:
+        if self.lost or self._eof_sent or self._drained is not None or not pieces:
             self.write(b"".join(pieces))
         else:
             self.channel.writelines(pieces)
@@ -456,6 +469,53 @@ class StreamTransport(asyncio.Transport, Flow):
         self.levels = self.channel._ac_marks = water_levels(high, low)
         self.channel._ac_output_changed()
 
+    # -- files ----------------------------------------------------------------------------------
+
+    @property
+    def _sendfile_compatible(self) -> Any:
+        """How asyncio's `loop.sendfile` is to do it."""
+        if self.can_write_eof() and hasattr(self.loop, "leave"):
+            return _SendfileMode.TRY_NATIVE
+        return _SendfileMode.FALLBACK
+
+    @property
+    def _protocol_paused(self) -> bool:
+        """Whether the protocol was told to pause (asyncio's fallback asks)."""
+        return self.writing_paused
+
+    async def send_file(self, send: Callable[[Any], Awaitable[int]]) -> int:
+        """Have a function send a file, given the socket, after what waits; return its result.
+
+        Nothing is read meanwhile, and `write` raises `RuntimeError`. Raises `ConnectionError` if
+        the connection ends.
+        """
+        if self._drained is not None:
+            raise RuntimeError("sendfile() sends a file already")
+        self._drained = self.loop.create_future()
+        reads = self.is_reading()
+        self.pause_reading()
+        try:
+            if self.channel._ac_output.size:
+                await self._drained
+            # The map has the descriptor already: asyncio waits with another one.
+            with self.channel.socket.dup() as sock:
+                sock.setblocking(False)
+                self._file = asyncio.ensure_future(send(sock))
+                return await self._file
+        except asyncio.CancelledError:
+            if self.lost:
+                raise ConnectionError("the connection ended before the file was sent") from None
+            raise
+        finally:
+            self._drained = self._file = None
+            if reads:
+                self.resume_reading()
+
+    def _end_file(self) -> None:
+        for future in (self._drained, self._file):
+            if future is not None:
+                future.cancel()
+
     # -- TLS ------------------------------------------------------------------------------------
 
     def start_tls(
@@ -483,7 +543,6 @@ class StreamTransport(asyncio.Transport, Flow):
             (ssl_handshake_timeout, ssl_shutdown_timeout),
         )
         return shaking
-
 
 
 def set_nodelay(sock: Any) -> None:

@@ -121,7 +121,7 @@ def test_tls_later(run: Any, kind: str) -> None:
             with pytest.raises(RuntimeError, match="can't begin"):
                 secured.start_tls(contexts[0])
         protocol.on_data = lambda me, data: secured.close()
-        # What is sent at once may be received with the end of the handshake, before its task goes on.
+        # What is sent at once may come with the end of the handshake, before the task goes on.
         await is_secure
         secured.write(b"hidden\n")
         await protocol.lost
