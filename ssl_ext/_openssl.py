@@ -7,7 +7,10 @@ become vague or slow, not wrong.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from errno import ENOMEM
+from socket import socket
 from typing import Any
 
 from OpenSSL import SSL
@@ -70,6 +73,32 @@ def write(connection: SSL.Connection, data: Any) -> int:
     if count <= 0:
         connection._raise_ssl_error(connection._ssl, count)
     return count
+
+
+# Whether a connection can begin on memory and go on at a socket.
+moves = all(hasattr(_lib, name) for name in ("SSL_set_fd", "SSL_clear_mode", "SSL_MODE_AUTO_RETRY"))
+
+
+def work_on_socket(connection: SSL.Connection, sock: socket) -> None:
+    """Have a connection that worked on memory work on a socket from now on (SSL_set_fd(3)).
+
+    Raises `OSError` if there is no memory for that.
+    """
+    if not _lib.SSL_set_fd(connection._ssl, sock.fileno()):
+        _lib.ERR_clear_error()
+        raise OSError(ENOMEM, os.strerror(ENOMEM))
+    private: Any = connection
+    private._socket, private._into_ssl, private._from_ssl = sock, None, None
+
+
+def read_by_records(connection: SSL.Connection) -> None:
+    """Have a read end with a record, whatever that holds (SSL_CTX_set_mode(3)).
+
+    pyOpenSSL sets SSL_MODE_AUTO_RETRY, with which it lasts until there is data or the kernel has
+    nothing more: a peer that sends records without data decides how long.
+    """
+    if moves:
+        _lib.SSL_clear_mode(connection._ssl, _lib.SSL_MODE_AUTO_RETRY)
 
 
 def session_reused(connection: SSL.Connection) -> bool | None:

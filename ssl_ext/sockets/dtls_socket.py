@@ -168,16 +168,17 @@ class DTLSSocket(OpenSSLSocket):
     # -- the handshake --------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._adopt(self._verified or self._new_connection())
+        connection = self._verified or self._new_connection()
+        self._adopt(connection, connection)
 
     def _new_connection(self) -> SSL.Connection:
         connection = self.context.connection(None, self.server_side, self.server_hostname)
         connection.set_ciphertext_mtu(self.mtu)
         return connection
 
-    def _adopt(self, connection: SSL.Connection) -> None:
+    def _adopt(self, connection: SSL.Connection, link: Any) -> None:
         self._link.connection = connection
-        super()._adopt(connection)
+        super()._adopt(connection, link)
 
     def feed(self, data: bytes) -> None:
         """Take a datagram of the peer's that came another way."""
@@ -185,7 +186,7 @@ class DTLSSocket(OpenSSLSocket):
             self._link.feed(data)
 
     def _handshake(self) -> None:
-        while True:
+        for _ in range(SHARE):
             super()._handshake()
             self._transmit()
             if self.state is not HANDSHAKING or not self._link.receive():

@@ -28,6 +28,9 @@ from ..states import RECORD
 # takes about as long as the plain sockets' share takes the kernel (`vectored.SEND_SHARE`).
 SEND_LIMIT = 32 * RECORD
 
+# How many events in turn may bring no data, before the peer is taken for one that keeps us busy: a
+# record that arrives byte by byte takes RECORD of them, and some.
+PATIENCE = 2 * RECORD
 
 # What can be sent.
 Data = bytes | bytearray | memoryview
@@ -46,7 +49,16 @@ class RecordReader:
     something to be done without an event.
     """
 
-    __slots__ = ("connection", "data", "ended", "error", "more_decrypted", "report", "waits_for")
+    __slots__ = (
+        "_barren",
+        "connection",
+        "data",
+        "ended",
+        "error",
+        "more_decrypted",
+        "report",
+        "waits_for",
+    )
 
     connection: SSL.Connection  # absent until there is one
 
@@ -59,6 +71,7 @@ class RecordReader:
         self.more_decrypted = False
         """Whether OpenSSL may hold more of what it has decrypted."""
         self.waits_for = READ
+        self._barren = 0  # how many events in turn have brought no data
         self.report: Callable[[], None] = nothing
 
     def fill(self, size: int = RECORD) -> None:
@@ -73,13 +86,26 @@ class RecordReader:
         except SSL.ZeroReturnError:
             self.end()
         except SSL.Error as why:
-            self.error = why.with_traceback(None)
+            received = self.connection.get_shutdown() & SSL.RECEIVED_SHUTDOWN
+            if received and isinstance(why, SSL.SysCallError):
+                # After a user_canceled (RFC 8446 section 6.1), with which Java's sockets end,
+                # OpenSSL takes the close_notify in, and then speaks of an unexpected end.
+                self.end()
+            else:
+                self.error = why.with_traceback(None)
         else:
             self.waits_for = READ
+            self._barren = 0
             if self.more_decrypted or size < RECORD:
                 # A record is read whole, unless less of it was asked for.
                 self.more_decrypted = len(data) == size
                 self.report()
+
+    def count_barren(self) -> None:
+        """Count an event that brought no data, of which there may be `PATIENCE` in turn."""
+        self._barren += 1
+        if self._barren > PATIENCE and self.error is None:
+            self.error = SSL.Error([("ssl_ext", "", "the peer sends no data, but without end")])
 
     def end(self) -> None:
         """Take what was read so far for all that there is."""
