@@ -249,7 +249,7 @@ def test_a_handshake_without_an_end_has_one(channels: ChannelMap) -> None:
     assert len(ticks) >= passes - 1 >= handshake_link.LONGEST_HANDSHAKE // len(HELLO_REQUESTS) // 2
     assert type(channel.error) is HandshakeError
     assert "has no end" in channel.error.reason
-    channel.close()
+    theirs.shutdown(socket.SHUT_RDWR)
     thread.join(10)
     theirs.close()
 
