@@ -101,6 +101,41 @@ def read_by_records(connection: SSL.Connection) -> None:
         _lib.SSL_clear_mode(connection._ssl, _lib.SSL_MODE_AUTO_RETRY)
 
 
+# X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS and X509_CHECK_FLAG_NEVER_CHECK_SUBJECT (x509v3.h): a star
+# is a whole label, and a common name is no host's (RFC 9525 sections 6.3 and 2).
+_HOST_FLAGS = 0x4 | 0x20
+
+
+def expect_host(connection: SSL.Connection, name: bytes) -> bool:
+    """Have a handshake fail unless the certificate is for a host, by its name in ASCII
+    (X509_VERIFY_PARAM_set1_host(3)); tell whether it will."""
+    try:
+        parameters = _lib.SSL_get0_param(connection._ssl)
+        _lib.X509_VERIFY_PARAM_set_hostflags(parameters, _HOST_FLAGS)
+        return bool(_lib.X509_VERIFY_PARAM_set1_host(parameters, name, len(name)))
+    except AttributeError:
+        return False
+
+
+def expect_address(connection: SSL.Connection, packed: bytes) -> bool:
+    """Have a handshake fail unless the certificate is for an address of 4 or 16 bytes
+    (X509_VERIFY_PARAM_set1_ip(3)); tell whether it will."""
+    try:
+        parameters = _lib.SSL_get0_param(connection._ssl)
+        return bool(_lib.X509_VERIFY_PARAM_set1_ip(parameters, packed, len(packed)))
+    except AttributeError:
+        return False
+
+
+def verify_result(connection: SSL.Connection) -> int:
+    """Return the X509_V_ERR number of a handshake, 0 for none (SSL_get_verify_result(3))."""
+    try:
+        found: int = _lib.SSL_get_verify_result(connection._ssl)
+    except AttributeError:
+        return 0
+    return found
+
+
 def session_reused(connection: SSL.Connection) -> bool | None:
     """Tell whether a handshake was abbreviated (SSL_session_reused(3)); `None`: not known."""
     try:

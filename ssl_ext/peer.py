@@ -7,26 +7,23 @@ nothing to tell: `None`, or an empty list.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
-import service_identity
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
-from service_identity.cryptography import (
-    verify_certificate_hostname,
-    verify_certificate_ip_address,
-)
 
 from . import _openssl
-from .certificates.hostnames import address, ascii_name
+from .certificates.hostnames import address, ascii_name, covers
 from .certificates.quiet import quietly
-from .errors import CertificateError
+from .errors import CertificateError, Queue
 
 # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH (x509_vfy.h).
 _HOSTNAME_MISMATCH = 62
 _IP_ADDRESS_MISMATCH = 64
+MISMATCHES = _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
 
 UserMapping = str | Callable[[x509.Certificate], "str | None"]
 
@@ -47,7 +44,7 @@ class EndedConnection:
         try:
             self._certificate = peer_certificate(connection)
             self._chain = peer_chain(connection)
-        except ValueError:  # of `cryptography`, for what it can't read
+        except CertificateError:  # it can't be read
             self._certificate, self._chain = None, []
         self._version = connection.get_protocol_version_name()
         self._cipher = cipher(connection)
@@ -86,8 +83,11 @@ AnyConnection = SSL.Connection | EndedConnection
 
 
 def peer_certificate(connection: AnyConnection) -> x509.Certificate | None:
-    """Return the peer's own certificate, or `None` if it showed none."""
-    with quietly():
+    """Return the peer's own certificate, or `None` if it showed none.
+
+    Raises `CertificateError` for one that `cryptography` can't read.
+    """
+    with readable(), quietly():
         return connection.get_peer_certificate(as_cryptography=True)
 
 
@@ -95,9 +95,9 @@ def peer_chain(connection: AnyConnection) -> list[x509.Certificate]:
     """Return the peer's certificate and what leads from it to an authority, as it was verified.
 
     Unverified (`insecure_context`), or in a resumed session, it is what the peer sent: perhaps its
-    own certificate alone.
+    own certificate alone. Raises `CertificateError` for what `cryptography` can't read.
     """
-    with quietly():
+    with readable(), quietly():
         chain = connection.get_verified_chain(as_cryptography=True)
         if not chain:
             chain = connection.get_peer_cert_chain(as_cryptography=True)
@@ -107,36 +107,83 @@ def peer_chain(connection: AnyConnection) -> list[x509.Certificate]:
     return list(chain)
 
 
+@contextmanager
+def readable() -> Iterator[None]:
+    """Raise `CertificateError` for what `cryptography` can't read.
+
+    OpenSSL accepts more, such as a damaged extension that it has no use for.
+    """
+    try:
+        yield
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as why:
+        raise CertificateError(f"the certificate can't be read: {why}") from None
+
+
+def _alternative_names(certificate: x509.Certificate) -> Iterable[x509.GeneralName]:
+    with readable(), quietly():
+        try:
+            kind = x509.SubjectAlternativeName
+            return certificate.extensions.get_extension_for_class(kind).value
+        except x509.ExtensionNotFound:
+            return ()
+
+
 def names_in(certificate: x509.Certificate) -> list[str]:
     """Return the DNS names, IP addresses, e-mail addresses and URIs that a certificate is for.
 
     They are from its subjectAltName (RFC 5280 section 4.2.1.6); a common name is no such name.
+    Raises `CertificateError` if they can't be read.
     """
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
     kinds = (x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.UniformResourceIdentifier)
+    names = _alternative_names(certificate)
     return [str(name.value) for name in names if isinstance(name, kinds)]
 
 
 def check_name(certificate: x509.Certificate, name: str) -> None:
     """Raise `CertificateError` unless a certificate is for a host name or IP address (RFC 9525).
 
-    Raises `TypeError` and `ValueError` for a name that no host can have.
+    What else it is for does not matter, well-formed or not. Raises `TypeError` and `ValueError` for
+    a name that no host can have.
     """
     found = address(name)
-    try:
+    expected = ascii_name(name).lower() if found is None else ""
+    for entry in _alternative_names(certificate):
         if found is not None:
-            verify_certificate_ip_address(certificate, str(found))
-        else:
-            verify_certificate_hostname(certificate, ascii_name(name))
-    except (service_identity.VerificationError, service_identity.CertificateError) as why:
-        shown = ", ".join(names_in(certificate)) or "nobody"
-        raise CertificateError(
-            f"the certificate is not for {name!r} but for {shown}",
-            code=_HOSTNAME_MISMATCH if found is None else _IP_ADDRESS_MISMATCH,
-        ) from why.with_traceback(None)  # whose frames would keep the connection
+            if isinstance(entry, x509.IPAddress) and entry.value == found:
+                return
+        elif isinstance(entry, x509.DNSName) and covers(entry.value, expected):
+            return
+    raise wrong_name(certificate, name)
+
+
+def wrong_name(certificate: x509.Certificate, name: str, queue: Queue = ()) -> CertificateError:
+    """Return the error for a certificate that is not for `name`: whom it is for, and why that does
+    not do."""
+    found = address(name)
+    try:
+        names = names_in(certificate)
+    except CertificateError as why:
+        text = f"the certificate is not for {name!r}; {why.reason}"
+    else:
+        text = f"the certificate is not for {name!r} but for {', '.join(names) or 'nobody'}"
+        text += _why_not(certificate, names, name if found is None else str(found), found is None)
+    code = _HOSTNAME_MISMATCH if found is None else _IP_ADDRESS_MISMATCH
+    return CertificateError(text, queue, code=code)
+
+
+def _why_not(certificate: x509.Certificate, names: list[str], name: str, is_host: bool) -> str:
+    if not is_host:
+        if name in names:
+            return "; it has the address as a DNS name, which does not count"
+    elif any(entry[:1] == "*" and entry.count(".") < 2 for entry in names):
+        return "; a star above a single label counts for nothing"
+    elif any(entry[:2] == "*." and name.lower().endswith(entry[1:].lower()) for entry in names):
+        return "; a star stands for one label"
+    with readable(), quietly():
+        common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if any(entry.value == name for entry in common):
+        return "; it has that for a common name, which does not count"
+    return ""
 
 
 def peer_names(connection: AnyConnection) -> list[str]:
@@ -183,7 +230,7 @@ def user_name(certificate: x509.Certificate | None, mapping: UserMapping) -> str
     subjectAltName), or a function of the certificate. The certificate must have been verified:
     with `client_auth="required"` or `"optional"`, every one that is there has been.
 
-    Raises `ValueError` for another mapping.
+    Raises `ValueError` for another mapping, and `CertificateError` if the names can't be read.
     """
     if not callable(mapping) and mapping not in ("common_name", "email", "dns"):
         raise ValueError(
@@ -195,13 +242,10 @@ def user_name(certificate: x509.Certificate | None, mapping: UserMapping) -> str
     if callable(mapping):
         return mapping(certificate)
     if mapping == "common_name":
-        with quietly():
+        with readable(), quietly():
             found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         # Two of them are as good as none: which one would the user be?
         return str(found[0].value) if len(found) == 1 else None
     kind = x509.RFC822Name if mapping == "email" else x509.DNSName
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return None
+    names = _alternative_names(certificate)
     return next((str(name.value) for name in names if isinstance(name, kind)), None)

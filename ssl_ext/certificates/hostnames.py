@@ -13,7 +13,7 @@ from asynccore.connecting.target import ascii_name as idna_name
 _LABEL = "[A-Za-z0-9_-]{1,63}"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
-# What service-identity takes for the rest of an IPv4 address, and no name.
+# What could be the rest of an IPv4 address, and is no name.
 _NUMBER = re.compile("-?[0-9_]+")
 
 
@@ -55,6 +55,20 @@ def ascii_name(name: str, argument: str = "server_hostname") -> str:
             "brackets, path and wildcard"
         )
     return found
+
+
+def covers(pattern: str, name: str) -> bool:
+    """Tell whether a certificate's DNS name is for a host, whose name is in ASCII and lower case.
+
+    As OpenSSL has it (X509_check_host(3)): a star is the whole first label, stands for one label
+    of whatever kind (RFC 9525 section 6.3), and has two more to the right of it. What can't be a
+    host's name is none, and no error.
+    """
+    pattern = pattern.lower()
+    if not pattern.startswith("*."):
+        return pattern == name
+    parent = pattern[2:]
+    return "." in parent and bool(_NAME.fullmatch(parent)) and name.partition(".")[2] == parent
 
 
 def check_server_hostname(name: str | None) -> None:

@@ -1,6 +1,6 @@
 """Contexts: what a side of TLS shows, whom it believes, and what it agrees to.
 
-*Facts.* OpenSSL's defaults verify nothing. Nothing in it checks the host name. A context must not
+*Facts.* OpenSSL's defaults verify nothing, and check no host name. A context must not
 change once a connection was made with it. A virtual host chosen by SNI brings its certificate
 along, but not its demand for client certificates. A session that was begun without a client
 certificate may be resumed where one is demanded.
@@ -8,8 +8,10 @@ certificate may be resumed where one is demanded.
 *Consequence.* Two functions with safe defaults, `client_context` and `server_context`. Each
 gives a `Context` of fixed settings, which builds OpenSSL's own when it is made and at every
 `reload()`; what can be known to be wrong is an error then. Callbacks note what they see on the
-connection and raise nothing. When the handshake has ended, `verify_peer` looks at everything that
-OpenSSL does not look at, and the application gets no byte before that. Where virtual hosts differ
+connection and raise nothing; a server with another name, another key than the pinned ones, or
+without the stapled response that it should have ends the handshake, and learns nothing of us. When
+the handshake has ended, `verify_peer` looks at everything that OpenSSL does not look at, and the
+application gets no byte before that. Where virtual hosts differ
 in their demand for client certificates, sessions are not resumed.
 
 *Trade-off.* A reload builds new ticket keys: clients that come back do one full handshake.
@@ -22,17 +24,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from socket import socket
 
+from cryptography import x509
 from OpenSSL import SSL
 
 from .. import peer
-from .._openssl import verify_error_text
+from .._openssl import expect_address, expect_host, verify_error_text
 from ..certificates import ocsp
 from ..certificates.hostnames import address, ascii_name, check_server_hostname
 from ..certificates.loading import Password
 from ..certificates.pins import checked as checked_pins
 from ..certificates.pins import matches, pin
+from ..certificates.quiet import quietly
 from ..certificates.sources import Source
 from ..errors import CertificateError, HandshakeError
+from ..peer import MISMATCHES
 from .handshake_notes import HandshakeNotes, notes_of
 from .openssl_context import build
 from .settings import (
@@ -139,9 +144,23 @@ class Context:
     def _prepare_client(
         self, connection: SSL.Connection, settings: Client, server_hostname: str | None
     ) -> None:
-        if server_hostname and address(server_hostname) is None:
+        host = b""
+        found = address(server_hostname) if server_hostname else None
+        if server_hostname and found is None:
             # RFC 6066 section 3: names alone, and without the dot at the end.
-            connection.set_tlsext_host_name(ascii_name(server_hostname).encode("ascii"))
+            host = ascii_name(server_hostname).encode("ascii")
+            connection.set_tlsext_host_name(host)
+        if settings.verify:
+            # What is wrong ends the handshake, before this side shows a certificate of its own.
+            seen = notes_of(connection)
+            if settings.check_hostname:
+                if found is not None:
+                    seen.name_expected = expect_address(connection, found.packed)
+                else:
+                    seen.name_expected = expect_host(connection, host)
+            if settings.pins is not None:
+                seen.accepts_chain = self._check_pins
+            seen.accepts_stapled = self._check_stapled
         if settings.stapling != "none":
             connection.request_ocsp()
         session = self._sessions.get(server_hostname)
@@ -151,7 +170,7 @@ class Context:
     def verify_peer(self, connection: SSL.Connection, server_hostname: str | None = None) -> None:
         """Look, after the handshake, at what OpenSSL does not look at.
 
-        That is the host name or address (RFC 9525, by service-identity), pins, the stapled OCSP
+        That is the host name or address (RFC 9525), pins, the stapled OCSP
         response, and that a client certificate is there if it is required. `server_hostname` is
         by default the one of `connection()`. Raises `CertificateError`, and `HandshakeError` for
         a virtual host that is required to exist and does not.
@@ -173,21 +192,37 @@ class Context:
         certificate = peer.peer_certificate(connection)
         if certificate is None:
             raise CertificateError("the server showed no certificate")
+        seen = notes_of(connection)
         if settings.check_hostname:
             if not name:
                 raise CertificateError("there is no name that the certificate could be checked for")
-            peer.check_name(certificate, name)
+            if not (seen.name_checked and name == seen.server_hostname):
+                peer.check_name(certificate, name)
         if peer.session_reused(connection):
             return  # the rest was seen when the session began, in this very context
-        chain = peer.peer_chain(connection)
-        if settings.pins is not None and not matches(settings.pins, chain):
-            raise CertificateError(
-                f"no key in the server's chain is pinned; its own is {pin(certificate)}"
-            )
+        if settings.pins is not None:
+            _check_pins(settings.pins, peer.peer_chain(connection))
+        self._check_stapled(connection)
+
+    def _check_pins(self, connection: SSL.Connection) -> None:
+        """Look at a chain that OpenSSL has just verified. Raises `CertificateError`."""
+        assert isinstance(self.settings, Client) and self.settings.pins is not None
+        found = sorted(notes_of(connection).chain.items())
+        with peer.readable(), quietly():
+            chain = [certificate.to_cryptography() for _, certificate in found]
+        _check_pins(self.settings.pins, chain)
+
+    def _check_stapled(self, connection: SSL.Connection) -> None:
+        """Look at what a server has stapled. Raises `CertificateError`."""
+        assert isinstance(self.settings, Client)
+        stapling = self.settings.stapling
+        if stapling == "none" or peer.session_reused(connection):
+            return
         stapled = notes_of(connection).stapled
-        if stapled and settings.stapling != "none":
-            ocsp.check(stapled, certificate, chain[1] if len(chain) > 1 else certificate)
-        elif settings.stapling == "require":
+        if stapled:
+            chain = peer.peer_chain(connection)
+            ocsp.check(stapled, chain[0], chain[1] if len(chain) > 1 else chain[0])
+        elif stapling == "require":
             raise CertificateError("the server stapled no OCSP response")
 
     def failure(
@@ -201,8 +236,15 @@ class Context:
         seen = notes_of(connection)
         if seen.unknown_host is not None:
             return _unknown(seen.unknown_host, queue)
+        if seen.refusal is not None:
+            seen.refusal.queue = list(queue)
+            return seen.refusal
         if seen.failure is not None:
             code, depth = seen.failure
+            if code in MISMATCHES and seen.own is not None and seen.server_hostname:
+                with peer.readable(), quietly():
+                    certificate = seen.own.to_cryptography()
+                return peer.wrong_name(certificate, seen.server_hostname, queue)
             text = f"certificate verify failed: {verify_error_text(code)}"
             return CertificateError(text, queue, depth=depth, code=code)
         if any(entry[-1] == _NO_CERTIFICATE for entry in queue):
@@ -230,6 +272,13 @@ class Context:
             self._sessions.move_to_end(seen.server_hostname)
             if len(self._sessions) > _SESSIONS:
                 self._sessions.popitem(last=False)
+
+
+def _check_pins(pins: frozenset[str], chain: Sequence[x509.Certificate]) -> None:
+    if not matches(pins, chain):
+        raise CertificateError(
+            f"no key in the server's chain is pinned; its own is {pin(chain[0])}"
+        )
 
 
 def _unknown(host: str, queue: Sequence[tuple[str, str, str]] = ()) -> HandshakeError:

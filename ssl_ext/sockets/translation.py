@@ -19,6 +19,7 @@ from OpenSSL import SSL
 from asynccore.pollers.layered import NotReady
 
 from .. import peer
+from .._openssl import expect_address, expect_host, verify_error_text, verify_result
 from ..certificates.hostnames import address, ascii_name
 from ..errors import (
     CertificateError,
@@ -62,7 +63,7 @@ class ConnectionContext(Protocol):
 
 
 class RawContext:
-    """A plain `OpenSSL.SSL.Context`, with the check of the host name that OpenSSL lacks."""
+    """A plain `OpenSSL.SSL.Context`, with the check of the host name that pyOpenSSL lacks."""
 
     def __init__(self, context: SSL.Context) -> None:
         self.openssl = context
@@ -80,9 +81,14 @@ class RawContext:
                 "whose certificate is expected? Give server_hostname=..., "
                 "or an empty one to accept every name"
             )
-        if server_hostname and address(server_hostname) is None:
-            # RFC 6066 section 3
-            connection.set_tlsext_host_name(ascii_name(server_hostname).encode("ascii"))
+        if server_hostname:
+            found = address(server_hostname)
+            if found is None:
+                host = ascii_name(server_hostname).encode("ascii")
+                connection.set_tlsext_host_name(host)  # RFC 6066 section 3
+                expect_host(connection, host)
+            else:
+                expect_address(connection, found.packed)
         return connection
 
     def verify_peer(self, connection: SSL.Connection, server_hostname: str | None) -> None:
@@ -96,6 +102,10 @@ class RawContext:
     def failure(self, connection: SSL.Connection, queue: Queue) -> CertificateError | None:
         for entry in queue:
             if entry[-1] in _CERTIFICATE_REASONS:
+                code = verify_result(connection)
+                if code in peer.MISMATCHES:
+                    text = f"{entry[-1]}: {verify_error_text(code)}"
+                    return CertificateError(text, queue, code=code)
                 return CertificateError(entry[-1], queue)
         return None
 

@@ -33,9 +33,7 @@ _STANDARD = sys.stdlib_module_names - _LEGACY - {"asyncio"}
 ALLOWED: dict[str, frozenset[str]] = {
     "asynccore": frozenset(_STANDARD | {"asynccore"}),
     "ssl_ext": frozenset(
-        _STANDARD
-        | {"asynccore", "ssl_ext"}
-        | {"OpenSSL", "certifi", "cryptography", "service_identity"}
+        _STANDARD | {"asynccore", "ssl_ext"} | {"OpenSSL", "certifi", "cryptography"}
     ),
     "compat": frozenset(
         _STANDARD

@@ -110,7 +110,6 @@ def test_what_it_needs(wheel: zipfile.Path) -> None:
     assert {need for need in needs if "extra==" not in need} == {
         "pyOpenSSL>=26.0",
         "certifi",
-        "service-identity",
         'pyasyncore;python_version>="3.12"',
         'pyasynchat;python_version>="3.12"',
     }
