@@ -2,12 +2,15 @@
 
 Facts. A program makes a channel of whatever `accept()` returns, and talks to it. A handshake takes
 several turns of the loop, or for ever, and most that fail are those of strangers who try doors.
-What fails later in TLS comes as errors that no plaintext program has heard of.
+What fails later in TLS comes as errors that no plaintext program has heard of. To open connections
+and say nothing costs a stranger nothing; an honest client speaks first, and at once.
 
 Consequence. An `AcceptingSocket` takes the place of a listening socket. It accepts by itself, and
 each handshake is a channel of its own; the listener is readable when one is over, and `accept()`
 returns that connection, ready for use. A handshake that fails or stalls is nobody's business but
 its own. What such a connection meets later looks like a reset one, which every program handles.
+So many handshakes may be under way, and of one peer so many whose client has said nothing: beyond,
+the oldest of these ends for the sake of the new one (`handshake_table`).
 
 Trade-off. The map holds an entry for each handshake under way: who counts its entries counts them
 too. Limits on connections see a connection after its handshake.
@@ -29,17 +32,13 @@ from asynccore.errors import NOBODY
 from asynccore.listening.acceptor import ACCEPT_BATCH
 from asynccore.pollers import READ
 
-from ..errors import TLSError
+from ..errors import HandshakeError, TLSError
 from ..states import HANDSHAKE_TIMEOUT, OPEN, SHUTDOWN_TIMEOUT
+from .handshake_table import HandshakeTable
 from .proxy import SocketProxy
 from .records import nothing
 from .tls_socket import OpenSSLSocket
 from .translation import AnyContext, adapted, blocked
-
-# How many connections may be between accept(2) and the end of their handshake, unless the listener
-# has a `max_handshakes`: half of the descriptors that a process has by default on Linux
-# (getrlimit(2), 1,024), so that the program keeps the other half.
-MAX_HANDSHAKES = 512
 
 
 class TransparentSocket(OpenSSLSocket):
@@ -59,8 +58,8 @@ class AcceptingSocket(SocketProxy):
     """A listening socket whose `accept` returns connections after their handshake.
 
     `context` is as for `OpenSSLSocket`, `sock` the socket, which listens. `max_handshakes()` says
-    how many may be under way, `None` for the usual number (`MAX_HANDSHAKES`). For whatever is not
-    here, the socket itself is asked.
+    how many may be under way, `None` for the usual number (`handshake_table.MAX_HANDSHAKES`). For
+    whatever is not here, the socket itself is asked.
 
     Raises `TypeError` for what is no context, and `ValueError` for one of a client.
     """
@@ -88,8 +87,7 @@ class AcceptingSocket(SocketProxy):
         self.shutdown_timeout = shutdown_timeout
         # A socket that was guarded has another one under the usual name (`interception`).
         self._accept = getattr(sock, "accept_in_clear", sock.accept)
-        self._max_handshakes = max_handshakes
-        self._pending: set[PendingHandshake] = set()
+        self._pending = HandshakeTable(max_handshakes)
         self._ready: deque[tuple[OpenSSLSocket, Any]] = deque()
         self._error: OSError | None = None
         self.map: Map | None = None  # where it is served
@@ -129,9 +127,7 @@ class AcceptingSocket(SocketProxy):
         return bool(self._ready or self._error)
 
     def _is_full(self) -> bool:
-        most = self._max_handshakes()
-        under_way = len(self._pending) + len(self._ready)
-        return under_way >= (MAX_HANDSHAKES if most is None else most)
+        return not self._pending.has_room(len(self._ready))
 
     # -- handshakes -----------------------------------------------------------------------------
 
@@ -161,11 +157,15 @@ class AcceptingSocket(SocketProxy):
             sock.close()
             _tell(address, why)
             return
-        self._pending.add(PendingHandshake(self, self.map, secure, address))
+        handshake = PendingHandshake(self, self.map, secure, address)
+        surplus = self._pending.add(handshake, len(self._ready))
+        if surplus is not None:
+            _tell(surplus.addr, HandshakeError("it made room for others"))
+            surplus.close()
 
     def over(self, handshake: PendingHandshake) -> None:
         """A handshake has ended, one way or the other, and left the map."""
-        self._pending.discard(handshake)
+        self._pending.remove(handshake)
         sock = handshake.socket
         if sock.state is OPEN:
             self._ready.append((sock, handshake.addr))

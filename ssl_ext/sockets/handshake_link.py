@@ -43,7 +43,7 @@ _LONGEST_RECORD = 16384 + 2048
 class HandshakeLink:
     """Carries the handshake of `connection`, which works on memory, over `sock`."""
 
-    __slots__ = ("_connection", "_done", "_header", "_left", "_output", "_received", "_sock")
+    __slots__ = ("_connection", "_done", "_header", "_left", "_output", "_sock", "received")
 
     def __init__(self, connection: SSL.Connection, sock: socket) -> None:
         self._connection = connection
@@ -51,7 +51,7 @@ class HandshakeLink:
         self._done = False
         self._header = b""  # of the record that is being read,
         self._left = 0  # and how much of it is to come
-        self._received = 0
+        self.received = 0
         self._output = b""
 
     def do_handshake(self) -> None:
@@ -61,7 +61,7 @@ class HandshakeLink:
         as well that there is more to read than a turn allows. Raises `HandshakeError` for a peer
         that does not come to an end.
         """
-        before = self._received
+        before = self.received
         for number in range(RECORDS_PER_TURN + 1):
             if not self._done:
                 try:
@@ -75,11 +75,11 @@ class HandshakeLink:
                     self._done = True
             refused = self._send()
             if self._done:
-                if refused is not None:
-                    raise refused
+                # What can't be sent any more is told by what follows, after the peer's last words;
+                # a client need not wait for its session tickets.
                 work_on_socket(self._connection, self._sock)
                 return
-            if number == RECORDS_PER_TURN or self._received - before >= BYTES_PER_TURN:
+            if number == RECORDS_PER_TURN or self.received - before >= BYTES_PER_TURN:
                 break
             self._receive(refused)
         raise SSL.WantReadError
@@ -123,10 +123,10 @@ class HandshakeLink:
                 raise SSL.WantReadError from None
             if not data:
                 raise SSL.SysCallError(-1, "Unexpected EOF")
-            self._received += len(data)
-            if self._received > LONGEST_HANDSHAKE:
+            self.received += len(data)
+            if self.received > LONGEST_HANDSHAKE:
                 raise HandshakeError(
-                    f"the peer's part of a handshake has no end: {self._received} bytes"
+                    f"the peer's part of a handshake has no end: {self.received} bytes"
                 )
             self._connection.bio_write(data)
             if self._left:

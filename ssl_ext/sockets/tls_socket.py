@@ -564,6 +564,19 @@ class OpenSSLSocket(SocketProxy):
             self._handshake_link = None
             self._enter(OPEN)
 
+    def has_heard(self) -> bool:
+        """Tell whether the peer of a handshake has said anything."""
+        link = self._handshake_link
+        if self.state is not HANDSHAKING or not isinstance(link, HandshakeLink) or link.received:
+            return True
+        try:
+            self._raw.recv(1, _socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True  # be it its end
+
     # -- receiving ------------------------------------------------------------------------------
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:

@@ -225,11 +225,11 @@ def test_a_turn_of_a_handshake_takes_so_many_bytes(monkeypatch: pytest.MonkeyPat
     thread.join(10)
     link: Any = client._handshake_link
     turns = []
-    while link._received < 10 * len(HELLO_REQUESTS):
-        before = link._received
+    while link.received < 10 * len(HELLO_REQUESTS):
+        before = link.received
         with pytest.raises(BlockingIOError):
             client.do_handshake()
-        turns.append(link._received - before)
+        turns.append(link.received - before)
     assert max(turns) <= handshake_link.BYTES_PER_TURN + len(HELLO_REQUESTS)
     assert client.state is HANDSHAKING
     client.close()
