@@ -91,7 +91,10 @@ def _build_server(context: SSL.Context, settings: Server) -> None:
         context.set_alpn_select_callback(_alpn_selector(settings.alpn))
     if settings.stapled is not None:
         context.set_ocsp_server_callback(_stapler(settings.stapled))
-    context.set_tlsext_servername_callback(chooser(settings))
+    if settings.sni:
+        # Without it OpenSSL does not acknowledge the name (RFC 6066 section 3), for it changes
+        # nothing.
+        context.set_tlsext_servername_callback(chooser(settings))
     # Servers that ask for client certificates can't resume without it
     # (SSL_CTX_set_session_id_context(3)). Any will do: the ticket keys are this context's own.
     context.set_session_id(os.urandom(32))
@@ -118,6 +121,8 @@ def _trust(context: SSL.Context, settings: Common) -> list[x509.Certificate]:
     named: list[x509.Certificate] = []
     store = context.get_cert_store()
     assert store is not None
+    # Whoever is named is believed, be it a root or not, as by the standard library's ssl.
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     if settings.ca is None or settings.ca == "certifi":
         context.load_verify_locations(certifi.where())
     elif settings.ca == "system":

@@ -1,0 +1,95 @@
+"""Authorities that are no roots, and names that are acknowledged."""
+
+from __future__ import annotations
+
+import pytest
+import trustme
+from OpenSSL import SSL
+
+import ssl_ext
+from ssl_ext import CertificateError
+from tests.tls.pki import Pair
+from tests.tls.support import CLIENT, HOST, authority
+
+
+def pem(leaf: trustme.LeafCert, chain: int) -> bytes:
+    """A key, and so many certificates of its chain."""
+    return b"".join(b.bytes() for b in (leaf.private_key_pem, *leaf.cert_chain_pems[:chain]))
+
+
+INTERMEDIATE = authority().create_child_ca()
+OTHER = authority().create_child_ca()
+SERVER_LEAF = INTERMEDIATE.issue_cert(HOST)
+CLIENT_LEAF = INTERMEDIATE.issue_cert(CLIENT)
+
+
+@pytest.mark.parametrize("shown", [1, 2])
+def test_an_intermediate_authority_vouches_for_a_server(shown: int) -> None:
+    server = ssl_ext.server_context(pem(SERVER_LEAF, shown))
+    Pair(ssl_ext.client_context(ca=INTERMEDIATE.cert_pem.bytes()), server).handshake()
+
+
+def test_an_intermediate_authority_vouches_for_a_client() -> None:
+    server = ssl_ext.server_context(
+        pem(SERVER_LEAF, 2), client_auth="required", ca=INTERMEDIATE.cert_pem.bytes()
+    )
+    client = ssl_ext.client_context(
+        ca=INTERMEDIATE.cert_pem.bytes(), certificate=pem(CLIENT_LEAF, 1)
+    )
+    Pair(client, server).handshake()
+
+
+def test_it_does_not_vouch_for_what_others_have_issued() -> None:
+    for leaf, ca in (
+        (OTHER.issue_cert(HOST), INTERMEDIATE),
+        (authority().issue_cert(HOST), INTERMEDIATE),
+    ):
+        client = ssl_ext.client_context(ca=ca.cert_pem.bytes())
+        with pytest.raises(CertificateError) as why:
+            Pair(client, ssl_ext.server_context(pem(leaf, 2))).handshake()
+        assert why.value.code in (20, 2)  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT(_LOCALLY)
+
+
+def test_one_server_is_believed_by_its_certificate() -> None:
+    own = SERVER_LEAF.cert_chain_pems[0].bytes()
+    Pair(ssl_ext.client_context(ca=own), ssl_ext.server_context(pem(SERVER_LEAF, 1))).handshake()
+    another = INTERMEDIATE.issue_cert(HOST)
+    with pytest.raises(CertificateError):
+        Pair(ssl_ext.client_context(ca=own), ssl_ext.server_context(pem(another, 1))).handshake()
+
+
+def extensions_of_server_hello(server: ssl_ext.Context) -> set[int]:
+    """The types of the extensions in a TLS 1.2 ServerHello (RFC 5246 section 7.4.1.3)."""
+    client = ssl_ext.client_context(
+        ca=authority().cert_pem.bytes(), maximum_version="TLSv1.2"
+    ).connection(None, False, HOST)
+    there = server.connection()
+    with pytest.raises(SSL.WantReadError):
+        client.do_handshake()
+    there.bio_write(client.bio_read(65536))
+    with pytest.raises(SSL.WantReadError):
+        there.do_handshake()
+    hello = there.bio_read(65536)
+    body = hello[5 + 4 : 5 + int.from_bytes(hello[3:5], "big")]
+    place = 2 + 32 + 1 + body[34] + 2 + 1
+    end = place + 2 + int.from_bytes(body[place : place + 2], "big")
+    place += 2
+    found = set()
+    while place < end:
+        found.add(int.from_bytes(body[place : place + 2], "big"))
+        place += 4 + int.from_bytes(body[place + 2 : place + 4], "big")
+    return found
+
+
+def test_a_name_is_acknowledged_where_there_is_a_table() -> None:
+    host = ssl_ext.server_context(pem(SERVER_LEAF, 2))
+    with_table = ssl_ext.server_context(pem(SERVER_LEAF, 2), sni={HOST: host})
+    assert 0 in extensions_of_server_hello(with_table)
+    assert 0 not in extensions_of_server_hello(host)
+
+
+def test_a_name_that_is_not_acknowledged_is_known() -> None:
+    server = ssl_ext.server_context(pem(SERVER_LEAF, 2))
+    pair = Pair(ssl_ext.client_context(ca=authority().cert_pem.bytes()), server)
+    pair.handshake()
+    assert ssl_ext.peer.server_name(pair.server) == HOST
