@@ -121,24 +121,6 @@ def test_a_turn_takes_one_record_that_is_no_data(
     attacker.close()
 
 
-def test_others_are_served_in_the_meantime(channels: ChannelMap) -> None:
-    attacker = Attacker("client")
-    honest, other = socket.socketpair()
-    with honest, other:
-        neighbour = asynccore.dispatcher(other, channels)
-        served: list[bytes] = []
-        neighbour.handle_read = lambda: served.append(neighbour.recv(100))  # type: ignore[method-assign]
-        attacker.sock.send(attacker.sealing.key_updates(1000))
-        channel = Noting(attacker.end, channels)
-        for turn in range(1, 20):
-            honest.send(b"ping")
-            asynccore.loop(timeout=0, map=channels, count=2)
-            assert len(served) == turn
-        assert channel.error is None
-        neighbour.close()
-    attacker.close()
-
-
 def test_a_peer_that_sends_no_data_without_end_is_left(
     channels: ChannelMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,7 +212,7 @@ def test_a_turn_of_a_handshake_takes_so_many_bytes(monkeypatch: pytest.MonkeyPat
         with pytest.raises(BlockingIOError):
             client.do_handshake()
         turns.append(link.received - before)
-    assert max(turns) <= handshake_link.BYTES_PER_TURN + len(HELLO_REQUESTS)
+    assert max(turns) < 2 * len(HELLO_REQUESTS)
     assert client.state is HANDSHAKING
     client.close()
     theirs.close()
