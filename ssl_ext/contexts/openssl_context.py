@@ -123,14 +123,15 @@ def _trust(context: SSL.Context, settings: Common) -> list[x509.Certificate]:
     assert store is not None
     # Whoever is named is believed, be it a root or not, as by the standard library's ssl.
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-    if settings.ca is None or settings.ca == "certifi":
-        context.load_verify_locations(certifi.where())
-    elif settings.ca == "system":
-        context.set_default_verify_paths()
-    else:
-        named = load_certificates(settings.ca)
-        for certificate in named:
-            store.add_cert(crypto.X509.from_cryptography(certificate))
+    for part in settings.ca or ("certifi",):  # type: ignore[union-attr]
+        if part == "certifi":
+            context.load_verify_locations(certifi.where())
+        elif part == "system":
+            context.set_default_verify_paths()
+        else:
+            named += load_certificates(part)  # type: ignore[arg-type]
+    for certificate in named:
+        store.add_cert(crypto.X509.from_cryptography(certificate))
     if settings.crl is not None:
         for revoked in load_crls(settings.crl):
             store.add_crl(revoked)

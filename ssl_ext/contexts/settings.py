@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from OpenSSL import SSL
 
 from ..certificates.loading import Password, check_password
-from ..certificates.sources import Source, checked_path, checked_source, checked_sources
+from ..certificates.sources import Content, Source, checked_path, checked_source, checked_sources
 
 # Whose certificates need no file of one's own: certifi's, and those of OpenSSL's own places.
 PUBLIC = ("certifi", "system")
@@ -87,8 +87,8 @@ class Common:
 
     def __post_init__(self) -> None:
         self._check_identity()
-        if self.ca is not None and not (isinstance(self.ca, str) and self.ca in PUBLIC):
-            self._set("ca", checked_sources("ca", self.ca))
+        if self.ca is not None:
+            self._set("ca", checked_authorities(self.ca))
         if self.crl is not None:
             self._set("crl", checked_sources("crl", self.crl))
         if self.keylog is not None:
@@ -145,6 +145,23 @@ class Server(Common):
         super().__post_init__()
         if self.stapled is not None and not callable(self.stapled):
             self._set("stapled", checked_source("stapled", self.stapled))
+
+
+def checked_authorities(ca: Authorities) -> tuple[str | Content, ...]:
+    """Return whom to believe, one by one: a word of `PUBLIC`, the path of a file, or content.
+
+    Raises `TypeError` and `ValueError` for what is none.
+    """
+    several = isinstance(ca, Iterable) and not isinstance(ca, (str, bytes, bytearray))
+    parts: list[Any] = list(ca) if several else [ca]
+    found = checked_sources("ca", parts)
+    # A `Path("system")` is a file; only the word is none.
+    return tuple(
+        os.path.join(os.curdir, checked)
+        if checked in PUBLIC and not isinstance(part, str)
+        else checked
+        for part, checked in zip(parts, found, strict=True)
+    )
 
 
 def version(argument: str, name: str, dtls: bool = False) -> int:

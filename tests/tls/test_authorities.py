@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import trustme
 from OpenSSL import SSL
@@ -56,6 +58,36 @@ def test_one_server_is_believed_by_its_certificate() -> None:
     another = INTERMEDIATE.issue_cert(HOST)
     with pytest.raises(CertificateError):
         Pair(ssl_ext.client_context(ca=own), ssl_ext.server_context(pem(another, 1))).handshake()
+
+
+@pytest.mark.parametrize("several", [("system", "own.pem"), ("own.pem", "system")])
+def test_the_word_for_public_authorities_among_others(
+    several: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strangers = trustme.CA()
+    (tmp_path / "own.pem").write_bytes(authority().cert_pem.bytes())
+    (tmp_path / "everybody.pem").write_bytes(strangers.cert_pem.bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "everybody.pem"))
+    theirs = ssl_ext.server_context(pem(strangers.issue_cert(HOST), 1))
+    ours = ssl_ext.server_context(pem(SERVER_LEAF, 2))
+    for server in (ours, theirs):
+        Pair(ssl_ext.client_context(ca=several), server).handshake()
+    Pair(ssl_ext.client_context(ca="own.pem"), ours).handshake()
+    for ca in ("own.pem", ["own.pem", "certifi"]):
+        with pytest.raises(CertificateError):
+            Pair(ssl_ext.client_context(ca=ca), theirs).handshake()
+
+
+def test_a_path_is_never_the_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "system").write_bytes(authority().cert_pem.bytes())
+    monkeypatch.chdir(tmp_path)
+    server = ssl_ext.server_context(pem(SERVER_LEAF, 2))
+    for ca in (Path("system"), [Path("system")], "./system"):
+        Pair(ssl_ext.client_context(ca=ca), server).handshake()
+    (tmp_path / "system").unlink()
+    with pytest.raises(FileNotFoundError):
+        ssl_ext.client_context(ca=[Path("system")])
 
 
 def extensions_of_server_hello(server: ssl_ext.Context) -> set[int]:
