@@ -152,8 +152,10 @@ def checked_authorities(ca: Authorities) -> tuple[str | Content, ...]:
 
     Raises `TypeError` and `ValueError` for what is none.
     """
-    several = isinstance(ca, Iterable) and not isinstance(ca, (str, bytes, bytearray))
-    parts: list[Any] = list(ca) if several else [ca]
+    if isinstance(ca, (str, bytes, bytearray)) or not isinstance(ca, Iterable):
+        parts: list[Source] = [ca]
+    else:
+        parts = list(ca)
     found = checked_sources("ca", parts)
     # A `Path("system")` is a file; only the word is none.
     return tuple(
