@@ -78,6 +78,7 @@ _LATER = {
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         found = getattr(importlib.import_module(_LATER[name], __name__), name)
-        found.__module__ = __name__
+        if name != "ClassicReactor":  # which says where its `install` is
+            found.__module__ = __name__
         return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,6 +21,7 @@ from asynccore.listening.acceptor import ACCEPT_PAUSE
 from asynccore.running.hosting import Cancellable, Host
 
 from .host_poller import HostPoller
+from .reactor_state import reactor_state
 
 
 class _OwnLoop:
@@ -110,6 +111,9 @@ class AsyncioPoller(HostPoller):
             )
         ):
             self._change_host()
+        if "twisted.internet.reactor" in sys.modules:
+            # Nobody else would start a reactor of Twisted's that is on this loop.
+            reactor_state.begin_on(self.loop, self.name)
         return True
 
     def _on_ready(self) -> None:

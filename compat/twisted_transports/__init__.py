@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from .channel import TwistedChannel
 from .handover import hand_over
-from .reactor import ClassicReactor, install_reactor
+from .reactor import ClassicReactor, install, install_reactor
 
 # Where they are public, as in the face of `compat`.
-for _public in (ClassicReactor, hand_over, install_reactor):
+for _public in (hand_over, install_reactor):
     _public.__module__ = __name__.rpartition(".")[0]
-TwistedChannel.__module__ = __name__
+# Twisted looks for `install` where a reactor's class says that it is from, and `compat.install` is
+# something else.
+for _home in (ClassicReactor, TwistedChannel, install):
+    _home.__module__ = __name__
 
-__all__ = ["ClassicReactor", "TwistedChannel", "hand_over", "install_reactor"]
+__all__ = ["ClassicReactor", "TwistedChannel", "hand_over", "install", "install_reactor"]

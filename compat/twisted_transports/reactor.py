@@ -29,7 +29,7 @@ import asynccore
 from asynccore.channels import Map
 from asynccore.classic.namespace import default_map
 
-from . import processes
+from ..hosts import processes
 from .delayed_calls import DelayedCalls
 from .thread_pool import CountedPool
 
@@ -169,6 +169,14 @@ def _end_all() -> None:
         if reactor.running:
             reactor.stop()
             reactor._turn()
+
+
+def install(map: Map | None = None) -> None:
+    """Do as `install_reactor`, under the name by which Twisted knows it.
+
+    The module of a reactor's class has an `install`.
+    """
+    install_reactor(map)
 
 
 def install_reactor(map: Map | None = None) -> ClassicReactor:

@@ -29,6 +29,13 @@ def run(engine: str, script: str) -> list[str]:
     if engine == ON_ASYNCIO:
         engine = "twisted"
         script = "from twisted.internet import asyncioreactor\nasyncioreactor.install()\n" + script
+    elif engine in ON_LOOPS:
+        engine = engine.split()[0]
+        script = (
+            "import asyncio\nfrom twisted.internet import asyncioreactor\n"
+            f"import {engine}; loop = {engine}.new_event_loop(); asyncio.set_event_loop(loop)\n"
+            "asyncioreactor.install(loop)\n"
+        ) + script
     if importlib.util.find_spec(engine) is None:
         pytest.skip(f"{engine} is not installed")
     done = subprocess.run(
@@ -48,7 +55,9 @@ def run(engine: str, script: str) -> list[str]:
 ON_ASYNCIO = "twisted on asyncio"
 ENGINES = ["asyncio", "uvloop", "twisted", ON_ASYNCIO]
 LOOPS = ["asyncio", "uvloop"]
-REACTORS = ["twisted", ON_ASYNCIO]
+# The engines "asyncio" and "uvloop" where the program has installed a reactor on that loop.
+ON_LOOPS = ["asyncio with a reactor", "uvloop with a reactor"]
+REACTORS = ["twisted", ON_ASYNCIO, *ON_LOOPS]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -234,6 +243,53 @@ print("over")
 peer.close()
 """
     assert run(engine, script) == ["7", "over"]
+
+
+@pytest.mark.parametrize("engine", ON_LOOPS)
+def test_a_reactor_on_a_closed_loop_lets_the_program_end(engine: str) -> None:
+    script = """
+from twisted.internet import reactor, threads
+channel, peer = pair()
+threads.deferToThread(lambda: 7).addCallback(lambda n: (print(n), channel.close()))
+asyncore.loop()
+loop.close()
+peer.close()
+print("over")
+"""
+    assert run(engine, script) == ["7", "over"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
+@pytest.mark.parametrize("way", ["pidfd", "timer"])
+@pytest.mark.parametrize("engine", REACTORS)
+def test_the_end_of_a_child_that_has_closed_its_pipes(engine: str, way: str) -> None:
+    script = """
+import os, signal
+from twisted.internet import protocol, reactor
+channel, peer = pair()
+
+class Watch(protocol.ProcessProtocol):
+    def __init__(self, number):
+        self.number = number
+    def processEnded(self, reason):
+        print(self.number, reason.value.exitCode)
+        if self.number == 2:
+            channel.close()
+        else:
+            start(2)
+
+def start(number):
+    command = "exec <&- >&- 2>&-; sleep 0.1; exit 3"
+    reactor.spawnProcess(Watch(number), "/bin/sh", ["sh", "-c", command])
+
+start(1)
+asyncore.loop()
+peer.close()
+print(signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL)
+"""
+    if way == "timer":
+        script = "import os; vars(os).pop('pidfd_open', None)" + script
+    assert run(engine, script) == ["1 3", "2 3", "True"]
 
 
 @pytest.mark.parametrize("engine", REACTORS)

@@ -120,7 +120,6 @@ def main(how: str, kind: str = "asyncio") -> None:
     elif how == "engine":
         compat.install(engine=kind)
         loop, server, reactor = on_asyncio(kind)
-        reactor.startRunning(installSignalHandlers=False)
         legacy = LegacyServer().socket.getsockname()[1]
         say(legacy=legacy, asyncio=port_of(server), twisted=twisted_port(reactor))
         asynccore.loop()

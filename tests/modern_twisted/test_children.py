@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from twisted.internet.protocol import ProcessProtocol
 
-from compat.twisted_transports import processes
+from compat.hosts import processes
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
 

@@ -54,7 +54,7 @@ NAMES: dict[str, set[str]] = {
         "create_server drain event_loop hand_over install install_reactor LegacyModuleWarning "
         "read_line run_coroutine to_channel to_streams uninstall wait_closed".split()
     ),
-    "compat.twisted_transports": {"ClassicReactor", "hand_over", "install_reactor"},
+    "compat.twisted_transports": {"ClassicReactor", "hand_over", "install", "install_reactor"},
 }
 if sys.platform != "win32":
     NAMES["asynccore"] |= {"file_dispatcher", "file_wrapper"}
@@ -68,7 +68,8 @@ ELSEWHERE = {
     "asynccore.channels": {"ChannelMap": "asynccore"},
     "asynccore.engine": dict.fromkeys(NAMES["asynccore.engine"], "asynccore.engine.engine"),
     "asynccore.pollers": {"Poller": "asynccore.pollers.base"},
-    "compat.twisted_transports": dict.fromkeys(NAMES["compat"], "compat"),
+    "compat": {"ClassicReactor": "compat.twisted_transports"},
+    "compat.twisted_transports": dict.fromkeys(("hand_over", "install_reactor"), "compat"),
     "ssl_ext.errors": dict.fromkeys(NAMES["ssl_ext"], "ssl_ext"),
     "ssl_ext.peer": dict.fromkeys(NAMES["ssl_ext"], "ssl_ext"),
 }

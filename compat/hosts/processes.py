@@ -2,6 +2,7 @@
 
 Facts. Twisted's reactors have a handler for SIGCHLD, if they are run and may have it. Under
 `asyncore.loop()` signals belong to the program, and handlers can only be set on the main thread.
+Without one, a reactor looks for the end when the last pipe is closed, and never again.
 
 Consequence. A child is watched by its own descriptor (pidfd_open(2), Linux 5.3), and where there is
 none, all of them are looked at ten times in a second.
@@ -17,10 +18,6 @@ from typing import Any
 from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
-import asynccore
-
-from .descriptor_set import DescriptorSet
-
 # How often to look for children that have ended, in seconds: what is taken for "at once" in an
 # interface (Nielsen, Usability Engineering, 1993).
 INTERVAL = 0.1
@@ -30,7 +27,7 @@ INTERVAL = 0.1
 class ProcessDescriptor:
     """The descriptor of a process, which is readable once the process has ended."""
 
-    def __init__(self, reactor: DescriptorSet, fd: int) -> None:
+    def __init__(self, reactor: Any, fd: int) -> None:
         self._reactor = reactor
         self._fd = fd
 
@@ -55,8 +52,29 @@ class ProcessDescriptor:
             os.close(fd)
 
 
-def watch(reactor: DescriptorSet, transport: Any) -> None:
-    """Tell the protocol of a process that has just begun when it has ended."""
+def watch_all(reactor: Any) -> None:
+    """Watch every child that a reactor has or will have, from now on."""
+    if sys.platform == "win32":
+        return
+    from twisted.internet.process import reapProcessHandlers
+
+    for transport in list(reapProcessHandlers.values()):
+        watch(reactor, transport)
+    spawn = reactor.spawnProcess
+
+    def spawn_and_watch(*args: Any, **kw: Any) -> Any:
+        transport = spawn(*args, **kw)
+        watch(reactor, transport)
+        return transport
+
+    reactor.spawnProcess = spawn_and_watch
+
+
+def watch(reactor: Any, transport: Any) -> None:
+    """Tell the protocol of a process that has just begun when it has ended.
+
+    A reactor with `hold()` and `release()` is told that something is to be waited for.
+    """
     if sys.platform == "win32" or not transport.pid:
         return  # Windows' transports look by themselves, and what has ended is known to have.
     fd = _open(transport.pid)
@@ -77,22 +95,28 @@ def _open(pid: int) -> int:
 class ProcessTimer:
     """Looks for the end of one process by a timer, and keeps the loop meanwhile."""
 
-    def __init__(self, reactor: DescriptorSet, transport: Any) -> None:
+    def __init__(self, reactor: Any, transport: Any) -> None:
         self._reactor = reactor
         self._transport = transport
 
     def begin(self) -> None:
-        self._reactor.hold()
-        self._timer = asynccore.call_every(INTERVAL, self._look, map=self._reactor.map)
+        """Look from now on."""
+        getattr(self._reactor, "hold", _nothing)()
+        self._reactor.callLater(INTERVAL, self._look)
 
     def _look(self) -> None:
         _reap()
-        if not self._transport.pid:
-            self._timer.cancel()
-            self._reactor.release()
+        if self._transport.pid:
+            self._reactor.callLater(INTERVAL, self._look)
+        else:
+            getattr(self._reactor, "release", _nothing)()
 
 
 def _reap() -> None:
     from twisted.internet.process import reapAllProcesses
 
     reapAllProcesses()
+
+
+def _nothing() -> None:
+    """The reactor needs not be held: it is whoever waits in it that goes on."""

@@ -1,0 +1,115 @@
+"""Twisted's reactor, started without being run: a wait of `asyncore.loop()` is what runs it.
+
+*Facts.* There is one reactor in a process, which can't be started twice, and which joins its
+threads when it stops. What runs it is the thread that it believes to be its own. Its handler for
+SIGCHLD would be in the way of the program's.
+*Consequence.* It is started once, and stopped when the program ends. Child processes are watched
+without a signal.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from asynccore.engine import engines
+from asynccore.pollers import Poller
+
+
+class ReactorState:
+    """The state of the only reactor: begun or not, in which process and thread."""
+
+    def __init__(self) -> None:
+        self.began = False
+        self.pid = 0
+        self._thread = 0
+        self._lock = threading.Lock()
+
+    def begin(self, reactor: Any, name: str) -> None:
+        """Start a reactor without entering it, and stop it when the program ends.
+
+        `name` is that of the pollers that wait in it.
+        """
+        from . import processes
+
+        if reactor.running:
+            raise RuntimeError(
+                "asyncore.loop() was called while Twisted's reactor runs, which would have to wait "
+                "for itself: let compat.attach() drive the channels there"
+            )
+        self.began = True
+        self.pid = os.getpid()
+        self._thread = threading.get_ident()
+        # Signals stay the program's, as with asyncore. `run()` is this, and then many `iterate`.
+        reactor.startRunning(installSignalHandlers=False)
+        processes.watch_all(reactor)
+        reactor.addSystemEventTrigger("after", "shutdown", _stop_loops, name)
+        # Before the interpreter waits for the threads of the reactor's pool.
+        register: Callable[..., object] = getattr(threading, "_register_atexit", atexit.register)
+        register(self._end, reactor)
+
+    def begin_on(self, loop: object, name: str) -> None:
+        """Start the reactor that is installed, if it is one on this loop of asyncio's.
+
+        `name` is that of the poller that waits in the loop.
+        """
+        reactor: Any = sys.modules.get("twisted.internet.reactor")
+        if (
+            not self.began
+            and getattr(reactor, "_asyncioEventloop", None) is loop
+            and not reactor._startedBefore
+        ):
+            self.begin(reactor, name)
+
+    def claim(self, poller: Poller) -> None:
+        """Let this thread run the reactor. Raises `RuntimeError` while another one does.
+
+        Two that loop over one map take turns anyway.
+        """
+        me = threading.get_ident()
+        if me == self._thread:
+            return
+        from twisted.python import threadable
+
+        with self._lock:
+            others = [
+                one
+                for one in engines()
+                if (present := one.poller)
+                and present.name == poller.name
+                and present.innermost is not poller
+            ]
+            if any(self._thread == thread for engine in others for thread, _ in engine.loops):
+                raise RuntimeError(
+                    "another thread's loop() runs Twisted's reactor, which can't run in two: name "
+                    "a poller in this thread, as in loop(map=..., poller='select')"
+                )
+            self._thread = me
+            threadable.registerAsIOThread()  # type: ignore[no-untyped-call]
+
+    def _end(self, reactor: Any) -> None:
+        if self.pid != os.getpid():
+            return
+        loop = getattr(reactor, "_asyncioEventloop", None)
+        if loop is not None and loop.is_closed():
+            # Nothing can be called any more; the threads would keep the process.
+            if reactor.threadpool is not None:
+                reactor.threadpool.stop()
+            return
+        if reactor.running:
+            reactor.stop()
+        reactor.iterate(0)
+
+
+reactor_state = ReactorState()
+
+
+def _stop_loops(name: str) -> None:
+    """End the loops that wait in the reactor: the program has stopped it."""
+    for engine in engines():
+        if getattr(engine.poller, "name", None) == name and engine.loops:
+            engine.stopping = True
