@@ -60,8 +60,8 @@ class ClassicLoop(asyncio.SelectorEventLoop):
 
     Whatever runs that map (`asynccore.loop()`, or this loop's own `run_forever`) runs tasks, timers
     and callbacks of this loop, and the dispatchers of the map. `stop()` ends either. Connections
-    and servers that it makes are transports over dispatchers; with a context of the module `ssl`,
-    or options that only asyncio has, they are asyncio's own, on the same engine.
+    and servers that it makes are transports over dispatchers; with `ssl=True` or a context of the
+    module `ssl`, TLS is asyncio's own, and with options that only asyncio has, all of it is.
 
     `ExitNow` that a protocol's method raises leaves the loop, as out of any handler; in tasks and
     callbacks of `call_soon` it is an exception like any other.
@@ -238,6 +238,8 @@ class ClassicLoop(asyncio.SelectorEventLoop):
             raise RuntimeError("Event loop is closed")
         if when is None:
             raise TypeError("when is a time in seconds, not None")
+        if self.get_debug():
+            self._check_thread()  # type: ignore[attr-defined]
         handle = _TimerHandle(when, callback, args, self, context)
         handle.timer = asynccore.call_at(
             when, self._due, handle, callback, args, context, map=self.map
@@ -270,6 +272,8 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         """
         if asyncio.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
+        if self.is_closed():
+            raise RuntimeError("Event loop is closed")
 
         def caught(number: int, frame: object) -> None:
             self.call_soon_threadsafe(self._caught, number)
@@ -321,7 +325,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any
     ) -> Any:
         """Listen, and return the server (asyncio)."""
-        if _is_asyncios(options, connections.SERVER_OPTIONS):
+        if not set(options) <= connections.SERVER_OPTIONS:
             return await super().create_server(protocol_factory, host, port, **options)
         return await connections.listen(self, self.map, protocol_factory, host, port, **options)
 
@@ -329,7 +333,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         self, protocol_factory: Any, path: Any = None, **options: Any
     ) -> Any:
         """Listen at a Unix socket, and return the server (asyncio)."""
-        if _is_asyncios(options, connections.SERVER_OPTIONS):
+        if not set(options) <= connections.SERVER_OPTIONS:
             return await super().create_unix_server(protocol_factory, path, **options)
         options["sock"] = connections.unix_listener(path, options.get("sock"))
         options.setdefault("cleanup_socket", connections.CLEANS_UP)
@@ -381,7 +385,8 @@ class ClassicLoop(asyncio.SelectorEventLoop):
 def _is_asyncios(options: dict[str, Any], ours: frozenset[str]) -> bool:
     """Whether a connection is for asyncio's own transports."""
     given = {name for name, value in options.items() if value is not None}
-    return isinstance(options.get("ssl"), _stdlib_ssl.SSLContext) or not given <= ours
+    ssl = options.get("ssl")
+    return ssl is True or isinstance(ssl, _stdlib_ssl.SSLContext) or not given <= ours
 
 
 def _close_both(one: socket.socket, two: socket.socket) -> None:

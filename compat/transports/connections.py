@@ -121,6 +121,18 @@ def channel_of(transport: StreamTransport, sock: Any, map: Map) -> StreamChannel
 # -- connections --------------------------------------------------------------------------------
 
 
+def check_connection(
+    host: object, port: object, sock: socket.socket | None, tls: bool, server_hostname: str | None
+) -> None:
+    """Raise `ValueError` for what can't be connected; `tls` for a client that speaks it."""
+    if (host is None) == (sock is None) or (host is not None and port is None):
+        raise ValueError("say either host and port, or sock")
+    if sock is not None and sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"a stream socket is needed, and {sock!r} is none")
+    if tls and sock is not None and server_hostname is None:
+        raise ValueError("server_hostname is needed: whom is the peer of sock to be?")
+
+
 def begin_connection(
     loop: asyncio.AbstractEventLoop,
     map: Map,
@@ -139,12 +151,7 @@ def begin_connection(
     server_side: bool = False,
 ) -> asyncio.Future[Pair]:
     """Begin to connect; the future's result is `(transport, protocol)`."""
-    if (host is None) == (sock is None) or (host is not None and port is None):
-        raise ValueError("say either host and port, or sock")
-    if sock is not None and sock.type != socket.SOCK_STREAM:
-        raise ValueError(f"a stream socket is needed, and {sock!r} is none")
-    if ssl and sock is not None and server_hostname is None and not server_side:
-        raise ValueError("server_hostname is needed: whom is the peer of sock to be?")
+    check_connection(host, port, sock, bool(ssl) and not server_side, server_hostname)
     hostname = server_hostname or None
     tls = TLSOptions(ssl, server_side, hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
     future: asyncio.Future[Pair] = loop.create_future()
@@ -245,6 +252,11 @@ def make_server(
 
     With `cleanup_socket` the file of a Unix socket goes when the server is closed.
     """
+    if isinstance(ssl, _stdlib_ssl.SSLContext):
+        protocol_factory = _secured(
+            loop, protocol_factory, ssl, ssl_handshake_timeout, ssl_shutdown_timeout
+        )
+        ssl = ssl_handshake_timeout = ssl_shutdown_timeout = None
     tls = TLSOptions(ssl, True, None, ssl_handshake_timeout, ssl_shutdown_timeout)
     if sock is not None:
         if sock.type != socket.SOCK_STREAM:
@@ -265,6 +277,32 @@ def make_server(
             server.close()
             raise
     return server
+
+
+def _secured(
+    loop: asyncio.AbstractEventLoop,
+    protocol_factory: Callable[[], Any],
+    context: _stdlib_ssl.SSLContext,
+    handshake_timeout: float | None,
+    shutdown_timeout: float | None,
+) -> Callable[[], Any]:
+    """Return what makes asyncio's own TLS protocol for each protocol of a factory."""
+    from asyncio.sslproto import SSLProtocol
+
+    options: dict[str, Any] = {"ssl_handshake_timeout": handshake_timeout}
+    if sys.version_info >= (3, 11):
+        options["ssl_shutdown_timeout"] = shutdown_timeout
+    elif shutdown_timeout is not None:
+        raise TypeError("ssl_shutdown_timeout is for Python 3.11 and later")
+    make: Any = SSLProtocol
+
+    def secured() -> Any:
+        # Nobody waits for the handshake: how it ends is told to the protocol, or not at all.
+        waiter = loop.create_future()
+        waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return make(loop, protocol_factory(), context, waiter, server_side=True, **options)
+
+    return secured
 
 
 def _listening_sockets(
@@ -327,6 +365,8 @@ async def listen(
             )
     elif host is not None or port is not None:
         raise ValueError("say either host and port, or sock")
+    if host is None and port is None and options.get("sock") is None:
+        raise ValueError("say host, port or sock: where is it to listen?")
     return make_server(loop, map, protocol_factory, infos, **options)
 
 

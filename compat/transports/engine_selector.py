@@ -153,8 +153,8 @@ class EngineSelector(selectors.BaseSelector):
     # -- the interface of selectors.BaseSelector ------------------------------------------------
 
     def register(self, fileobj: Fileobj, events: int, data: object = None) -> selectors.SelectorKey:
-        """Watch a descriptor. Raises `KeyError` if it is watched, and `ValueError` if a channel
-        has it."""
+        """Watch a descriptor. Raises `KeyError` if it is watched, and `RuntimeError` if a channel
+        has it, as asyncio does for transports."""
         fd = _number(fileobj)
         if fd in self._keys:
             raise KeyError(f"{fileobj!r} is registered already")
@@ -248,7 +248,9 @@ class EngineSelector(selectors.BaseSelector):
     def _check(self, fd: int) -> None:
         other = self.engine.map.get(fd)
         if other is not None and not isinstance(other, WatchedDescriptor):
-            raise ValueError(f"descriptor {fd} is {other!r} on this loop, and can't be watched too")
+            raise RuntimeError(
+                f"descriptor {fd} is {other!r} on this loop, and can't be watched too"
+            )
 
 
 def _number(fileobj: Fileobj) -> int:

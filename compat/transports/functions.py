@@ -9,13 +9,23 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable
+from ssl import SSLContext
 from typing import Any
 
 from asynccore.channels import Map
 from asynccore.classic.namespace import default_map
 
 from .classic_loop import event_loop
-from .connections import CLEANS_UP, Pair, Path, begin_connection, hosts, make_server, unix_listener
+from .connections import (
+    CLEANS_UP,
+    Pair,
+    Path,
+    begin_connection,
+    check_connection,
+    hosts,
+    make_server,
+    unix_listener,
+)
 from .datagram_endpoints import make_datagrams, unix_datagrams
 from .servers import Server
 
@@ -35,13 +45,20 @@ def create_connection(
     given callbacks; its result is `(transport, protocol)`. Names are looked up without holding the
     loop up (`dispatcher.connect_name`). `map` is by default `asynccore.socket_map`.
 
-    Options: `ssl` (`True`, or a context of `ssl_ext`), `server_hostname`, `family`, `sock`,
+    Options: `ssl` (`True` or a context of the module `ssl`, which mean what they mean to asyncio,
+    or a context of `ssl_ext`), `server_hostname`, `family`, `sock`,
     `local_addr`, `happy_eyeballs_delay`, `ssl_handshake_timeout`, `ssl_shutdown_timeout`.
 
     Raises `TypeError` and `ValueError` for arguments that can't be right; the future has the
     `OSError` of a connect (`asynccore.ConnectError`) or of TLS.
     """
     loop = event_loop(map)
+    ssl = options.get("ssl")
+    if ssl is True or isinstance(ssl, SSLContext):
+        # What the module `ssl` does, asyncio's own transports do.
+        check_connection(host, port, options.get("sock"), True, options.get("server_hostname"))
+        connect: Any = loop.create_connection
+        return loop.create_task(connect(protocol_factory, host, port, **options))
     return begin_connection(loop, _map(map), protocol_factory, host, port, **options)
 
 
@@ -60,8 +77,8 @@ def create_server(
     As `loop.create_server` of asyncio (with `path`, `create_unix_server`), but a plain function, to
     be called on the loop's thread: a name for `host` is looked up before it returns.
 
-    Options: `ssl` (a context of `ssl_ext`), `family`, `sock`, `backlog`, `reuse_address`,
-    `reuse_port`, `start_serving`, `ssl_handshake_timeout`, `ssl_shutdown_timeout`,
+    Options: `ssl` (a context of `ssl_ext` or of the module `ssl`), `family`, `sock`, `backlog`,
+    `reuse_address`, `reuse_port`, `start_serving`, `ssl_handshake_timeout`, `ssl_shutdown_timeout`,
     `cleanup_socket` (with `path`; by default since Python 3.13, as in asyncio).
 
     Raises `OSError` if it can't listen there.

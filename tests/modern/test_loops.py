@@ -373,7 +373,7 @@ def test_the_selector_has_the_interface_of_selectors() -> None:
         key = selector.modify(one, selectors.EVENT_WRITE, "other")
         assert selector.select(5) == [(key, selectors.EVENT_WRITE)]
         channel = asynccore.dispatcher(two, channels)
-        with pytest.raises(ValueError, match="can't be watched too"):
+        with pytest.raises(RuntimeError, match="can't be watched too"):
             selector.register(two, selectors.EVENT_READ)
         channel.del_channel()
         asynccore.close_all(channels)
