@@ -16,7 +16,7 @@ from asynccore import neighbours
 from compat import engines
 from tests.project.checkout import PACKAGES, ROOT, module_files
 
-SOURCES = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", *PACKAGES, "examples")
+SOURCES = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", *PACKAGES, "examples", "twisted")
 
 pytestmark = pytest.mark.xdist_group("wheel")
 
