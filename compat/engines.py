@@ -33,7 +33,8 @@ def check(engine: str) -> str:
     if engine in here:
         return engine
     if engine in HOSTS:
-        if find_spec(engine) is None:
+        # A folder of that name for plugins, which has no origin, is not the package.
+        if getattr(find_spec(engine), "origin", None) is None:
             raise ValueError(
                 f"engine {engine!r} needs a package that is not installed: "
                 f"pip install 'asynccore[{engine}]'"

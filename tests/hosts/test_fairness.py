@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("twisted", reason="Twisted is not installed")
+pytest.importorskip("twisted.internet", reason="Twisted is not installed")
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = Path(__file__).with_name("three_servers.py")

@@ -36,7 +36,7 @@ def run(engine: str, script: str) -> list[str]:
             f"import {engine}; loop = {engine}.new_event_loop(); asyncio.set_event_loop(loop)\n"
             "asyncioreactor.install(loop)\n"
         ) + script
-    if importlib.util.find_spec(engine) is None:
+    if getattr(importlib.util.find_spec(engine), "origin", None) is None:
         pytest.skip(f"{engine} is not installed")
     done = subprocess.run(
         [sys.executable, "-m", "asynccore", "run", "--engine", engine, "-c", PARTS + script],

@@ -58,7 +58,7 @@ NAMES: dict[str, set[str]] = {
 }
 if sys.platform != "win32":
     NAMES["asynccore"] |= {"file_dispatcher", "file_wrapper"}
-if importlib.util.find_spec("twisted") is None:
+if getattr(importlib.util.find_spec("twisted"), "origin", None) is None:
     del NAMES["compat.twisted_transports"]
     NAMES["compat"] -= {"ClassicReactor", "hand_over", "install_reactor"}
 

@@ -25,7 +25,7 @@ from tests.tls_peers.support import (
     server_context,
 )
 
-pytest.importorskip("twisted", reason="Twisted is not installed")
+pytest.importorskip("twisted.internet", reason="Twisted is not installed")
 
 PEER = str(Path(__file__).with_name("twisted_peer.py"))
 
