@@ -7,6 +7,7 @@ import os
 import sys
 import types
 import warnings
+from importlib.machinery import ModuleSpec
 
 import pytest
 
@@ -95,6 +96,13 @@ def test_a_host_that_is_not_installed_says_what_to_install(name, monkeypatch):
     monkeypatch.setattr(engines, "find_spec", lambda needed: None)
     with pytest.raises(ValueError, match=rf"pip install 'asynccore\[{name}\]'"):
         compat.install(name)
+    assert found() == dict.fromkeys(OURS)
+
+
+def test_a_folder_of_plugins_is_no_twisted(monkeypatch):
+    monkeypatch.setattr(engines, "find_spec", lambda needed: ModuleSpec(needed, None))
+    with pytest.raises(ValueError, match="pip install"):
+        compat.install("twisted")
     assert found() == dict.fromkeys(OURS)
 
 
