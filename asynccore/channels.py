@@ -11,7 +11,13 @@ account of a map is known here as a `MapObserver` and no more, so that a map nee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+)
 from typing import Any, Protocol, TypeVar
 
 Map = MutableMapping[Any, Any]
@@ -169,10 +175,12 @@ class ChannelMap(dict[Any, Any]):
     Negative descriptors are refused with `ValueError` (a closed socket's number is -1).
     """
 
-    __slots__ = ("__weakref__", "engine")
+    __slots__ = ("__weakref__", "engine", "looked_at")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.engine: MapObserver | None = None  # set when the map first needs one
+        # Called before the map is gone through, if a program waits by itself (`engine`).
+        self.looked_at: Callable[[], object] | None = None
         super().__init__()
         if args or kwargs:
             self.update(*args, **kwargs)
@@ -230,6 +238,26 @@ class ChannelMap(dict[Any, Any]):
         if self.engine is not None:
             for fd in fds:
                 self.engine.removed(fd)
+
+    def __iter__(self) -> Iterator[Any]:
+        self._look()
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        self._look()
+        return super().keys()
+
+    def values(self) -> Any:
+        self._look()
+        return super().values()
+
+    def items(self) -> Any:
+        self._look()
+        return super().items()
+
+    def _look(self) -> None:
+        if self.looked_at is not None:
+            self.looked_at()
 
     def setdefault(self, fd: Any, default: Any = None) -> Any:
         if fd not in self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from errno import (
     EBADF,
     ECONNABORTED,
     ECONNRESET,
+    EHOSTDOWN,
     EHOSTUNREACH,
     EMFILE,
     ENETDOWN,
@@ -18,8 +20,10 @@ from errno import (
     ENFILE,
     ENOBUFS,
     ENOMEM,
+    ENOPROTOOPT,
     ENOTCONN,
     EPIPE,
+    EPROTO,
     ESHUTDOWN,
     ETIMEDOUT,
     EWOULDBLOCK,
@@ -66,6 +70,16 @@ def reports_to_channel(callback: _Function) -> _Function:
     return callback
 
 
+def judges_peer(callback: _Function) -> _Function:
+    """Mark a timer's callback that judges whether a peer was too slow.
+
+    It runs once everything that had come by its time was looked at: a handler, or a process that
+    was stopped, may have kept the loop from that.
+    """
+    callback._judges_peer = True  # type: ignore[attr-defined]
+    return callback
+
+
 # What recv() and send() take for the end of the connection: the classic six, and what Linux
 # reports for a peer or a network that is gone (tcp(7), ip(7)), which classic asyncore let
 # through to `handle_error`.
@@ -90,7 +104,22 @@ EXHAUSTED = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
 
 # accept(2): what a listener must take for "nobody there", for Linux passes on the new
 # connection's own network errors.
-NOBODY = frozenset({EWOULDBLOCK, EAGAIN, ECONNABORTED, EHOSTUNREACH, ENETDOWN, ENETUNREACH})
+NOBODY = frozenset(
+    {
+        EWOULDBLOCK,
+        EAGAIN,
+        ECONNABORTED,
+        ECONNRESET,
+        EHOSTDOWN,
+        EHOSTUNREACH,
+        ENETDOWN,
+        ENETUNREACH,
+        ENOPROTOOPT,
+        EPROTO,
+        ETIMEDOUT,
+        getattr(errno, "ENONET", EAGAIN),  # Linux alone has it
+    }
+)
 
 
 def _strerror(err: int) -> str:

@@ -38,7 +38,7 @@ from ..channels import Map, NullChannel
 from ..classic.namespace import package
 from ..engine.engine import Engine, leave_map
 from ..engine.timers import Timer
-from ..errors import RERAISED, _strerror, reports_to_channel
+from ..errors import RERAISED, _strerror, judges_peer, reports_to_channel
 from . import resolver
 from .happy_eyeballs import Address, Race
 from .target import Target, show
@@ -203,6 +203,7 @@ class ConnectByName(Entry):
 
     # -- the attempts ---------------------------------------------------------------------------
 
+    @judges_peer
     @reports_to_channel
     def _advance(self) -> None:
         """Begin what it is time for, and see to it that the rest has its time."""

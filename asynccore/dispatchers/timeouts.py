@@ -17,7 +17,7 @@ from typing import Any
 from ..classic.own_names import hook
 from ..classic.settings import Setting
 from ..engine.timers import LazyTimer, Timers
-from ..errors import RERAISED, reports_to_channel
+from ..errors import RERAISED, judges_peer, reports_to_channel
 
 NAMES = ("connect_timeout", "idle_timeout", "write_timeout")
 
@@ -123,6 +123,7 @@ class ChannelTimes(LazyTimer):
         if expiry is not None:
             self.look_by(expiry[0])
 
+    @judges_peer
     @reports_to_channel
     def _look(self) -> None:
         self._timer = None

@@ -38,6 +38,8 @@ class ChannelTable:
         self.timed: dict[int, ActivityTimes] = {}  # of the channels with timeouts
         self.paused: set[int] = set()  # not read from, whatever they say
         self.refused: set[int] = set()  # the poller can't watch them
+        # They were told of an exceptional condition that lasts, and have not been read since.
+        self.urgent: set[int] = set()
         self.sweeps = Sweeps()  # those with predicates of their own
         self.asked_always = self.sweeps.kinds
         self.kinds: dict[type, int] = {}  # which predicates of a class are its own
@@ -76,6 +78,8 @@ class ChannelTable:
             self.paused.discard(fd)
         if self.refused:
             self.refused.discard(fd)
+        if self.urgent:
+            self.urgent.discard(fd)
         return known
 
     def clear(self) -> None:
@@ -83,7 +87,7 @@ class ChannelTable:
         self.sweeps.clear()
         for state in (self.channels, self.reporting, self.read_only, self.timed):
             state.clear()
-        for noted in (self.to_ask, self.paused, self.refused):
+        for noted in (self.to_ask, self.paused, self.refused, self.urgent):
             noted.clear()
 
     def pause(self, fd: int) -> None:

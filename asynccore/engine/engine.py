@@ -23,6 +23,7 @@ reading, and take a way of their own, which says some of this twice.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -36,6 +37,8 @@ from .. import logs, pollers
 from ..channels import ActivityTimes, Channel, ChannelMap, Map
 from ..errors import RERAISED, leaves_loop
 from ..pollers import ERROR, HANGUP, INVALID, PRIORITY, READ, WRITE
+from ..pollers.single import readiness
+from . import elsewhere
 from .foreign import ReportingMap
 from .interest import Interest
 from .meter import Meter
@@ -391,7 +394,7 @@ class Engine(Ownership):
         if timers.heap or timers.batch:
             due = timers.next()
             if due is not None and due <= self.clock():
-                self._run_timers()
+                self._run_timers(interest.seen_until(now, len(events)))
 
     def prepare(self) -> float | None:
         """Settle everything, for a host that waits by itself until the poller is ready.
@@ -449,17 +452,49 @@ class Engine(Ownership):
                 f" woken by: {why}"
             ) from None
 
-    def run_due(self) -> None:
-        """Run the callbacks and timers that are due, without looking for events."""
+    def run_due(self, seen: float = math.inf) -> None:
+        """Run the callbacks and timers that are due, without looking for events.
+
+        Those that judge peers run if everything that came by their time, up to `seen`, was looked
+        at.
+        """
         before = self.take()
         try:
             if self.wakeup is not None:
                 self.wakeup.clear()
             if self.calls or self.deferred:
                 self._run_calls()
-            self._run_timers()
+            self._run_timers(seen)
         finally:
             self.give(before)
+
+    def event_elsewhere(self, times: ActivityTimes | None, writing: bool) -> None:
+        """Note that a program's own loop hands an event over, for whoever has these times."""
+        if self.owner is None and self.hosting is None:
+            if times is not None:
+                times.active = self.clock()
+                if writing:
+                    times.sent = times.active
+            if isinstance(self.map, ChannelMap):
+                self.map.looked_at = self.judge_elsewhere
+            self.judge_elsewhere()
+
+    def judge_elsewhere(self) -> None:
+        """Judge whom there is to judge, for a program whose own loop runs no timers."""
+        if self.timers.heap and self.owner is None and self.hosting is None:
+            due = self.timers.next()
+            if due is not None and due <= self.clock():
+                before = self.take()
+                try:
+                    for callback in elsewhere.overdue(self.timers):
+                        self._call(callback, ())
+                finally:
+                    self.give(before)
+
+    def after_poll_elsewhere(self) -> None:
+        """Run what is due, after a poll of the program's own."""
+        self.run_due(-math.inf)
+        self.judge_elsewhere()
 
     def _run_calls(self) -> None:
         self.interest.review_needed = True
@@ -470,8 +505,8 @@ class Engine(Ownership):
                 break  # done by a loop inside of one of them
             self._call(*self.calls.popleft())
 
-    def _run_timers(self) -> None:
-        with self.timers.due(self.clock()) as due:
+    def _run_timers(self, seen: float = math.inf) -> None:
+        with self.timers.due(self.clock(), seen) as due:
             for callback, args in due:
                 self.interest.review_needed = True
                 self._call(callback, args)
@@ -497,7 +532,7 @@ class Engine(Ownership):
         interest = self.interest
         table = interest.table
         channels, reporting, read_only = table.channels, table.reporting, table.read_only
-        to_ask, timed = table.to_ask, table.timed
+        to_ask, timed, urgent = table.to_ask, table.timed, table.urgent
         holder: Callable[[int], Channel | None] = self.map.get
         serial = self.passes
         table.forgotten.clear()
@@ -511,10 +546,11 @@ class Engine(Ownership):
             read_only = {}  # The shortest way has no clock.
         fd: int | None = None
         for fd, mask in events:
-            # Whatever an event is for, it puts the timeouts of its channel off.
+            # Whatever an event is for, it puts the timeouts of its channel off; but for urgent
+            # data, which nobody need consume.
             if timed:
                 times = timed.get(fd)
-                if times is not None:
+                if times is not None and mask != PRIORITY:
                     times.active = now
                     if mask & WRITE:
                         times.sent = now
@@ -545,6 +581,10 @@ class Engine(Ownership):
             if channel is None:
                 self._unknown(fd)
             elif holder(fd) is channel:
+                # After a read there may be urgent data that was not told.
+                if urgent and mask & READ and fd in urgent:
+                    urgent.discard(fd)
+                    to_ask.add(fd)
                 if mask != READ:
                     to_ask.add(fd)
                     self._deliver(fd, channel, mask, serial)
@@ -598,11 +638,20 @@ class Engine(Ownership):
                     meter.call(channel.handle_write_event, fd=fd)
                 if not self._still(fd, channel, serial):
                     return
+            # An exceptional condition that nobody ends would come again at once, and for ever: it
+            # is told once, until the next read.
             if mask & PRIORITY:
+                urgent = self.interest.table.urgent
+                urgent.add(fd)
                 if meter is None:
                     channel.handle_expt_event()
                 else:
                     meter.call(channel.handle_expt_event, fd=fd)
+                if fd in urgent and not readiness(fd, PRIORITY):
+                    urgent.discard(fd)
+                    times = self.interest.table.timed.get(fd)
+                    if times is not None:
+                        times.active = self.clock()
         except RERAISED:
             raise
         except BaseException as why:

@@ -21,6 +21,7 @@ the instance, a descriptor closed with `os.close`) may be noticed a second late.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sys
@@ -31,7 +32,7 @@ from typing import Any
 from .. import pollers
 from ..channels import Channel, ChannelMap, Map, MapObserver, ReportingChannel, inspectors
 from ..errors import RERAISED, leaves_loop
-from ..pollers import PRIORITY, READ, WRITE
+from ..pollers import EVENTS_PER_PASS, PRIORITY, READ, WRITE
 from ..pollers.fileobj import FileobjPoller, has_descriptor, number
 from ..pollers.layered import LayeredPoller, layered_socket, waits_for
 from . import foreign
@@ -71,6 +72,8 @@ class Interest:
         self.compare_all = True  # code outside of handlers ran
         self.review_needed = False  # anything ran since the last review
         self.review_at = now + REVIEW_INTERVAL
+        # While batches are full: when the first of them was taken, and the events of all of them.
+        self._full_batches: tuple[float, int] | None = None
 
     # -- before a wait --------------------------------------------------------------------------
 
@@ -274,7 +277,7 @@ class Interest:
             mask &= ~WRITE
         if mask & READ and fd in table.paused:
             mask &= ~READ
-        if mask:
+        if mask and fd not in table.urgent:
             mask |= PRIORITY
         present = poller.interest.get(fd, 0)
         if mask == present:
@@ -324,6 +327,23 @@ class Interest:
             if isinstance(poller, LayeredPoller):
                 poller.discard(fd)
             poller.set(fd, 0)
+
+    def seen_until(self, began: float, found: int) -> float:
+        """Return up to when all events were looked at, after a wait that began at a time.
+
+        A batch that is full may have left some out. Pollers report what they left out before what
+        they have reported, so there is none any more after as many events as there are channels.
+        """
+        if found < EVENTS_PER_PASS:
+            self._full_batches = None
+            return began
+        since, reported = self._full_batches or (began, 0)
+        reported += found
+        if self.poller is not None and reported < len(self.poller.interest):
+            self._full_batches = since, reported
+            return -math.inf
+        self._full_batches = None
+        return since
 
     # -- descriptors closed by others -----------------------------------------------------------
 

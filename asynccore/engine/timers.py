@@ -212,18 +212,26 @@ class Timers:
 
     @contextmanager
     def due(
-        self, now: float
+        self, now: float, seen: float = math.inf
     ) -> Iterator[Iterator[tuple[Callable[..., object], tuple[object, ...]]]]:
         """Hand out the callbacks whose time has come by `now`, and their arguments, in order.
 
-        Those made meanwhile wait for the next time, however short their delay. Those that were
-        not reached, because an exception came out of a callback, stay.
+        Those that judge peers (`errors.judges_peer`) wait until their time is over by `seen`, up
+        to which everything that came was looked at. Those made meanwhile wait for the next time,
+        however short their delay. Those that were not reached, because an exception came out of a
+        callback, stay.
         """
         batch: deque[Timer] = deque()
+        early: list[Timer] = []
         while (when := self.next()) is not None and when <= now:
             timer = heapq.heappop(self.heap)[2]
             timer._entry = None
-            batch.append(timer)
+            if when > seen and hasattr(timer.callback, "_judges_peer"):
+                early.append(timer)
+            else:
+                batch.append(timer)
+        for timer in early:
+            self.add(timer)
         before, self.batch = self.batch, batch
         try:
             yield self._take_from(batch)
@@ -232,6 +240,25 @@ class Timers:
             for timer in batch:
                 if timer._entry is None:
                     self.add(timer)
+
+    def take_out(
+        self, now: float, wanted: Callable[[Callable[..., object]], bool]
+    ) -> list[Callable[..., object]]:
+        """Take out those without arguments whose time has come by `now` and that are `wanted`."""
+        found: list[Callable[..., object]] = []
+        others: list[Timer] = []
+        while (when := self.next()) is not None and when <= now:
+            timer = heapq.heappop(self.heap)[2]
+            timer._entry = None
+            callback = timer.callback
+            if callback is not None and not timer.args and wanted(callback):
+                timer.callback = None
+                found.append(callback)
+            else:
+                others.append(timer)
+        for timer in others:
+            self.add(timer)
+        return found
 
     def _take_from(
         self, batch: deque[Timer]

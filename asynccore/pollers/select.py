@@ -16,6 +16,9 @@ _FD_SETSIZE = 1024
 # What select says of a closed descriptor; Winsock has a number of its own, WSAENOTSOCK.
 _NOT_OPEN = frozenset({errno.EBADF, 10038})
 
+# For whom exceptional conditions are looked for. Winsock reports a failed connect as such a one.
+_EXCEPTIONAL = PRIORITY | WRITE if sys.platform == "win32" else PRIORITY
+
 # Taken at import: gevent's monkey patching replaces it.
 _select = select.select
 
@@ -42,12 +45,13 @@ class SelectPoller(Poller):
     def wait(self, timeout: float | None) -> list[Event]:
         reading = [fd for fd, mask in self.interest.items() if mask & READ]
         writing = [fd for fd, mask in self.interest.items() if mask & WRITE]
+        exceptional = [fd for fd, mask in self.interest.items() if mask & _EXCEPTIONAL]
         if sys.platform == "win32" and not self.interest:
             # Winsock refuses three empty sets. The caller waits again if time is left.
             time.sleep(1.0 if timeout is None else min(timeout, 1.0))
             return []
         try:
-            ready = _select(reading, writing, list(self.interest), timeout)
+            ready = _select(reading, writing, exceptional, timeout)
         except OSError as why:
             if why.errno not in _NOT_OPEN:
                 raise

@@ -32,7 +32,15 @@ _POLLGONE = (
 starting: list[Callable[[], object]] = []
 
 
-def _guarded(obj: Any, event: Callable[[], object]) -> None:
+def _note(obj: Any, writing: bool = False) -> None:
+    """Note an event that a loop of the program's own hands over."""
+    engine = getattr(obj, "_ac_engine", None)
+    if isinstance(engine, Engine):
+        engine.event_elsewhere(obj._ac_times, writing)
+
+
+def _guarded(obj: Any, event: Callable[[], object], writing: bool = False) -> None:
+    _note(obj, writing)
     try:
         event()
     except RERAISED:
@@ -51,7 +59,7 @@ def read(obj: Any) -> None:
 
 def write(obj: Any) -> None:
     """Call a channel's `handle_write_event`; what it raises goes to its `handle_error`."""
-    _guarded(obj, obj.handle_write_event)
+    _guarded(obj, obj.handle_write_event, True)
 
 
 def _exception(obj: Any) -> None:
@@ -64,6 +72,7 @@ def readwrite(obj: Any, flags: int) -> None:
 
     A disconnection that is raised goes to its `handle_close`, anything else to `handle_error`.
     """
+    _note(obj, bool(flags & _POLLOUT))
     try:
         if flags & _POLLIN:
             obj.handle_read_event()
@@ -141,11 +150,14 @@ def loop(
             begin()
     poll_once: Any = package().poll2 if use_poll else package().poll
     if poll_once not in _OURS:
-        # The program has put a poll function of its own in place.
-        while map and (count is None or count > 0):
+        # The program has put a poll function of its own in place, which runs no timers.
+        engine = engine_for(map)
+        while map and not engine.stopping and (count is None or count > 0):
             poll_once(timeout, map)
+            engine.after_poll_elsewhere()
             if count is not None:
                 count -= 1
+        engine.stopping = False
         return
     if not map and not until_idle:
         return

@@ -18,7 +18,7 @@ from ..classic.own_names import hook
 from ..classic.settings import Setting, adopt_late
 from ..dispatchers.timeouts import check as check_seconds
 from ..engine.timers import LazyTimer, Timers
-from ..errors import RERAISED, reports_to_channel
+from ..errors import RERAISED, judges_peer, reports_to_channel
 from ..listening.connection_limits import check as check_number
 
 TIMES = ("command_timeout", "data_timeout")
@@ -145,6 +145,7 @@ class Patience(LazyTimer):
         if seconds is not None:
             self.look_by(self.since + seconds)
 
+    @judges_peer
     @reports_to_channel
     def _look(self) -> None:
         self._timer = None

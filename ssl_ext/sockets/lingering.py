@@ -19,6 +19,7 @@ from OpenSSL import SSL
 
 from asynccore.channels import Map, NullChannel
 from asynccore.engine import leave_map
+from asynccore.errors import judges_peer
 from asynccore.pollers import READ
 from asynccore.running.loop import call_later
 
@@ -114,6 +115,7 @@ def _is_said(writer: RecordWriter) -> bool:
         return True
 
 
+@judges_peer
 def _give_up(reference: weakref.ref[LingeringChannel]) -> None:
     channel = reference()
     if channel is not None:

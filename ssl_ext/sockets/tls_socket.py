@@ -49,7 +49,7 @@ from asynccore.channels import Map
 from asynccore.dispatchers.vectored import SEND_SHARE
 from asynccore.engine import descriptor_changed
 from asynccore.engine.timers import Timer
-from asynccore.errors import reports_to_channel
+from asynccore.errors import judges_peer, reports_to_channel
 from asynccore.pollers import ERROR, HANGUP, PRIORITY, READ, WRITE
 from asynccore.running.loop import call_later
 
@@ -374,6 +374,7 @@ class OpenSSLSocket(SocketProxy):
         if self._timer is None and self.handshake_timeout and self.map is not None:
             self._timer = call_later(self.handshake_timeout, self._expire, map=self.map)
 
+    @judges_peer
     @reports_to_channel
     def _expire(self) -> None:
         self._timer = None
@@ -779,6 +780,7 @@ class OpenSSLSocket(SocketProxy):
             self._timer = call_later(timeout, self._give_up, map=self.map)
         self._go_on_unwrapping()
 
+    @judges_peer
     def _give_up(self) -> None:
         self._timer = None
         self._fail(TLSError("the peer does not go back to plaintext"))

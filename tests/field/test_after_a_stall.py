@@ -182,7 +182,10 @@ def test_one_that_was_not(channels: Any, engine: str, clock: Any) -> None:
     class Client(Timed, dispatcher):
         connect_timeout = 1.0
 
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as full:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as listener,
+        contextlib.ExitStack() as full,
+    ):
         for _ in range(3):  # a backlog that is full answers nobody (listen(2))
             waiting = full.enter_context(socket.socket())
             waiting.setblocking(False)

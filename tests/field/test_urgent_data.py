@@ -7,7 +7,7 @@ spins makes thousands while a timer of a twentieth of a second runs.
 
 from __future__ import annotations
 
-import os
+import fcntl
 import socket
 from typing import Any
 
@@ -146,9 +146,7 @@ def test_output_goes_on(channels: Any, engine: str, waits: list[Any], tcp_pair: 
     assert channel.events == ["expt"]
 
 
-def test_it_is_no_sign_of_life(
-    channels: Any, engine: str, waits: list[Any], tcp_pair: Any
-) -> None:
+def test_it_is_no_sign_of_life(channels: Any, engine: str, waits: list[Any], tcp_pair: Any) -> None:
     class Idle(Channel):
         idle_timeout = 0.15
 
@@ -195,8 +193,9 @@ def test_another_connection_under_the_same_number_is_told(
     number = channel.socket.fileno()
     channel.close()
     ours, theirs = tcp_pair()
-    os.dup2(ours.fileno(), number)
-    again = Channel(socket.socket(fileno=number), channels)
+    moved = socket.socket(fileno=fcntl.fcntl(ours.fileno(), fcntl.F_DUPFD, number))
+    assert moved.fileno() >= number  # nobody else has taken it, as a rule
+    again = Channel(moved, channels)
     theirs.send(b"!", socket.MSG_OOB)
     drive(lambda: again.events, channels)
     assert again.events == ["expt"]
