@@ -18,13 +18,13 @@ from collections import deque
 from typing import Any
 from warnings import warn as warn
 
-from .channels import Map, reports_changes
+from .channels import Map
 from .classic.namespace import package
 from .classic.own_names import hook
 from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .classic.removal import _deprecated as _deprecated
 from .dispatchers.output_queue import OutputQueue
-from .pollers.layered import waits_for
+from .pollers.layered import layered_socket, waits_for
 
 asyncore = package()  # the module that classic asynchat has under this name
 
@@ -133,8 +133,11 @@ class async_chat(OutputQueue):
         sock = self.socket
         while self._ac_taken < len(self._ac_input) and not self._ac_closed:
             if self.socket is not sock:
-                self.ac_in_buffer = b""  # of the old connection; a handler made a new one
-                return
+                if sock.fileno() != self._fileno or layered_socket(self.socket) is not None:
+                    # What is left is of another connection, or came in clear before TLS began.
+                    self.ac_in_buffer = b""
+                    return
+                sock = self.socket  # A wrapper of the old one goes on with what that has read.
             terminator = self.get_terminator()
             if not terminator:
                 self.collect_incoming_data(self._ac_take(len(self._ac_input)))
@@ -238,10 +241,8 @@ class async_chat(OutputQueue):
         """The connection has ended."""
         self.close()
 
-    @reports_changes
-    def readable(self) -> Any:
-        """Whether to wait for input: always. `max_line_length` bounds what lines may grow to."""
-        return 1
+    # Classic async_chat has one of its own. How much input may be kept, `max_line_length` bounds.
+    readable = OutputQueue.readable
 
     def discard_buffers(self) -> None:
         """Throw away all input that was not delivered and all output that was not sent.

@@ -17,8 +17,17 @@ from threading import get_ident
 from typing import Any
 
 from ..channels import Map, reports_changes
+from ..classic.blocking import blocks
 from .dispatcher import dispatcher
-from .vectored import IOV_MAX, SEND_SHARE, SEND_SIZE, keeps_bounds, send_pieces, takes_pieces
+from .vectored import (
+    IOV_MAX,
+    SEND_SHARE,
+    SEND_SIZE,
+    keeps_bounds,
+    send_nothing,
+    send_pieces,
+    takes_pieces,
+)
 from .watermarks import Watermarked
 
 
@@ -201,7 +210,12 @@ class dispatcher_with_send(dispatcher, Watermarked):
     def initiate_send(self) -> None:
         """Send from the buffer what the socket takes."""
         output = self._ac_buffered()
+        if not output.size:
+            send_nothing(self)
+        # A socket that may block gets one call.
         share = SEND_SHARE
+        if output.size > SEND_SIZE and blocks(self.socket):
+            share = SEND_SIZE
         # Each round is one system call, until the socket is full or others should have a turn.
         while isinstance(output, WriteBuffer) and output.size and share > 0 and not self._ac_closed:
             # A socket takes the pieces as they are; what stands in for one may know only `bytes`.
@@ -252,13 +266,16 @@ class dispatcher_with_send(dispatcher, Watermarked):
         if engine is not None and engine.owner != get_ident():
             self._ac_check_output()
             engine.run_on_loop(self._ac_send, data)
-        elif self._ac_output is not _NOTHING or not data:
+        elif self._ac_output is not _NOTHING or not (size := len(data)):
             self._ac_check_output()
             self._ac_send(data)
         else:
             # The usual case, without a detour through the buffer.
             try:
-                count = self.socket.send(data)
+                if size <= SEND_SIZE or not blocks(self.socket):
+                    count = self.socket.send(data)
+                else:
+                    count = self.socket.send(memoryview(data)[:SEND_SIZE])
             except OSError as why:
                 count = self._ac_not_sent(why)
             watch = self._ac_times
@@ -267,7 +284,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
                 if self._ac_counts is not None:
                     watch.bytes_sent += count
                 watch.active = watch.sent = watch.clock()
-            if count != len(data):
+            if count != size:
                 self._ac_send(data, count)
 
     def _ac_send(self, data: bytes, sent: int = 0) -> None:
@@ -281,7 +298,8 @@ class dispatcher_with_send(dispatcher, Watermarked):
                 return
         elif data:
             self._ac_output = self._ac_new_output(data, sent)
-        self.initiate_send()
+        if not sent or not blocks(self.socket):
+            self.initiate_send()
         if self._ac_output.size:
             self._ac_touch()
             if self._ac_marks is not None:

@@ -22,6 +22,7 @@ class ConnectsByName(Timed):
     _map: Map
     _ac_closed = False
     _ac_ended = 0
+    _ac_connects = 0  # how often it began to connect
     _ac_by_name: ConnectByName | None = None
     _ac_name_given = False  # by another thread, and the loop's has not come to it yet
 
@@ -67,6 +68,7 @@ class ConnectsByName(Timed):
         self.connected = self._ac_closed = False
         self._ac_ended = 0
         self.connecting = True
+        self._ac_connects += 1
         self.addr = target.host, target.port
         self._ac_drop_times()
         self._ac_by_name = ConnectByName(self, self._ac_engine, target)

@@ -14,7 +14,7 @@ from ..classic.namespace import default_map, legacy_name, package
 from ..classic.own_names import yield_to_mixins
 from ..classic.tracebacks import compact_traceback
 from ..engine.engine import Engine, engine_for, leave_map
-from ..errors import _DISCONNECTED, _strerror
+from ..errors import _DISCONNECTED, RERAISED, _strerror
 from ..listening import acceptor as accepting
 from ..listening import connection_limits, socket_activation
 from ..pollers import READ, WRITE
@@ -50,6 +50,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     _map: Map
     _fileno: int | None = None
     _ac_engine: Engine | None = None
+    _ac_first_write = False  # handle_write() runs because the connection was made
 
     def __init_subclass__(cls, **options: Any) -> None:
         yield_to_mixins(cls)
@@ -190,8 +191,12 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     @reports_changes
     def readable(self) -> bool:
-        """Whether to wait for reading: always, unless overridden."""
-        return True
+        """Whether to wait for reading: unless overridden, always but while reading is paused."""
+        try:
+            paused = self._ac_pause_reasons
+        except AttributeError:
+            return True  # What borrowed this predicate is no dispatcher.
+        return not paused or self._ac_goes_on()
 
     @reports_changes
     def writable(self) -> bool:
@@ -222,6 +227,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         """
         self.connected = False
         self.connecting = True
+        self._ac_connects += 1
         self._ac_ended = 0
         if self._ac_shutdown_state:
             self._ac_begin_anew()
@@ -361,16 +367,24 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     def handle_read_event(self) -> None:
         """Sort out what readiness for reading means: a connection to accept, the end of a
         connect, or data."""
-        if self._ac_pause_reasons:
+        if self._ac_pause_reasons and not self._ac_goes_on():
             return  # paused by another handler, after this event was taken
         if self.connected:
             self.handle_read()
         elif self.accepting:
             acceptor = self._ac_acceptor
-            if acceptor is None or acceptor.limited:
-                self._ac_accept_within_limits()
-            else:
-                self.handle_accept()
+            try:
+                if acceptor is None or acceptor.limited:
+                    self._ac_accept_within_limits()
+                else:
+                    self.handle_accept()
+                    acceptor.latest = None
+                    acceptor.failures = 0
+            except RERAISED:
+                raise
+            except BaseException:
+                self._ac_accept_failed()
+                raise
         elif self.connecting:
             if self._ac_connected_still():
                 self.handle_read()
@@ -386,26 +400,36 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             self.handle_write()
         elif self.connecting:
             if self._ac_connected_still():
-                self.handle_write()
+                self._ac_first_write = True
+                try:
+                    self.handle_write()
+                finally:
+                    self._ac_first_write = False
         else:
             self.handle_write()
             self._ac_end_if_dead()
 
     def _ac_connected_still(self) -> bool:
-        """End a connect, and tell whether the channel survived its `handle_connect`."""
-        sock = self.socket
+        """End a connect, and tell whether the connection survived its `handle_connect`.
+
+        With whatever socket: programs put a TLS socket in the place of the plain one there.
+        """
+        connects = self._ac_connects
         self.handle_connect_event()
-        return self.socket is sock and not self._ac_closed
+        return not self._ac_closed and not self.accepting and self._ac_connects == connects
 
     def handle_connect_event(self) -> None:
-        """Raise the `OSError` of a connect that failed, or call `handle_connect`."""
-        sock = self.socket
-        err = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        """Raise the `OSError` of a connect that failed, or call `handle_connect`.
+
+        The channel is connected afterwards, unless it has closed or begun to connect anew.
+        """
+        err = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         if err != 0:
             raise OSError(err, _strerror(err))
+        connects = self._ac_connects
         self.handle_connect()
-        if self.socket is sock and not self._ac_closed:
-            self.connected = True
+        if not self._ac_closed and self._ac_connects == connects:
+            self.connected = not self.accepting
             self.connecting = False
             if self._ac_times is not None:
                 self._ac_times.connected()
@@ -435,21 +459,19 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     def handle_error(self) -> None:
         """Report the current exception in one line, and close.
 
-        A listener is not closed for what one connection did: it rests for `ACCEPT_PAUSE`.
+        A listener is not closed for what one connection did.
         """
         _, kind, value, trace = compact_traceback()
         try:
             name = repr(self)
         except Exception:
             name = f"<__repr__(self) failed for object at {id(self):x}>"
-        action = "pausing" if self.accepting else "closing"
+        action = "keeping" if self.accepting else "closing"
         self.log_info(
             f"uncaptured python exception, {action} channel {name} ({kind}:{value} {trace})",
             "error",
         )
-        if self.accepting:
-            self._ac_as_listener().rest(self)
-        else:
+        if not self.accepting:
             self.handle_close()
 
     def handle_expt(self) -> None:

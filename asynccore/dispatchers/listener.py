@@ -91,6 +91,15 @@ class Listening(Duplex):
             self._ac_acceptor = Acceptor(self)
         return self._ac_acceptor
 
+    def _ac_accept_failed(self) -> None:
+        """Handling an event has raised."""
+        self._ac_as_listener().failed(self)
+
+    def _ac_goes_on(self) -> bool:
+        if self._ac_acceptor is not None:
+            self._ac_acceptor.catch_up(self)
+        return not self._ac_pause_reasons
+
     def _ac_accept_within_limits(self) -> None:
         """Handle an event, and see whether a limit is reached now."""
         try:
@@ -99,6 +108,9 @@ class Listening(Duplex):
             acceptor = self._ac_acceptor
             if self.accepting and acceptor is not None and acceptor.limited:
                 acceptor.is_full(self)
+        if acceptor is not None:
+            acceptor.latest = None
+            acceptor.failures = 0
 
     def handle_accepted(self, sock: Any, addr: Any) -> None:
         """A connection was accepted; `sock` is its socket and `addr` its peer's address."""

@@ -20,12 +20,20 @@ from threading import get_ident
 from typing import Any
 
 from ..channels import Map, reports_changes
+from ..classic.blocking import blocks
 from ..classic.own_names import OverridableProperty
 from ..pollers import WRITE
 from ..pollers.layered import waits_for
 from ..producers import file_producer
 from .dispatcher import dispatcher
-from .vectored import IOV_MAX, SEND_SHARE, keeps_bounds, send_pieces, takes_pieces
+from .vectored import (
+    IOV_MAX,
+    SEND_SHARE,
+    SEND_SIZE,
+    keeps_bounds,
+    send_pieces,
+    takes_pieces,
+)
 from .watermarks import Watermarked
 
 # The `send` that takes whatever its socket takes.
@@ -253,7 +261,9 @@ class OutputQueue(dispatcher, Watermarked):
             plain = getattr(send, "__func__", None) is _SEND and takes_pieces(self.socket)
             # The kernel sends a file by itself, where it can.
             if plain and type(first) is file_producer and first.can_send_to(self.socket):
-                share -= self._ac_send_file(first, share)
+                limit = SEND_SIZE if blocks(self.socket) else share
+                share -= self._ac_send_file(first, limit)
+                self._ac_full = self._ac_full or limit == SEND_SIZE
                 continue
             # Bytes go whole where the socket takes whatever is offered. A `send` of the program's
             # own gets pieces of the classic size, and a producer is asked for one.
@@ -264,11 +274,11 @@ class OutputQueue(dispatcher, Watermarked):
                 if data is None:
                     continue
                 size = len(data)
-            elif len(self._ac_fifo) == 1 and len(first) <= share:
+            elif len(self._ac_fifo) == 1 and len(first) <= SEND_SIZE:
                 # Nearly all protocols that talk have one reply to send.
                 data, size = first, len(first)
             else:
-                data, size = self._ac_head(share)
+                data, size = self._ac_head(SEND_SIZE if blocks(self.socket) else share)
             # What it raises goes to `handle_error`, unless it says no more than that TLS must wait,
             # which a `send` of the program's own lets through.
             try:
@@ -301,6 +311,9 @@ class OutputQueue(dispatcher, Watermarked):
                     self._ac_full = True
                 else:
                     self._ac_fifo.popleft()
+            # One that blocks counts as full after each call, for the next may have to wait.
+            if self._ac_fifo and blocks(self.socket):
+                self._ac_full = True
         # The hooks of watermarks are called with the queue whole, and the output ends last.
         if self._ac_marks is not None:
             self._ac_look_at_marks()

@@ -61,6 +61,24 @@ def keeps_bounds(sock: Any) -> bool:
     return getattr(type(sock), "keeps_bounds", False)
 
 
+def send_nothing(channel: Any) -> None:
+    """Send `b""` by what is no plain socket: that begins a handshake, if one is to be begun.
+
+    What does TLS gets it whenever its channel has nothing to send, and what is of an unknown kind
+    gets it once it is connected. What takes pieces or keeps bounds sees to its handshake by itself.
+    """
+    sock = channel.socket
+    if takes_pieces(sock) or keeps_bounds(sock):
+        return
+    kind = type(sock)
+    if not hasattr(kind, "get_cipher_name"):
+        if channel._ac_first_write or hasattr(kind, "do_handshake"):
+            dispatcher.send(channel, b"")
+    elif sock.get_cipher_name() is None:
+        # To pyOpenSSL's `Connection` an empty piece is an error, once it has shaken hands.
+        sock.do_handshake()
+
+
 def send_pieces(channel: Any, pieces: list[bytes | memoryview], size: int) -> int:
     """Send what fits of some pieces, `size` bytes in all, by one call; return how much that was.
 

@@ -4,10 +4,14 @@ Facts. What can't be accepted stays readable: a listener that is out of descript
 that is closed for it is dead. accept() makes two enumerations for every socket (socket.py), which
 costs as much as the system call. The kernel keeps who waits in the backlog (listen(2)).
 
-Consequence. Out of descriptors or memory, and after an exception, a listener rests for a while.
-At a limit of its own it isn't read from until there is room; surplus connections of one peer are
-accepted and refused, for they would stand in the way of the others' in the backlog. A socket
-of the standard library is accepted by its own parts, without the enumerations.
+Consequence. Out of descriptors or memory, a listener rests for a while. So it does after several
+exceptions in a row that left the connection where it was, for the same event would come at once.
+What fails for one connection closes that, and the next one is accepted: else one client could keep
+all others out. A program that waits by itself runs no timers; a rest is over there once somebody
+asks after its time. At a limit of its own the listener isn't read from until there is room; surplus
+connections of one peer are accepted and refused, for they would stand in the way of the others' in
+the backlog. A socket of the standard library is accepted by its own parts, without the
+enumerations.
 
 Trade-off. A batch of connections is accepted at one event, while others wait; a listener with a
 `readable` of its own is asked before each. An `Acceptor` is given its listener at each call: one
@@ -18,18 +22,25 @@ from __future__ import annotations
 
 import socket as _socket
 from collections.abc import Callable
+from errno import EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP
 from typing import Any, NamedTuple, Protocol
 
 from ..channels import FULL, RESTING, Map, inspectors
+from ..classic.blocking import blocks
 from ..classic.own_names import hook
 from ..engine.engine import Engine
 from ..engine.timers import Timer
 from ..errors import EXHAUSTED, NOBODY, RERAISED
-from ..pollers import EVENTS_PER_PASS
-from .connection_limits import NAMES, ConnectionLedger
+from ..pollers import EVENTS_PER_PASS, READ
+from ..pollers.single import readiness
+from .connection_limits import NAMES, ConnectionLedger, reference
 
 # How long a listener rests after it ran into a limit, in seconds. asyncio's ACCEPT_RETRY_DELAY.
 ACCEPT_PAUSE = 1.0
+
+# How many events may fail in a row, with nothing accepted that is known of, before a listener
+# rests: few enough not to spin, and more than the connections that fail between two that don't.
+FAILURES = 10
 
 # How many connections a listener accepts before others have their turn: as many as there are
 # events in one pass.
@@ -46,6 +57,9 @@ _accept_of_plain = _plain.accept
 # What `socket.family` and `socket.type` make enumerations of.
 _family_of = _socket.SocketType.family.__get__
 _type_of = _socket.SocketType.type.__get__
+
+# accept(2) of what listens no more, or never did: the fault is the listener's own, and stays.
+_ITS_OWN = frozenset({EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP})
 
 # A connection and the address of its peer.
 Accepted = tuple[Any, Any]
@@ -93,6 +107,12 @@ class Acceptor:
         self.limited = False  # some limit was set
         self.ledger = ConnectionLedger(channel)
         self.accepted = self.refused = self.pauses = 0
+        self._lost = 0  # connections that failed in `accept` itself
+        self._counted = 0  # all of these, when handling an event last failed
+        self.failures = 0  # in a row, with nothing accepted that is known of
+        # What `accept` has handed to a program's own `handle_accept`, while that runs.
+        self.latest: Callable[[], Any] | None = None
+        self._rest_ends = self._next_look = 0.0
         self._crowded = True  # at the last event there was more than one connection
         self._event_pass = 0  # when that was
         # The socket that was accepted from last, and its kind: that of all that it gives.
@@ -112,9 +132,10 @@ class Acceptor:
 
     def accept(self, channel: Listener) -> Accepted | None:
         """Return a new connection and its peer's address, or `None` if there is none (any more)."""
-        if self.limited:
-            return self._accept_within_limits(channel)
-        return self._accept_now(channel)
+        pair = self._accept_within_limits(channel) if self.limited else self._accept_now(channel)
+        if pair is not None:
+            self.latest = reference(pair[0])
+        return pair
 
     def _accept_now(self, channel: Listener) -> Accepted | None:
         if inspectors:
@@ -143,6 +164,11 @@ class Acceptor:
                 channel.log_info(f"can't accept for {ACCEPT_PAUSE:g} s: {why}", "error")
                 self.rest(channel)
                 return None
+            if why.errno not in _ITS_OWN:
+                self._lost += 1
+            raise
+        except Exception:
+            self._lost += 1  # A TLS socket shakes hands with whom it accepts.
             raise
 
     def hand_out(self, channel: Listener, accept: Callable[[], Accepted | None] | None) -> None:
@@ -169,6 +195,8 @@ class Acceptor:
             if pair is None:
                 break
             taken += 1
+            if taken == 1 and most > 1 and blocks(channel.socket):
+                most = 1
             fresh = pair
             sock, addr = pair
             try:
@@ -192,6 +220,23 @@ class Acceptor:
                 break
         self._crowded = taken > 1
 
+    def failed(self, channel: Listener) -> None:
+        """Handling an event has raised: close its connection, or rest if there was none."""
+        latest = None if self.latest is None else self.latest()
+        self.latest = None
+        if latest is not None:
+            _discard(latest, channel._map)
+        counted = self.accepted + self.refused + self._lost
+        before, self._counted = self._counted, counted
+        if counted != before or not channel.accepting or not readiness(channel._fileno, READ):
+            self.failures = 0
+            return
+        # What is ready may be another one, of a program that goes around `accept`.
+        self.failures += 1
+        if self.failures == FAILURES:
+            self.failures = 0
+            self.rest(channel)
+
     def rest(self, channel: Listener) -> None:
         """Accept nothing for `ACCEPT_PAUSE` seconds."""
         engine = channel._ac_engine
@@ -202,11 +247,25 @@ class Acceptor:
         self.pauses += 1
         engine.accept_pauses += 1
         channel._ac_mute(RESTING)
+        self._rest_ends = engine.clock() + ACCEPT_PAUSE
         engine.timers.call_later(ACCEPT_PAUSE, self._end_rest, channel, channel.socket)
 
     def _end_rest(self, channel: Listener, sock: Any) -> None:
         if channel.socket is sock:
             channel._ac_unmute(RESTING)
+
+    def catch_up(self, channel: Listener) -> None:
+        """End what a timer would end, for a program whose own loop runs none."""
+        engine = channel._ac_engine
+        if engine is None:
+            return
+        now = engine.clock()
+        if channel._ac_pause_reasons & RESTING and now >= self._rest_ends:
+            channel._ac_unmute(RESTING)
+        if channel._ac_pause_reasons & FULL and now >= self._next_look:
+            self._next_look = now + LOOK_INTERVAL
+            self.ledger.look()
+            self.look_for_room(channel)
 
     def stop(self) -> None:
         """The listener is closed."""
@@ -254,8 +313,8 @@ class Acceptor:
         return True
 
     def _accept_within_limits(self, channel: Listener) -> Accepted | None:
-        for _ in range(ACCEPT_BATCH):
-            if self.is_full(channel):
+        for turn in range(ACCEPT_BATCH):
+            if self.is_full(channel) or (turn and blocks(channel.socket)):
                 return None
             pair = self._accept_now(channel)
             if pair is None:
@@ -291,6 +350,7 @@ class Acceptor:
         engine.accept_pauses += 1
         channel._ac_mute(FULL)
         now = engine.clock()
+        self._next_look = now + LOOK_INTERVAL
         if now - self._said_full >= LOOK_INTERVAL:
             # A listener that is full all the time pauses after each connection.
             self._said_full = now

@@ -43,7 +43,7 @@ def alarm() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-# -- listeners ---------------------------------------------------------------------------------------
+# -- listeners -----------------------------------------------------------------------------------
 
 
 class Listener(Noting, dispatcher):
@@ -116,7 +116,7 @@ def test_one_that_does_not_block_takes_them_in_batches(channels: Any, engine: st
     listener.close()
 
 
-# -- output ------------------------------------------------------------------------------------------
+# -- output --------------------------------------------------------------------------------------
 
 
 class Counting(socket.socket):
@@ -261,7 +261,7 @@ def test_a_file_is_sent_bit_by_bit(channels: Any, engine: str, tmp_path: Any) ->
 
 
 def test_one_that_does_not_block_gets_all_at_once(channels: Any, engine: str, pair: Any) -> None:
-    ours, theirs = pair()
+    ours, _ = pair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * SIZE)
     counting = Counting(fileno=ours.detach())
     counting.setblocking(False)

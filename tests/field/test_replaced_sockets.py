@@ -212,7 +212,7 @@ def test_the_event_itself_is_overridden(
     assert client.events == ["connect", b"hello\n", b"re:question\n"]
 
 
-# -- sockets that do no TLS -----------------------------------------------------------------------
+# -- sockets that do no TLS ----------------------------------------------------------------------
 
 
 class Wrapper:
@@ -296,7 +296,7 @@ def test_a_plain_socket_is_sent_nothing_at_all(channels: Any, engine: str) -> No
         client.close()
 
 
-# -- what handle_connect may do besides --------------------------------------------------------------
+# -- what handle_connect may do besides ----------------------------------------------------------
 
 
 class Reconnects(Noting, dispatcher):
@@ -323,9 +323,7 @@ class Reconnects(Noting, dispatcher):
 
 
 @pytest.mark.parametrize("keeps_old", [False, True])
-def test_connecting_anew_is_another_connection(
-    channels: Any, engine: str, keeps_old: bool
-) -> None:
+def test_connecting_anew_is_another_connection(channels: Any, engine: str, keeps_old: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = Reconnects(map=channels)
         client.address, client.keeps_old = listener.getsockname(), keeps_old
@@ -427,7 +425,7 @@ def test_a_timeout_of_the_connect_ends_with_it(channels: Any, engine: str) -> No
         client.close()
 
 
-# -- other hooks -------------------------------------------------------------------------------------
+# -- other hooks ---------------------------------------------------------------------------------
 
 
 class BecomesTheConnection(Noting, dispatcher):
@@ -510,16 +508,12 @@ def test_lines_that_came_before_a_wrapper_are_delivered(
     chat.close()
 
 
-def test_lines_that_came_in_clear_are_no_part_of_tls(
-    channels: Any, engine: str, pair: Any
-) -> None:
+def test_lines_that_came_in_clear_are_no_part_of_tls(channels: Any, engine: str, pair: Any) -> None:
     """Whoever adds commands behind STARTTLS is not heard (CVE-2011-0411)."""
     ours, theirs = pair()
 
     def wrap(sock: Any) -> Any:
-        return server_context().wrap_socket(
-            sock, server_side=True, do_handshake_on_connect=False
-        )
+        return server_context().wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
 
     kind = type("Kind", (Lines,), {"wrap": staticmethod(wrap)})
     chat = kind(ours, channels)
