@@ -363,6 +363,7 @@ class Engine(Ownership):
             if wait is not None and not 0 < wait < _LONGEST_WAIT:
                 wait = _LONGEST_WAIT if wait > 0 else 0.0
             # Whoever reports from here on ends the wait; who did so before is looked at once more.
+            seen = now
             self.waiting = True
             try:
                 if unsettled or calls or deferred or self.stopping or to_ask or map_changes:
@@ -380,13 +381,15 @@ class Engine(Ownership):
                 # It was a signal alone, whose handler has run: if it reports nothing, this goes on.
             # So is whatever ended the wait without an event.
             now = self.clock()
-            if (
-                calls
-                or deferred
-                or self.stopping
-                or (due is not None and due <= now)
-                or (deadline is not None and deadline <= now)
-            ):
+            if due is not None and due <= now:
+                # Python doesn't look again where a wait was interrupted for longer than it was to
+                # last, as it is in a process that was stopped.
+                if seen < due < now and timers.next_judges():
+                    continue
+                if due == now:
+                    seen = now
+                break
+            if calls or deferred or self.stopping or (deadline is not None and deadline <= now):
                 break
         # Calls and timers run after the events, and once in each pass, so that neither starves.
         if calls or deferred:
@@ -394,7 +397,7 @@ class Engine(Ownership):
         if timers.heap or timers.batch:
             due = timers.next()
             if due is not None and due <= self.clock():
-                self._run_timers(interest.seen_until(now, len(events)))
+                self._run_timers(interest.seen_until(seen, len(events)))
 
     def prepare(self) -> float | None:
         """Settle everything, for a host that waits by itself until the poller is ready.

@@ -210,6 +210,10 @@ class Timers:
                 return when
         return None
 
+    def next_judges(self) -> bool:
+        """Whether the next timer, which `next` has told of, judges a peer."""
+        return hasattr(self.heap[0][2].callback, "_judges_peer")
+
     @contextmanager
     def due(
         self, now: float, seen: float = math.inf

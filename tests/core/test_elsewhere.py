@@ -191,3 +191,35 @@ def test_what_blocks(tcp_pair: Any) -> None:
     sock.setblocking(False)
     assert not blocks(sock)
     assert not blocks(object())
+
+
+def test_a_wait_that_comes_back_late_looks_again(
+    fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped goes on in the middle of a wait, which then finds nothing."""
+    engine, clock, poller = fakes
+    log: list[str] = []
+
+    class Reads(Channel):
+        def handle_read_event(self) -> None:
+            log.append("read")
+
+    class Notes(Judge):
+        @judges_peer
+        def look(self) -> None:
+            log.append("judged")
+
+    engine.map[1000] = Reads(True, False)
+    engine.run_pass(0)
+    engine.timers.call_later(1, Notes().look)
+    wait = poller.wait
+
+    def stopped(timeout: float | None) -> Any:
+        monkeypatch.setattr(poller, "wait", wait)
+        clock.advance(60)
+        poller.report((1000, READ))
+        return []
+
+    monkeypatch.setattr(poller, "wait", stopped)
+    engine.run_pass(5)
+    assert log == ["read", "judged"]
