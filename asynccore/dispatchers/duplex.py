@@ -88,10 +88,6 @@ class Duplex:
         if before and not self._ac_pause_reasons and self._ac_is_watched():
             self._ac_engine.resume(self._fileno)
 
-    def _ac_goes_on(self) -> bool:
-        """Whether a pause is over, though nobody has ended it: a listener's ends by time, too."""
-        return False
-
     def _ac_is_watched(self) -> bool:
         return self._ac_engine is not None and self._ac_engine.map.get(self._fileno) is self
 

@@ -96,6 +96,7 @@ class Listening(Duplex):
         self._ac_as_listener().failed(self)
 
     def _ac_goes_on(self) -> bool:
+        """Whether a pause is over, though nobody has ended it: a listener's ends by time, too."""
         if self._ac_acceptor is not None:
             self._ac_acceptor.catch_up(self)
         return not self._ac_pause_reasons
