@@ -248,10 +248,10 @@ class Acceptor:
         engine.accept_pauses += 1
         channel._ac_mute(RESTING)
         self._rest_ends = engine.clock() + ACCEPT_PAUSE
-        engine.timers.call_later(ACCEPT_PAUSE, self._end_rest, channel, channel.socket)
+        engine.timers.call_later(ACCEPT_PAUSE, self._end_rest, channel, channel.socket, engine)
 
-    def _end_rest(self, channel: Listener, sock: Any) -> None:
-        if channel.socket is sock:
+    def _end_rest(self, channel: Listener, sock: Any, engine: Engine) -> None:
+        if channel.socket is sock and engine.clock() >= self._rest_ends:  # else it rests anew
             channel._ac_unmute(RESTING)
 
     def catch_up(self, channel: Listener) -> None:
