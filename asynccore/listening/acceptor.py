@@ -20,7 +20,9 @@ that kept it would be a circle, which only the garbage collector frees.
 
 from __future__ import annotations
 
+import contextlib
 import socket as _socket
+import weakref
 from collections.abc import Callable
 from errno import EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP
 from typing import Any, NamedTuple, Protocol
@@ -33,7 +35,7 @@ from ..engine.timers import Timer
 from ..errors import EXHAUSTED, NOBODY, RERAISED
 from ..pollers import EVENTS_PER_PASS, READ
 from ..pollers.single import readiness
-from .connection_limits import NAMES, ConnectionLedger, reference
+from .connection_limits import NAMES, ConnectionLedger
 
 # How long a listener rests after it ran into a limit, in seconds. asyncio's ACCEPT_RETRY_DELAY.
 ACCEPT_PAUSE = 1.0
@@ -134,7 +136,8 @@ class Acceptor:
         """Return a new connection and its peer's address, or `None` if there is none (any more)."""
         pair = self._accept_within_limits(channel) if self.limited else self._accept_now(channel)
         if pair is not None:
-            self.latest = reference(pair[0])
+            with contextlib.suppress(TypeError):  # It can't be referred to, and is not kept.
+                self.latest = weakref.ref(pair[0])
         return pair
 
     def _accept_now(self, channel: Listener) -> Accepted | None:

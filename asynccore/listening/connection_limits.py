@@ -86,7 +86,7 @@ class ConnectionLedger:
         if fd is None:
             return
         self._remove(fd)  # another one had the number, and nobody told
-        self._open[fd] = reference(sock), peer
+        self._open[fd] = _reference(sock), peer
         if peer is not None:
             self._by_peer.setdefault(peer, set()).add(fd)
         self._fresh.append(fd)
@@ -101,7 +101,7 @@ class ConnectionLedger:
             # A TLS socket of the standard library takes the descriptor, and leaves -1.
             sock = getattr(channels.get(fd), "socket", None)
             if _has(sock, fd):
-                self._open[fd] = reference(sock), entry[1]
+                self._open[fd] = _reference(sock), entry[1]
             else:
                 self._remove(fd)
         self._fresh.clear()
@@ -127,7 +127,7 @@ class ConnectionLedger:
     def handshake_begun(self, channel: Any) -> None:
         """Count a channel until `handshake_ended`, or until it is closed."""
         key = _key(channel)
-        self._handshakes[key] = reference(channel)
+        self._handshakes[key] = _reference(channel)
         counted[key] = self
 
     def handshake_ended(self, channel: Any) -> None:
@@ -185,8 +185,7 @@ def _key(channel: Any) -> tuple[int]:
     return (id(channel),)
 
 
-def reference(thing: Any) -> _Reference:
-    """Return what returns a thing as long as it lives; one that can't be referred to lives on."""
+def _reference(thing: Any) -> _Reference:
     try:
         return weakref.ref(thing)
     except TypeError:
