@@ -18,7 +18,7 @@ from collections import deque
 from typing import Any
 from warnings import warn as warn
 
-from .channels import Map
+from .channels import Map, reports_changes
 from .classic.namespace import package
 from .classic.own_names import hook
 from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
@@ -241,8 +241,13 @@ class async_chat(OutputQueue):
         """The connection has ended."""
         self.close()
 
-    # Classic async_chat has one of its own. How much input may be kept, `max_line_length` bounds.
-    readable = OutputQueue.readable
+    @reports_changes
+    def readable(self) -> bool:
+        """Whether to wait for input: always but while reading is paused.
+
+        `max_line_length` bounds what lines may grow to.
+        """
+        return not self._ac_pause_reasons or self._ac_goes_on()
 
     def discard_buffers(self) -> None:
         """Throw away all input that was not delivered and all output that was not sent.
