@@ -193,10 +193,9 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     def readable(self) -> bool:
         """Whether to wait for reading: unless overridden, always but while reading is paused."""
         try:
-            paused = self._ac_pause_reasons
+            return not self._ac_pause_reasons or self._ac_goes_on()
         except AttributeError:
             return True  # What borrowed this predicate is no dispatcher.
-        return not paused or self._ac_goes_on()
 
     @reports_changes
     def writable(self) -> bool:

@@ -48,6 +48,9 @@ REVIEW_INTERVAL = 1.0
 READS = READ | PRIORITY
 WRITES = WRITE | PRIORITY
 
+# A batch of so many events may have left some out: kqueue joins two of one descriptor.
+_FULL = EVENTS_PER_PASS // 2
+
 _plain = socket.socket
 
 _REQUIRED = ("readable", "writable", "accepting", "handle_read_event", "handle_write_event")
@@ -334,7 +337,7 @@ class Interest:
         A batch that is full may have left some out. Pollers report what they left out before what
         they have reported, so there is none any more after as many events as there are channels.
         """
-        if found < EVENTS_PER_PASS:
+        if found < _FULL:
             self._full_batches = None
             return began
         since, reported = self._full_batches or (began, 0)

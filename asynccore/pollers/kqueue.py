@@ -52,13 +52,12 @@ if sys.platform not in ("linux", "win32"):
 
         def wait(self, timeout: float | None) -> list[Event]:
             masks: dict[int, int] = {}
-            # A descriptor may have two events; a batch of the usual size is to mean that more wait.
-            for event in self._kqueue.control(None, 2 * EVENTS_PER_PASS, timeout):
+            for event in self._kqueue.control(None, EVENTS_PER_PASS, timeout):
                 bits = _BITS[event.filter]
                 if event.flags & select.KQ_EV_EOF:
                     bits |= HANGUP
                 masks[event.ident] = masks.get(event.ident, 0) | bits
-            return self.share(list(masks.items()))
+            return list(masks.items())
 
         def verify(self, fd: int) -> bool:
             for bit, kind in _FILTERS:
