@@ -115,12 +115,14 @@ class _Driven:
 
     def handle_event(self, mask: int, wanted: int) -> int:
         ready = mask & ~_BOTH
-        if wanted & READ and mask & (self.reads | _GONE):
-            ready |= READ
+        # What was waited for has come, also if nobody wants to go on yet: the handler for the other
+        # direction may use it up, and then it would not come again.
+        if mask & (self.reads | _GONE):
             self.reads = READ
-        if wanted & WRITE and mask & (self.writes | _GONE):
-            ready |= WRITE
+            ready |= wanted & READ
+        if mask & (self.writes | _GONE):
             self.writes = WRITE
+            ready |= wanted & WRITE
         return ready
 
     def set_wait(self, mask: int, doing: int) -> None:

@@ -13,6 +13,7 @@ from asynccore.classic.blocking import blocks
 from asynccore.engine.timers import Timers
 from asynccore.errors import judges_peer
 from asynccore.pollers import EVENTS_PER_PASS, PRIORITY, READ, WRITE, single
+from asynccore.pollers.layered import layered_socket
 from asynccore.pollers.single import readiness
 from asynccore.testing import FakeClock, Fakes, engine_with_fakes
 from tests.core.fakes import Channel
@@ -223,3 +224,22 @@ def test_a_wait_that_comes_back_late_looks_again(
     monkeypatch.setattr(poller, "wait", stopped)
     engine.run_pass(5)
     assert log == ["read", "judged"]
+
+
+def test_what_a_driven_socket_waited_for_has_come_though_nobody_wants_it_yet() -> None:
+    """The read handler may end the handshake that a write waits for: no other event would come."""
+
+    class Driven:
+        def pending(self) -> int:
+            return 0
+
+        def do_handshake(self) -> None:
+            raise NotImplementedError
+
+    sock: Any = layered_socket(Driven())
+    sock.set_wait(READ, WRITE)
+    assert sock.handle_event(READ, READ) == READ
+    assert sock.poll_interest(READ | WRITE) == READ | WRITE
+    sock.set_wait(WRITE, READ)
+    assert sock.handle_event(WRITE, WRITE) == WRITE
+    assert sock.poll_interest(READ) == READ
