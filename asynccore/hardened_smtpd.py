@@ -29,6 +29,7 @@ class HardenedSMTPChannel(smtpd.SMTPChannel):
     again, which acts as RSET (RFC 5321 section 4.1.4).
     """
 
+    joins_replies: Any = True
     _ac_greets_again = True
     strict_line_ends = True
     # Each has its reasons where it is defined; the numbers are what they are said to be.

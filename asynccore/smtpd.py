@@ -34,6 +34,7 @@ from .classic.namespace import package
 from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .classic.removal import _deprecated as _deprecated
 from .dispatchers.dispatcher import dispatcher
+from .neighbours import is_ours as _is_ours
 from .smtp import command_line as command_line
 from .smtp.command_line import Options as Options
 from .smtp.limits import Patience as _Patience
@@ -115,8 +116,17 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
     taken in messages, as by the classic channel; `hardened_smtpd` has them on.
     """
 
+    # The commands answer at once; before anything of the program's runs, the replies are sent. A
+    # class of the program's may have methods that take their time, and says so itself if not.
+    joins_replies: Any = True
+
     high_watermark: int | None = _REPLIES_WAITING
     _ac_patience: _Patience | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not _is_ours(cls.__module__) and _inherits_joining(cls):
+            cls.joins_replies = False
 
     def __init__(
         self,
@@ -206,7 +216,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
 
     def _ac_begin_waiting(self) -> None:
         """The client's time for its next line, for its message, or for leaving, begins now."""
-        if self._ac_patience is None and self._ac_waits_for()[1] is None:
+        if self._ac_patience is None and self._ac_command_timeout is self._ac_data_timeout is None:
             return
         if self._ac_engine is None or self._ac_closed:
             return
@@ -233,8 +243,17 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
     def _ac_is_over(self) -> bool:
         return self._ac_over or self._ac_closed
 
-    def _ac_debug(self, text: str, *values: Any) -> None:
-        _debug(text, *values)
+    def _ac_before_program(self) -> None:
+        if self._ac_hold is not None:
+            self._ac_hold.more = False
+            self._ac_send_held()
+
+    _ac_debug = staticmethod(_debug)
+
+
+def _inherits_joining(cls: type) -> bool:
+    """Whether a class has `joins_replies` from `SMTPChannel` itself."""
+    return next(base for base in cls.__mro__ if "joins_replies" in base.__dict__) is SMTPChannel
 
 
 class SMTPServer(dispatcher):

@@ -141,6 +141,8 @@ class dispatcher_with_send(dispatcher, Watermarked):
     With a `high_watermark` it tells when to stop sending: `handle_pause`, and `handle_resume`.
     """
 
+    tcp_no_delay: Any = True
+
     _ac_output: WriteBuffer | _Nothing = _NOTHING
     _ac_sends_directly = True
     _ac_reporting_state = dispatcher._ac_reporting_state | {"out_buffer"}
