@@ -135,9 +135,9 @@ class async_chat(OutputQueue):
         sock = self.socket
         try:
             while self._ac_taken < len(self._ac_input) and not self._ac_closed:
-                # While replies are held back, the channel has the socket that it had.
                 hold = self._ac_hold
-                if (hold is None or hold.socket is None) and self.socket is not sock:
+                held = None if hold is None else hold.socket  # to ask for `socket` would send
+                if (self.socket if held is None else held) is not sock:
                     self.ac_in_buffer = b""  # of the old connection; a handler made a new one
                     return
                 terminator = self.get_terminator()
@@ -177,7 +177,10 @@ class async_chat(OutputQueue):
         received, start = self._ac_input, self._ac_taken
         found = received.find(terminator, start)
         more = 0 <= found < len(received) - len(terminator)
-        if self._ac_hold is not None or (more and self.joins_replies is True):
+        hold = self._ac_hold
+        if hold is not None and hold.socket is not None:
+            hold.more = more
+        elif hold is not None or (more and self.joins_replies is True):
             self._ac_expect(more)
         # Nearly all lines are whole, and nothing bounds them.
         if found >= 0 and self.max_line_length is None and not self._ac_skipping:

@@ -168,7 +168,8 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
         """Send `msg` and a line end; what the client's encoding has not got is escaped."""
         encoding = "utf-8" if self.require_SMTPUTF8 else "ascii"
         line = msg + "\r\n"
-        self._ac_count_reply(msg)
+        if msg[:1] == "5":
+            self._ac_errors += 1
         asynchat.async_chat.push(self, line.encode(encoding, "backslashreplace"))
 
     # The base class says what these two do.
@@ -176,7 +177,9 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
     def found_terminator(self) -> None:
         """Carry out the command, or deliver the message, that has arrived whole."""
         SMTPSession.found_terminator(self)
-        self._ac_begin_waiting()
+        # Most channels have no timeouts of these kinds.
+        if not (self._ac_patience is self._ac_command_timeout is self._ac_data_timeout is None):
+            self._ac_begin_waiting()
 
     def _ac_deliver_delimited(self, terminator: Any) -> bool:
         # RFC 5321 section 4.1.1.4: the CRLF of DATA begins the end of an empty message.
@@ -216,7 +219,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
 
     def _ac_begin_waiting(self) -> None:
         """The client's time for its next line, for its message, or for leaving, begins now."""
-        if self._ac_patience is None and self._ac_command_timeout is self._ac_data_timeout is None:
+        if self._ac_patience is None and self._ac_waits_for()[1] is None:
             return
         if self._ac_engine is None or self._ac_closed:
             return

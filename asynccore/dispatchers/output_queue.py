@@ -191,11 +191,12 @@ class OutputQueue(dispatcher, Watermarked):
             engine.run_on_loop(self._ac_push, data)
             return
         hold = self._ac_hold
+        if hold is not None and hold.more and self._ac_hold_back(hold, data):
+            return
         # The usual case, without a detour through the queue: nothing waits in it, the socket is a
         # plain one, and no class and no instance has a way of sending of its own.
         if (
-            (hold is None or not hold.more)
-            and not self._ac_fifo
+            not self._ac_fifo
             and data
             and self.connected
             and not self._ac_closed
@@ -233,18 +234,15 @@ class OutputQueue(dispatcher, Watermarked):
         if hold is not None and (hold.more or hold.socket is not None):
             if self._ac_hold_back(hold, data):
                 return
-        self._ac_enqueue(data)
-        if sent:
-            self._ac_take_out(sent)
-        self._ac_start_sending()
-
-    def _ac_enqueue(self, data: bytes) -> None:
         size = len(data)
         if size > self.ac_out_buffer_size:
             self._ac_whole = True
         if self._ac_queued is not None:
             self._ac_queued += size
         self._ac_fifo.append(data)
+        if sent:
+            self._ac_take_out(sent)
+        self._ac_start_sending()
 
     # -- holding back ---------------------------------------------------------------------------
 
@@ -279,8 +277,13 @@ class OutputQueue(dispatcher, Watermarked):
                 return False  # the program's class has a property of that name
             hold.socket, hold.since, hold.size = sock, now, 0
             self._ac_touch()  # a handler may run a loop of its own
-        self._ac_enqueue(data)
-        hold.size += len(data)
+        self._ac_fifo.append(data)
+        size = len(data)
+        hold.size += size
+        if self._ac_queued is not None:
+            self._ac_queued += size
+        if size > self.ac_out_buffer_size:
+            self._ac_whole = True
         if not hold.more or hold.size >= HELD_BYTES or now - hold.since >= HELD_SECONDS:
             self._ac_send_held()
         return True
@@ -358,6 +361,7 @@ class OutputQueue(dispatcher, Watermarked):
             self._ac_engine.run_on_loop(self._ac_push_end)
 
     def _ac_push_end(self) -> None:
+        self._ac_send_held()
         self._ac_fifo.append(None)
         self._ac_touch()
 

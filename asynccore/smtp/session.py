@@ -118,7 +118,7 @@ class SMTPSession(Limited, SMTPCommands):
             return True
         if self._ac_shutting_down:
             self._ac_say_goodbye(CLOSING)
-        elif self._ac_too_many_errors():
+        elif self._ac_errors and self._ac_too_many_errors():
             self._ac_say_goodbye(TOO_MANY_ERRORS)
         return not self._ac_over
 
@@ -161,9 +161,7 @@ class SMTPSession(Limited, SMTPCommands):
             if self.num_bytes > limit:
                 return
             self.num_bytes += len(data)
-        self._ac_keep(self._ac_decoded(data) if self._decode_data else data)
-
-    def _ac_keep(self, piece: Any) -> None:
+        piece: Any = self._ac_decoded(data) if self._decode_data else data
         lines = self.received_lines
         lines.append(piece)
         if len(piece) >= SMALL_PIECE:
