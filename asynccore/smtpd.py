@@ -178,7 +178,11 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
         """Carry out the command, or deliver the message, that has arrived whole."""
         SMTPSession.found_terminator(self)
         # Most channels have no timeouts of these kinds.
-        if not (self._ac_patience is self._ac_command_timeout is self._ac_data_timeout is None):
+        if (
+            self._ac_patience is not None
+            or self._ac_command_timeout is not None
+            or self._ac_data_timeout is not None
+        ):
             self._ac_begin_waiting()
 
     def _ac_deliver_delimited(self, terminator: Any) -> bool:
