@@ -163,7 +163,7 @@ class async_chat(OutputQueue):
             self.collect_incoming_data(self._ac_take(len(self._ac_input)))
         else:
             data = self._ac_take(self._ac_taken + count)
-            if self._ac_hold is not None or (count < left and self.joins_replies is True):
+            if self._ac_hold is not None or (count < left and self._ac_joins_replies):
                 self._ac_expect(count < left)
             self.collect_incoming_data(data)
             if not self._ac_closed:
@@ -180,7 +180,7 @@ class async_chat(OutputQueue):
         hold = self._ac_hold
         if hold is not None and hold.socket is not None:
             hold.more = more
-        elif hold is not None or (more and self.joins_replies is True):
+        elif hold is not None or (more and self._ac_joins_replies):
             self._ac_expect(more)
         # Nearly all lines are whole, and nothing bounds them.
         if found >= 0 and self.max_line_length is None and not self._ac_skipping:

@@ -33,6 +33,7 @@ from .channels import Map
 from .classic.namespace import package
 from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .classic.removal import _deprecated as _deprecated
+from .classic.settings import Switch as _Switch
 from .dispatchers.dispatcher import dispatcher
 from .neighbours import is_ours as _is_ours
 from .smtp import command_line as command_line
@@ -118,7 +119,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
 
     # The commands answer at once; before anything of the program's runs, the replies are sent. A
     # class of the program's may have methods that take their time, and says so itself if not.
-    joins_replies: Any = True
+    joins_replies = _Switch(True)
 
     high_watermark: int | None = _REPLIES_WAITING
     _ac_patience: _Patience | None = None
@@ -126,7 +127,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if not _is_ours(cls.__module__) and _inherits_joining(cls):
-            cls.joins_replies = False
+            _Switch.put(cls, "joins_replies", False)
 
     def __init__(
         self,
@@ -260,7 +261,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
 
 def _inherits_joining(cls: type) -> bool:
     """Whether a class has `joins_replies` from `SMTPChannel` itself."""
-    return next(base for base in cls.__mro__ if "joins_replies" in base.__dict__) is SMTPChannel
+    return next(base for base in cls.__mro__ if "_ac_joins_replies" in base.__dict__) is SMTPChannel
 
 
 class SMTPServer(dispatcher):

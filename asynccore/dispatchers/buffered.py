@@ -17,6 +17,7 @@ from threading import get_ident
 from typing import Any
 
 from ..channels import Map, reports_changes
+from ..classic.settings import Switch
 from .dispatcher import dispatcher
 from .vectored import IOV_MAX, SEND_SHARE, SEND_SIZE, keeps_bounds, send_pieces, takes_pieces
 from .watermarks import Watermarked
@@ -141,7 +142,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
     With a `high_watermark` it tells when to stop sending: `handle_pause`, and `handle_resume`.
     """
 
-    tcp_no_delay: Any = True
+    tcp_no_delay = Switch(True)
 
     _ac_output: WriteBuffer | _Nothing = _NOTHING
     _ac_sends_directly = True

@@ -175,7 +175,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             self._ac_begin_anew()
         if self._ac_times is not None:
             self._ac_drop_times()
-        if self.tcp_no_delay:
+        if self._ac_tcp_no_delay:
             send_at_once(sock)
         self.socket = sock
         self._fileno = fd

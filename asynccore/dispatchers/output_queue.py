@@ -29,6 +29,7 @@ from typing import Any
 
 from ..channels import Map, reports_changes
 from ..classic.own_names import OverridableProperty
+from ..classic.settings import Switch
 from ..pollers import WRITE
 from ..pollers.layered import waits_for
 from ..producers import file_producer
@@ -74,10 +75,10 @@ class OutputQueue(dispatcher, Watermarked):
     # inherited `send` may be given more.
     ac_out_buffer_size = 65536
 
-    tcp_no_delay: Any = True
+    tcp_no_delay = Switch(True)
 
-    joins_replies: Any = False
-    """Whether replies to one piece of input go out together: True, or anything else for no.
+    joins_replies = Switch(False)
+    """Whether replies to one piece of input go out together.
 
     What is pushed while the channel has more input to deliver is sent after the last of it, or
     when 64 KiB or a millisecond have come together, which is looked at in `push`; and before
@@ -92,6 +93,7 @@ class OutputQueue(dispatcher, Watermarked):
     use_encoding: Any = 0
     encoding = "latin-1"
 
+    _ac_joins_replies: bool
     _ac_full = False  # the socket took less than it was offered
     _ac_whole = False  # something in the queue is larger than `ac_out_buffer_size`
     _ac_shown = False  # the program has had the queue in its hands
@@ -99,6 +101,10 @@ class OutputQueue(dispatcher, Watermarked):
     _ac_leftover: memoryview | None = None
     _ac_queued: int | None = None  # bytes in the queue, if that is known
     _ac_hold: Hold | None = None  # made when replies may be held back for the first time
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        Switch.adopt(cls, ("joins_replies",))
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
         self._ac_fifo: deque[Any] = deque()
@@ -255,7 +261,7 @@ class OutputQueue(dispatcher, Watermarked):
         # Nobody may have a way of his own of sending them.
         if (
             more
-            and self.joins_replies is True
+            and self._ac_joins_replies
             and getattr(self.send, "__func__", None) is _SEND
             and getattr(self.initiate_send, "__func__", None) is _INITIATE_SEND
             and not keeps_bounds(self.socket)

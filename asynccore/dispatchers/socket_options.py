@@ -11,6 +11,8 @@ import socket as _socket
 from errno import ENOPROTOOPT
 from typing import Any
 
+from ..classic.settings import Switch
+
 # As plain numbers: comparing enumerations costs more than the system call that is judged by it.
 _SOCK_DGRAM = int(_socket.SOCK_DGRAM)
 _SO_TYPE = int(_socket.SO_TYPE)
@@ -45,13 +47,18 @@ class SocketOptions:
 
     socket: Any = None
 
-    tcp_no_delay: Any = False
+    tcp_no_delay = Switch(False)
     """Whether a TCP socket that is taken over gets TCP_NODELAY.
 
     It does in classes that buffer their output, as in asyncio since Python 3.6: without it, a reply
     that is sent in two pieces waits for an acknowledgement that the peer delays by 40 ms and more
-    (RFC 1122 section 4.2.3.2). A false value leaves sockets as they are.
+    (RFC 1122 section 4.2.3.2). `False` leaves sockets as they are.
     """
+    _ac_tcp_no_delay: bool
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        Switch.adopt(cls, ("tcp_no_delay",))
 
     def set_reuse_addr(self) -> None:
         """Let the address be bound while old connections linger (SO_REUSEADDR, socket(7))."""
