@@ -125,26 +125,36 @@ class async_chat(OutputQueue):
             return
         if isinstance(data, str) and self.use_encoding:
             data = data.encode(self.encoding)
-        self._ac_input = self._ac_input[self._ac_taken :] + data
+        if self._ac_taken < len(self._ac_input):
+            data = self._ac_input[self._ac_taken :] + data
+        self._ac_input = data
         self._ac_taken = 0
         self._ac_deliver_lines()
 
     def _ac_deliver_lines(self) -> None:
         sock = self.socket
-        while self._ac_taken < len(self._ac_input) and not self._ac_closed:
-            if self.socket is not sock:
-                if sock.fileno() != self._fileno or layered_socket(self.socket) is not None:
-                    # What is left is of another connection, or came in clear before TLS began.
-                    self.ac_in_buffer = b""
+        try:
+            while self._ac_taken < len(self._ac_input) and not self._ac_closed:
+                hold = self._ac_hold
+                held = None if hold is None else hold.socket  # to ask for `socket` would send
+                present = self.socket if held is None else held
+                if present is not sock:
+                    if sock.fileno() != self._fileno or layered_socket(present) is not None:
+                        # What is left is of another connection, or came in clear before TLS.
+                        self.ac_in_buffer = b""
+                        return
+                    sock = present  # A wrapper of the old one goes on with what that has read.
+                terminator = self.get_terminator()
+                if not terminator:
+                    self.collect_incoming_data(self._ac_take(len(self._ac_input)))
+                elif isinstance(terminator, int):
+                    self._ac_deliver_counted(terminator)
+                elif not self._ac_deliver_delimited(terminator):
                     return
-                sock = self.socket  # A wrapper of the old one goes on with what that has read.
-            terminator = self.get_terminator()
-            if not terminator:
-                self.collect_incoming_data(self._ac_take(len(self._ac_input)))
-            elif isinstance(terminator, int):
-                self._ac_deliver_counted(terminator)
-            elif not self._ac_deliver_delimited(terminator):
-                return
+        finally:
+            if self._ac_hold is not None:
+                self._ac_hold.more = False
+                self._ac_send_held()
 
     def _ac_take(self, end: int) -> bytes:
         start, self._ac_taken = self._ac_taken, end
@@ -156,7 +166,10 @@ class async_chat(OutputQueue):
             self.terminator = count - left
             self.collect_incoming_data(self._ac_take(len(self._ac_input)))
         else:
-            self.collect_incoming_data(self._ac_take(self._ac_taken + count))
+            data = self._ac_take(self._ac_taken + count)
+            if self._ac_hold is not None or (count < left and self._ac_joins_replies):
+                self._ac_expect(count < left)
+            self.collect_incoming_data(data)
             if not self._ac_closed:
                 self.terminator = 0
                 self.found_terminator()
@@ -165,7 +178,23 @@ class async_chat(OutputQueue):
         """Deliver up to the terminator; return False if more input is needed to tell."""
         if isinstance(terminator, str) and self.use_encoding:
             terminator = terminator.encode(self.encoding)
-        found = self._ac_input.find(terminator, self._ac_taken)
+        received, start = self._ac_input, self._ac_taken
+        found = received.find(terminator, start)
+        more = 0 <= found < len(received) - len(terminator)
+        hold = self._ac_hold
+        if hold is not None and hold.socket is not None:
+            hold.more = more
+        elif hold is not None or (more and self._ac_joins_replies):
+            self._ac_expect(more)
+        # Nearly all lines are whole, and nothing bounds them.
+        if found >= 0 and self.max_line_length is None and not self._ac_skipping:
+            self._ac_taken = found + len(terminator)
+            self._ac_line_length = 0
+            if found > start:
+                self.collect_incoming_data(received[start:found])
+            if not self._ac_closed:
+                self.found_terminator()
+            return True
         if found >= 0:
             end, held = found, 0
         else:

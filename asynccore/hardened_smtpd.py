@@ -10,6 +10,7 @@ from typing import Any
 
 from . import smtpd
 from .channels import Map
+from .classic.settings import Switch as _Switch
 from .smtp.hooks import REPLY as _REPLY
 from .smtp.hooks import NoAnswer as _NoAnswer
 from .smtp.hooks import ask as _ask
@@ -29,6 +30,7 @@ class HardenedSMTPChannel(smtpd.SMTPChannel):
     again, which acts as RSET (RFC 5321 section 4.1.4).
     """
 
+    joins_replies = _Switch(True)
     _ac_greets_again = True
     strict_line_ends = True
     # Each has its reasons where it is defined; the numbers are what they are said to be.

@@ -33,7 +33,9 @@ from .channels import Map
 from .classic.namespace import package
 from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .classic.removal import _deprecated as _deprecated
+from .classic.settings import Switch as _Switch
 from .dispatchers.dispatcher import dispatcher
+from .neighbours import is_ours as _is_ours
 from .smtp import command_line as command_line
 from .smtp.command_line import Options as Options
 from .smtp.limits import Patience as _Patience
@@ -115,8 +117,17 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
     taken in messages, as by the classic channel; `hardened_smtpd` has them on.
     """
 
+    # The commands answer at once; before anything of the program's runs, the replies are sent. A
+    # class of the program's may have methods that take their time, and says so itself if not.
+    joins_replies = _Switch(True)
+
     high_watermark: int | None = _REPLIES_WAITING
     _ac_patience: _Patience | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not _is_ours(cls.__module__) and _inherits_joining(cls):
+            _Switch.put(cls, "joins_replies", False)
 
     def __init__(
         self,
@@ -158,7 +169,8 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
         """Send `msg` and a line end; what the client's encoding has not got is escaped."""
         encoding = "utf-8" if self.require_SMTPUTF8 else "ascii"
         line = msg + "\r\n"
-        self._ac_count_reply(msg)
+        if msg[:1] == "5":
+            self._ac_errors += 1
         asynchat.async_chat.push(self, line.encode(encoding, "backslashreplace"))
 
     # The base class says what these two do.
@@ -166,7 +178,13 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
     def found_terminator(self) -> None:
         """Carry out the command, or deliver the message, that has arrived whole."""
         SMTPSession.found_terminator(self)
-        self._ac_begin_waiting()
+        # Most channels have no timeouts of these kinds.
+        if (
+            self._ac_patience is not None
+            or self._ac_command_timeout is not None
+            or self._ac_data_timeout is not None
+        ):
+            self._ac_begin_waiting()
 
     def _ac_deliver_delimited(self, terminator: Any) -> bool:
         # RFC 5321 section 4.1.1.4: the CRLF of DATA begins the end of an empty message.
@@ -233,8 +251,17 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
     def _ac_is_over(self) -> bool:
         return self._ac_over or self._ac_closed
 
-    def _ac_debug(self, text: str, *values: Any) -> None:
-        _debug(text, *values)
+    def _ac_before_program(self) -> None:
+        if self._ac_hold is not None:
+            self._ac_hold.more = False
+            self._ac_send_held()
+
+    _ac_debug = staticmethod(_debug)
+
+
+def _inherits_joining(cls: type) -> bool:
+    """Whether a class has `joins_replies` from `SMTPChannel` itself."""
+    return next(base for base in cls.__mro__ if "_ac_joins_replies" in base.__dict__) is SMTPChannel
 
 
 class SMTPServer(dispatcher):

@@ -8,6 +8,8 @@
  * therefore shows the server's own CPU share beside each figure.
  *
  *   load ping   PORT ACTIVE IDLE SIZE WARMUP SECONDS
+ *   load lines  PORT ACTIVE LINE DEPTH WARMUP SECONDS
+ *   load mail   PORT ACTIVE SIZE WARMUP SECONDS
  *   load stream PORT TOTAL CHUNK WAIT REPEAT TIMEOUT
  *   load flood  PORT ACTIVE RATE HELD SIZE WARMUP SECONDS
  *   load accept PORT PARALLEL WARMUP SECONDS
@@ -274,6 +276,121 @@ static int ping(char **a)
     return 0;
 }
 
+/* The same with a message of DEPTH lines, sent at once. */
+static int lines(char **a)
+{
+    int active = atoi(a[0]), line = atoi(a[1]), depth = atoi(a[2]);
+    struct conn *conns = calloc((size_t)active, sizeof *conns);
+
+    size = (size_t)line * (size_t)depth;
+    if (!conns || active < 1 || line < 2 || depth < 1 || size > MAX_SIZE)
+        fail("lines: bad arguments");
+    for (size_t i = (size_t)line - 1; i < size; i += (size_t)line)
+        message[i] = '\n';
+    open_all(conns, active, 1);
+    ping_phase(conns, active, atof(a[3]), atof(a[4]));
+    return 0;
+}
+
+/* What a client of SMTP says in turn; after the message it goes on with MAIL. */
+enum { STEPS = 6, AFTER_MESSAGE = 2 };
+
+static struct { const char *text; size_t size; } steps[STEPS] = {
+    {"", 0}, {"EHLO load\r\n", 11}, {"MAIL FROM:<a@example.com>\r\n", 27},
+    {"RCPT TO:<b@example.com>\r\n", 25}, {"DATA\r\n", 6}, {NULL, 0},
+};
+
+static void say(struct conn *c)
+{
+    const char *text = steps[c->got].text;
+    size_t left = steps[c->got].size;
+
+    while (left) {
+        ssize_t n = send(c->fd, text, left, MSG_NOSIGNAL);
+        if (n < 0)
+            fail("send: %s", strerror(errno));
+        text += n;
+        left -= (size_t)n;
+    }
+}
+
+/* True when the reply, whose last line has a space behind its number, is there. */
+static int replied(struct conn *c)
+{
+    char buffer[4096];
+    ssize_t n = recv(c->fd, buffer, sizeof buffer, MSG_DONTWAIT), at;
+
+    if (n < 0 && errno == EAGAIN)
+        return 0;
+    if (n <= 0)
+        fail("the server ended a connection");
+    if (buffer[n - 1] != '\n')
+        fail("the server sends half a line"); /* replies are short, and loopback splits none */
+    for (at = n - 1; at > 0 && buffer[at - 1] != '\n'; at--)
+        ;
+    if (n - at < 4 || (buffer[at] != '2' && buffer[at] != '3'))
+        fail("the server refused: %.3s", buffer + at);
+    return buffer[at + 3] == ' ';
+}
+
+static int mail(char **a)
+{
+    struct epoll_event events[BATCH];
+    int active = atoi(a[0]), measuring = 0;
+    size_t length = (size_t)atol(a[1]);
+    struct conn *conns = calloc((size_t)active, sizeof *conns);
+    char *body = malloc(length + 64);
+    uint64_t mails = 0;
+    int64_t begin = 0, start = now_ns();
+
+    if (!conns || !body || active < 1)
+        fail("mail: bad arguments");
+    size_t at = (size_t)sprintf(body, "Subject: load\r\n\r\n");
+    for (size_t column = 0; at < length; at++, column++) {
+        if (column == 70) {
+            body[at++] = '\r';
+            body[at] = '\n';
+            column = (size_t)-1;
+        } else
+            body[at] = 'x';
+    }
+    at += (size_t)sprintf(body + at, "\r\n.\r\n");
+    steps[STEPS - 1].text = body;
+    steps[STEPS - 1].size = at;
+    for (int i = 0; i < active; i++) {
+        conns[i].fd = open_socket();
+        watch(&conns[i]);
+    }
+    for (;;) {
+        int ready = epoll_wait(poller, events, BATCH, 20000);
+        if (ready == 0)
+            fail("no reply for 20 s");
+        for (int i = 0; i < ready; i++) {
+            struct conn *c = events[i].data.ptr;
+            if (!replied(c))
+                continue;
+            if (++c->got == STEPS) {
+                c->got = AFTER_MESSAGE;
+                mails++;
+            }
+            say(c);
+        }
+        int64_t now = now_ns();
+        if (!measuring && now - start >= (int64_t)(atof(a[2]) * 1e9)) {
+            printf("{\"event\": \"begin\"}\n");
+            fflush(stdout);
+            measuring = 1;
+            mails = 0;
+            begin = now_ns();
+        } else if (measuring && now - begin >= (int64_t)(atof(a[3]) * 1e9)) {
+            printf("{\"event\": \"end\", \"mails\": %llu, \"seconds\": %.6f}\n",
+                   (unsigned long long)mails, (double)(now - begin) / 1e9);
+            fflush(stdout);
+            return 0;
+        }
+    }
+}
+
 /* First undisturbed, then beside RATE new connections a second that say nothing; the HELD newest
  * stay open. */
 static int flooded_ping(char **a)
@@ -452,7 +569,7 @@ int main(int count, char **a)
 {
     static const struct { const char *name; int count; int (*run)(char **); } modes[] = {
         {"ping", 5, ping}, {"stream", 5, stream}, {"accept", 3, accept_load}, {"hold", 3, hold},
-        {"churn", 4, churn}, {"flood", 6, flooded_ping},
+        {"churn", 4, churn}, {"flood", 6, flooded_ping}, {"lines", 5, lines}, {"mail", 4, mail},
     };
     struct rlimit limit;
 
@@ -469,6 +586,6 @@ int main(int count, char **a)
             port = (uint16_t)atoi(a[2]);
             return modes[i].run(a + 3);
         }
-    fprintf(stderr, "usage: load ping|flood|stream|accept|churn|hold PORT ... (see load.c)\n");
+    fprintf(stderr, "usage: load ping|lines|mail|flood|stream|accept|churn|hold PORT ... (see load.c)\n");
     return 2;
 }

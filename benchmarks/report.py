@@ -106,6 +106,21 @@ _TLS_ECHO = (
     ("server's core", _PERCENT),
 )
 
+
+def _talk(unit: str, basis: str, other: str) -> tuple[tuple[str, Cell], ...]:
+    return (
+        (f"{unit}/s", _plain("rate")),
+        ("lowest – highest", _spread("rate")),
+        ("÷ asynccore's", _ratio("rate", basis)),
+        ("÷ classic's", _ratio("rate", other)),
+        ("server's core", _PERCENT),
+        ("for each second of CPU", _plain("per_core")),
+    )
+
+
+_LINES = _talk("lines", BASIS, "pyasyncore-poll")
+_MAILS = _talk("mails", "asynccore-mail", "standard-mail")
+
 COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
     "echo": (
         ("requests/s", _plain("rate")),
@@ -163,6 +178,17 @@ COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
         ("lowest – highest", _spread("bytes")),
         ("÷ asynccore", _ratio("bytes", BASIS)),
         ("÷ asyncio", _ratio("bytes", "asyncio")),
+    ),
+    "lines": _LINES,
+    "lines-alone": _LINES,
+    "lines-ahead": _LINES,
+    "mail": _MAILS,
+    "mail-large": _MAILS,
+    "pump": (
+        ("3 channels, µs", _plain("of_3")),
+        ("÷ asynccore's", _ratio("of_3", BASIS)),
+        ("30 channels, µs", _plain("of_30")),
+        ("30: ÷ asynccore's", _ratio("of_30", BASIS)),
     ),
     "tls-echo": _TLS_ECHO,
     "tls-echo-large": _TLS_ECHO,

@@ -100,6 +100,33 @@ def _tls() -> Iterator[Target]:
                  OURS_TLS, "asyncio-tls", at_least=False)  # fmt: skip
 
 
+def _talk() -> Iterator[Target]:
+    for workload, text in (("lines", "lines"), ("lines-alone", "lines on one connection")):
+        for other, name, bound in (
+            ("pyasyncore-poll", "pyasyncore's", 1.15),
+            ("uvloop", "uvloop's", 0.9),
+        ):
+            yield Target(workload, f"{text}, rate ÷ {name}", "rate", bound, other=other)
+    yield Target("lines-ahead", "lines, 20 at a time, joined replies, rate ÷ Twisted's", "rate",
+                 1.0, "asynccore-joined", "twisted")  # fmt: skip
+    for other, name, bound in (
+        ("standard-mail", "the classic smtpd's", 1.3),
+        ("twisted-mail", "Twisted's", 1.2),
+        ("aiosmtpd-mail", "aiosmtpd's", 2.5),
+    ):
+        yield Target(
+            "mail", f"mails of 2 kB, rate ÷ {name}", "rate", bound, "asynccore-mail", other
+        )
+    yield Target("mail", "mails of 2 kB, hardened ÷ plain", "rate", 0.93, "hardened-mail",
+                 "asynccore-mail")  # fmt: skip
+    yield Target("mail-large", "mails of 100 kB, rate ÷ the classic smtpd's", "rate", 1.25,
+                 "asynccore-mail", "standard-mail")  # fmt: skip
+    for count in (3, 30):
+        text = f"a pass over {count} channels, time ÷ pyasyncore's"
+        yield Target("pump", text, f"of_{count}", 1.5, other="pyasyncore-select",
+                     at_least=False)  # fmt: skip
+
+
 ALL = (
     _echo("uvloop", "uvloop's", 0.95),
     _echo("asyncio", "asyncio's", 3.5),
@@ -122,5 +149,6 @@ ALL = (
            "timeouts", "rate", 0.95, "asynccore-timeouts", "asynccore"),
     Target("memory", "bytes for each idle connection ÷ asyncio's", "bytes", 1.0,
            other="asyncio", at_least=False),
+    *_talk(),
     *_tls(),
 )  # fmt: skip

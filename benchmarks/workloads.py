@@ -28,6 +28,9 @@ if TYPE_CHECKING:  # a report is made from these descriptions without psutil
     from benchmarks.harness import Bench, Running
 
 SMALL = 4096  # bytes of a small write
+LINE = 40  # bytes of a line, its end included
+AHEAD = 20  # lines that are sent at a time
+TALKERS = 20  # connections that send lines or mails
 TIMERS = 1_000_000  # pending at a time
 TIMED_FACTOR = 4  # times the idle connections: 20,000 of them with timeouts
 FLOOD_RATE = 5000  # connections a second that never say anything
@@ -135,6 +138,61 @@ def memory(bench: Bench, running: Running) -> Figures:
     return {"bytes": grown / bench.idle}
 
 
+def _lines(bench: Bench, running: Running, active: int, depth: int) -> Figures:
+    words = (active, LINE, depth, bench.seconds * WARMUP_SHARE, bench.seconds)
+    with running.load("lines", *words) as load:
+        figures = window(running, load, "requests")
+    figures["rate"] *= depth
+    return per_core(figures)
+
+
+def lines(bench: Bench, running: Running) -> Figures:
+    """Lines, each after the answer to the one before."""
+    return _lines(bench, running, TALKERS, 1)
+
+
+def lines_alone(bench: Bench, running: Running) -> Figures:
+    """The same on one connection."""
+    return _lines(bench, running, 1, 1)
+
+
+def lines_ahead(bench: Bench, running: Running) -> Figures:
+    """Many lines at a time."""
+    return _lines(bench, running, TALKERS, AHEAD)
+
+
+def _mail(bench: Bench, running: Running, size: int) -> Figures:
+    words = (TALKERS, size, bench.seconds * WARMUP_SHARE, bench.seconds)
+    with running.load("mail", *words) as load:
+        return per_core(window(running, load, "mails"))
+
+
+def mail(bench: Bench, running: Running) -> Figures:
+    """Short messages over connections that stay."""
+    return _mail(bench, running, 2048)
+
+
+def mail_large(bench: Bench, running: Running) -> Figures:
+    """Messages with a picture in them."""
+    return _mail(bench, running, 102_400)
+
+
+def pump(bench: Bench, running: Running) -> Figures:
+    """Microseconds of processor time for a pass of a loop in which nothing happens."""
+    running.process.proceed()
+    end = running.process.event(PATIENCE)
+    return {key: float(value) for key, value in end.items() if key != "event"}
+
+
+_LINES = (
+    *("asynccore", "asynccore-joined", "pyasyncore-poll", "asyncio-streams", "asyncio"),
+    *("uvloop-streams", "uvloop", "twisted", "gevent"),
+)
+_MAIL = (
+    *("asynccore-mail", "hardened-mail", "standard-mail", "aiosmtpd-mail", "aiosmtpd-uvloop-mail"),
+    "twisted-mail",
+)
+_PUMP = ("asynccore", "pyasyncore-select", "pyasyncore-poll")
 _TIMED = ("asynccore", "asynccore-timeouts")
 _TIMERS = ("asynccore", "asyncio", "uvloop")
 _PREDICATES = (
@@ -285,6 +343,75 @@ ALL = (
         "echo",
         memory,
         quick=("asynccore", "asyncio", "uvloop"),
+    ),
+    *(
+        Workload(
+            name,
+            title,
+            text,
+            "rate",
+            "lines/s",
+            True,
+            "lines",
+            measure,
+            _LINES,
+            _LINES,
+            held=lambda idle: 0,
+        )
+        for name, title, text, measure in (
+            (
+                "lines",
+                f"Lines, {TALKERS} connections",
+                f"{LINE}-byte lines are sent back, each after the answer to the one before, by "
+                "`async_chat` and its like.",
+                lines,
+            ),
+            ("lines-alone", "Lines, one connection", "The same on one connection.", lines_alone),
+            (
+                "lines-ahead",
+                f"Lines, {AHEAD} at a time",
+                f"The same on {TALKERS} connections, with {AHEAD} lines sent at a time.",
+                lines_ahead,
+            ),
+        )
+    ),
+    *(
+        Workload(
+            name,
+            title,
+            text,
+            "rate",
+            "mails/s",
+            True,
+            "mail",
+            measure,
+            _MAIL,
+            _MAIL,
+            held=lambda idle: 0,
+        )
+        for name, title, text, measure in (
+            (
+                "mail",
+                "Mails of 2 kB",
+                f"{TALKERS} connections say EHLO once, and send messages one after the other.",
+                mail,
+            ),
+            ("mail-large", "Mails of 100 kB", "The same with messages of 100 KiB.", mail_large),
+        )
+    ),
+    Workload(
+        "pump",
+        "A loop that is run pass by pass",
+        "`loop(timeout=0, count=1)` on 3 and 30 channels to which nothing happens, as it is called "
+        "by programs that have a loop of their own. Microseconds of processor time for each call.",
+        "of_3",
+        "µs",
+        False,
+        "pump",
+        pump,
+        _PUMP,
+        _PUMP,
+        held=lambda idle: 0,
     ),
     *tls_workloads.ALL,
 )

@@ -31,9 +31,10 @@ NEW_NAMES = frozenset(
         *("handle_resume", "handle_shutdown", "handle_timeout", "handshake_begun"),
         *("handshake_ended", "high_watermark", "idle_timeout", "low_watermark", "max_commands"),
         *("max_connections", "max_connections_per_peer", "max_errors", "max_handshakes"),
-        *("max_line_length", "max_recipients", "pause_reading", "resume_reading"),
-        *("set_deadline", "set_keepalive", "set_nodelay", "set_reuse_port", "shutdown_write"),
-        *("strict_line_ends", "touch", "write_buffer_size", "write_timeout", "writelines"),
+        *("joins_replies", "max_line_length", "max_recipients", "pause_reading"),
+        *("resume_reading", "set_deadline", "set_keepalive", "set_nodelay", "set_reuse_port"),
+        *("shutdown_write", "strict_line_ends", "tcp_no_delay", "touch", "write_buffer_size"),
+        *("write_timeout", "writelines"),
     }
 )
 

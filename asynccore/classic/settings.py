@@ -92,6 +92,21 @@ class Setting(Generic[_Value]):
         return found
 
 
+class Switch(Setting[bool]):
+    """`True` or `False`; anything else is the program's own."""
+
+    def check(self, value: Any) -> None:
+        if not isinstance(value, bool):
+            raise TypeError(f"{self.name} is True or False, not {value!r}")
+
+    @classmethod
+    def put(cls, owner: type, name: str, value: bool) -> None:
+        """Do what `name = value` in the body of a class does."""
+        switch = cls(value)
+        switch.__set_name__(owner, name)
+        setattr(owner, name, switch)
+
+
 def adopt_late(channel: Any, name: str, check: Callable[[str, Any], None]) -> None:
     """Heed what was assigned to a class after its body, where no descriptor sees it."""
     given = next(base.__dict__[name] for base in type(channel).__mro__ if name in base.__dict__)

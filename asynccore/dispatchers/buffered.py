@@ -18,6 +18,7 @@ from typing import Any
 
 from ..channels import Map, reports_changes
 from ..classic.blocking import blocks
+from ..classic.settings import Switch
 from .dispatcher import dispatcher
 from .vectored import (
     IOV_MAX,
@@ -149,6 +150,8 @@ class dispatcher_with_send(dispatcher, Watermarked):
 
     With a `high_watermark` it tells when to stop sending: `handle_pause`, and `handle_resume`.
     """
+
+    tcp_no_delay = Switch(True)
 
     _ac_output: WriteBuffer | _Nothing = _NOTHING
     _ac_sends_directly = True

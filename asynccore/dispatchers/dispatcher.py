@@ -21,7 +21,7 @@ from ..pollers import READ, WRITE
 from ..pollers.layered import waits_for
 from .connect_name import ConnectsByName
 from .listener import Listening
-from .socket_options import SocketOptions, is_datagram
+from .socket_options import SocketOptions, is_datagram, send_at_once
 
 
 class dispatcher(Listening, SocketOptions, ConnectsByName):
@@ -176,6 +176,8 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             self._ac_begin_anew()
         if self._ac_times is not None:
             self._ac_drop_times()
+        if self._ac_tcp_no_delay:
+            send_at_once(sock)
         self.socket = sock
         self._fileno = fd
         self.add_channel(map)

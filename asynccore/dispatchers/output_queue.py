@@ -9,6 +9,12 @@ classic when somebody asks for `producer_fifo`. A channel with the inherited `se
 or TLS socket sends all pieces at the head of the queue by one call; any other gets them one by one.
 
 Trade-off. A program that keeps the queue it once asked for sees whole pieces, and a view, in it.
+
+Replies that are held back (`joins_replies`). A channel has more input to deliver, and each reply to
+a part of it costs a system call. What is pushed meanwhile stays in the queue, and the socket is
+taken off the channel: who asks for it, to send something past the queue, to close it or to put
+another in its place, makes the channel send first what was pushed first. Nobody else pays for that:
+a descriptor without `__set__` counts only where the instance has no attribute of its name.
 """
 
 from __future__ import annotations
@@ -16,28 +22,51 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from errno import EMSGSIZE
+from socket import socket as _plain_socket
 from threading import get_ident
+from time import monotonic
 from typing import Any
 
 from ..channels import Map, reports_changes
 from ..classic.blocking import blocks
 from ..classic.own_names import OverridableProperty
+from ..classic.settings import Switch
 from ..pollers import WRITE
 from ..pollers.layered import waits_for
 from ..producers import file_producer
 from .dispatcher import dispatcher
-from .vectored import (
-    IOV_MAX,
-    SEND_SHARE,
-    SEND_SIZE,
-    keeps_bounds,
-    send_pieces,
-    takes_pieces,
-)
+from .vectored import IOV_MAX, SEND_SHARE, SEND_SIZE, keeps_bounds, send_pieces, takes_pieces
 from .watermarks import Watermarked
 
 # The `send` that takes whatever its socket takes.
 _SEND = dispatcher.send
+
+# How long replies are held back, in seconds, and how many bytes of them: a handler that takes
+# longer is not to keep the peer waiting for what it said first, and one send takes no more.
+HELD_SECONDS = 0.001
+HELD_BYTES = SEND_SIZE
+
+
+class Hold:
+    """Whether replies of a channel may be held back now, and the socket while some are."""
+
+    __slots__ = ("more", "since", "size", "socket")
+
+    def __init__(self) -> None:
+        self.more = False  # there is more input to deliver
+        self.socket: Any = None  # the channel's, while something is held back
+        self.size = 0
+        self.since = 0.0
+
+
+class _HiddenSocket:
+    """The `socket` of a channel that has none in its instance, or that holds replies back."""
+
+    def __get__(self, channel: Any, owner: type | None = None) -> Any:
+        if channel is None or channel._ac_hold is None or channel._ac_hold.socket is None:
+            return None
+        channel._ac_send_held()
+        return channel.socket
 
 
 class OutputQueue(dispatcher, Watermarked):
@@ -47,21 +76,42 @@ class OutputQueue(dispatcher, Watermarked):
     # inherited `send` may be given more.
     ac_out_buffer_size = 65536
 
+    tcp_no_delay = Switch(True)
+
+    joins_replies = Switch(False)
+    """Whether replies to one piece of input go out together.
+
+    What is pushed while the channel has more input to deliver is sent after the last of it, or
+    when 64 KiB or a millisecond have come together, which is looked at in `push`; and before
+    anything that the channel does otherwise (`send`, `close`, its `socket`). The order never
+    changes. It is off unless set, for a handler that pushes, and then blocks without pushing, keeps
+    the peer waiting for what it has pushed.
+    """
+
+    socket: Any = _HiddenSocket()
+
     # Set `use_encoding` to a true value to let strings be pushed and be terminators.
     use_encoding: Any = 0
     encoding = "latin-1"
 
+    _ac_joins_replies: bool
     _ac_full = False  # the socket took less than it was offered
     _ac_whole = False  # something in the queue is larger than `ac_out_buffer_size`
     _ac_shown = False  # the program has had the queue in its hands
     # What is left of a piece at the head of the queue.
     _ac_leftover: memoryview | None = None
     _ac_queued: int | None = None  # bytes in the queue, if that is known
+    _ac_hold: Hold | None = None  # made when replies may be held back for the first time
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        Switch.adopt(cls, ("joins_replies",))
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
         self._ac_fifo: deque[Any] = deque()
         self._ac_leftover = None
         self._ac_queued = None
+        self._ac_hold = None
         super().__init__(sock, map)
 
     # -- the queue ------------------------------------------------------------------------------
@@ -69,6 +119,7 @@ class OutputQueue(dispatcher, Watermarked):
     @property
     def producer_fifo(self) -> deque[Any]:
         """What is to be sent: bytes, producers, and `None` for the end; may be changed."""
+        self._ac_send_held()
         if self._ac_whole or self._ac_leftover is not None:
             if self._ac_engine is None:
                 self._ac_make_classic()
@@ -114,6 +165,7 @@ class OutputQueue(dispatcher, Watermarked):
     @OverridableProperty
     def write_buffer_size(self) -> int:
         """How many bytes of output wait for the socket, without what producers still have."""
+        self._ac_send_held()
         return self._ac_write_buffer_size()
 
     def _ac_write_buffer_size(self) -> int:
@@ -142,10 +194,40 @@ class OutputQueue(dispatcher, Watermarked):
         if self._ac_shutdown_state:
             self._ac_check_output()
         engine = self._ac_engine
-        if engine is None or engine.owner == get_ident():
-            self._ac_push(data)
-        else:
+        if engine is not None and engine.owner != get_ident():
             engine.run_on_loop(self._ac_push, data)
+            return
+        hold = self._ac_hold
+        if hold is not None and hold.more and self._ac_hold_back(hold, data):
+            return
+        # The usual case, without a detour through the queue: nothing waits in it, the socket is a
+        # plain one, and no class and no instance has a way of sending of its own.
+        if (
+            not self._ac_fifo
+            and data
+            and self.connected
+            and not self._ac_closed
+            and not self._ac_shutdown_state
+            and type(self.socket) is _plain_socket
+            and getattr(self.send, "__func__", None) is _SEND
+            and getattr(self.initiate_send, "__func__", None) is _INITIATE_SEND
+        ):
+            try:
+                count = self.socket.send(data)
+            except OSError:
+                self._ac_push(data)  # it is tried again there, and sorted out
+                return
+            watch = self._ac_times
+            if watch is not None and count:
+                # As `ChannelTimes.sent_now`, without the call.
+                watch.bytes_sent += count
+                watch.active = watch.sent = watch.clock()
+            if count == len(data):
+                return
+            self._ac_full = True
+            self._ac_push(data, count)
+            return
+        self._ac_push(data)
 
     def _ac_as_output(self, data: Any, caller: str) -> bytes:
         if isinstance(data, str) and self.use_encoding:
@@ -154,14 +236,87 @@ class OutputQueue(dispatcher, Watermarked):
             raise TypeError(f"{caller}() takes bytes-like data, not {type(data).__name__}")
         return bytes(data)  # a copy of what the caller may change
 
-    def _ac_push(self, data: bytes) -> None:
+    def _ac_push(self, data: bytes, sent: int = 0) -> None:
+        hold = self._ac_hold
+        if hold is not None and (hold.more or hold.socket is not None):
+            if self._ac_hold_back(hold, data):
+                return
         size = len(data)
         if size > self.ac_out_buffer_size:
             self._ac_whole = True
         if self._ac_queued is not None:
             self._ac_queued += size
         self._ac_fifo.append(data)
+        if sent:
+            self._ac_take_out(sent)
         self._ac_start_sending()
+
+    # -- holding back ---------------------------------------------------------------------------
+
+    def _ac_expect(self, more: bool) -> None:
+        """Hold replies back from now on if there is `more` input to deliver, or else no longer."""
+        hold = self._ac_hold
+        if hold is not None and (hold.socket is not None or not more):
+            hold.more = more
+            return
+        # Nobody may have a way of his own of sending them.
+        if (
+            more
+            and self._ac_joins_replies
+            and getattr(self.send, "__func__", None) is _SEND
+            and getattr(self.initiate_send, "__func__", None) is _INITIATE_SEND
+            and not keeps_bounds(self.socket)
+        ):
+            if hold is None:
+                hold = self._ac_hold = Hold()
+            hold.more = True
+
+    def _ac_hold_back(self, hold: Hold, data: bytes) -> bool:
+        """Queue `data`, to be sent with what comes after it; return whether that can be done."""
+        now = monotonic()
+        if hold.socket is None:
+            if self._ac_fifo or not self.connected or self._ac_closed:
+                return False  # it has to wait anyway
+            sock = self.socket
+            try:
+                del self.socket
+            except AttributeError:
+                return False  # the program's class has a property of that name
+            hold.socket, hold.since, hold.size = sock, now, 0
+            self._ac_touch()  # a handler may run a loop of its own
+        self._ac_fifo.append(data)
+        size = len(data)
+        hold.size += size
+        if self._ac_queued is not None:
+            self._ac_queued += size
+        if size > self.ac_out_buffer_size:
+            self._ac_whole = True
+        if not hold.more or hold.size >= HELD_BYTES or now - hold.since >= HELD_SECONDS:
+            self._ac_send_held()
+        return True
+
+    def _ac_show_socket(self, hold: Hold) -> Any:
+        """Put the socket back; return what a handler has put in its place, if anything."""
+        sock, hold.socket = hold.socket, None
+        other, self.socket = self.socket, sock
+        return other
+
+    def _ac_send_held(self) -> None:
+        """Send what is held back, if anything is."""
+        hold = self._ac_hold
+        if hold is None or hold.socket is None:
+            return
+        sock = hold.socket
+        other = self._ac_show_socket(hold)
+        try:
+            self._ac_start_sending()
+        finally:
+            if other is not None and self.socket is sock:
+                self.socket = other
+
+    def _ac_close(self) -> None:
+        self._ac_send_held()
+        super()._ac_close()
 
     def writelines(self, lines: Iterable[Any]) -> None:
         """Queue several bytes-like objects, and send what the socket takes by as few calls as can
@@ -213,6 +368,7 @@ class OutputQueue(dispatcher, Watermarked):
             self._ac_engine.run_on_loop(self._ac_push_end)
 
     def _ac_push_end(self) -> None:
+        self._ac_send_held()
         self._ac_fifo.append(None)
         self._ac_touch()
 
@@ -237,6 +393,8 @@ class OutputQueue(dispatcher, Watermarked):
 
     def initiate_send(self) -> None:
         """Send from the queue until the socket is full, or other channels should have a turn."""
+        if self._ac_hold is not None:
+            self._ac_send_held()
         share = SEND_SHARE
         self._ac_full = False
         # Each round sends what is at the head of the queue. Handlers and producers run in between,
@@ -419,6 +577,7 @@ class OutputQueue(dispatcher, Watermarked):
 
     def discard_buffers(self) -> None:
         """Throw away all output that was not sent."""
+        self._ac_send_held()
         self._ac_fifo.clear()
         self._ac_full = self._ac_whole = False
         self._ac_leftover = None
@@ -427,3 +586,7 @@ class OutputQueue(dispatcher, Watermarked):
             self._ac_output_changed()
         if self._ac_shutdown_state:
             self._ac_on_loop(self._ac_output_drained)
+
+
+# What `push` may go around, if a channel has no other.
+_INITIATE_SEND = OutputQueue.initiate_send

@@ -5,10 +5,13 @@ The numbers and their meaning: socket(7) and tcp(7); macOS calls TCP_KEEPIDLE TC
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket as _socket
 from errno import ENOPROTOOPT
 from typing import Any
+
+from ..classic.settings import Switch
 
 # As plain numbers: comparing enumerations costs more than the system call that is judged by it.
 _SOCK_DGRAM = int(_socket.SOCK_DGRAM)
@@ -30,10 +33,32 @@ def is_datagram(sock: Any) -> bool:
     return bool(kind == _SOCK_DGRAM)
 
 
+def send_at_once(sock: Any) -> None:
+    """Turn Nagle's algorithm off (TCP_NODELAY, tcp(7)), if a socket is one of TCP's."""
+    if not isinstance(sock, _socket.socket) and not getattr(type(sock), "takes_pieces", False):
+        return  # what stands in for a socket may know nothing of options
+    # Others have no such option, and macOS says EINVAL for one that was reset.
+    with contextlib.suppress(OSError):
+        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+
+
 class SocketOptions:
     """What a dispatcher has for the options of its socket."""
 
     socket: Any = None
+
+    tcp_no_delay = Switch(False)
+    """Whether a TCP socket that is taken over gets TCP_NODELAY.
+
+    It does in classes that buffer their output, as in asyncio since Python 3.6: without it, a reply
+    that is sent in two pieces waits for an acknowledgement that the peer delays by 40 ms and more
+    (RFC 1122 section 4.2.3.2). `False` leaves sockets as they are.
+    """
+    _ac_tcp_no_delay: bool
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        Switch.adopt(cls, ("tcp_no_delay",))
 
     def set_reuse_addr(self) -> None:
         """Let the address be bound while old connections linger (SO_REUSEADDR, socket(7))."""

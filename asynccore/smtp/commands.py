@@ -202,10 +202,9 @@ class SMTPCommands:
             self.push(GREET_FIRST)
             return
         self._ac_debug("===> MAIL %s", arg)
-        syntax = f"501 {self._ac_syntax('MAIL')}"
         address, words = self._ac_mailbox("MAIL", "FROM:", arg)
         if not address:
-            self.push(syntax)
+            self.push(f"501 {self._ac_syntax('MAIL')}")
             return
         if self.mailfrom:
             self.push("503 Error: nested MAIL command")
@@ -213,7 +212,7 @@ class SMTPCommands:
         self.mail_options = words.upper().split()
         refusal = refuse_mail_options(
             self._getparams(self.mail_options),
-            syntax,
+            f"501 {self._ac_syntax('MAIL')}",
             eight_bit=not self._decode_data,
             utf8=self.enable_SMTPUTF8,
             size_limit=self.data_size_limit,

@@ -109,10 +109,6 @@ class Limited:
         self._ac_commands += 1
         return self._ac_max_commands is not None and self._ac_commands > self._ac_max_commands
 
-    def _ac_count_reply(self, reply: str) -> None:
-        if reply[:1] == "5":
-            self._ac_errors += 1
-
     def _ac_too_many_errors(self) -> bool:
         return self._ac_max_errors is not None and self._ac_errors >= self._ac_max_errors
 

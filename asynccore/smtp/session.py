@@ -36,6 +36,11 @@ COMMAND_SIZE = 512  # bytes: RFC 5321 section 4.5.3.1.4, less the CRLF, which is
 BAD_SYNTAX = "500 Error: bad syntax"
 LINE_TOO_LONG = "500 Error: line too long"
 BARE = "554 Error: bare CR, bare LF or NUL in the message"
+# What answers at once, and runs nothing of the program's.
+_OWN_COMMANDS = frozenset(
+    function for name, function in vars(SMTPCommands).items() if name.startswith("smtp_")
+)
+
 CLOSING = "Service closing transmission channel"  # RFC 5321 section 4.2.3
 
 
@@ -113,7 +118,7 @@ class SMTPSession(Limited, SMTPCommands):
             return True
         if self._ac_shutting_down:
             self._ac_say_goodbye(CLOSING)
-        elif self._ac_too_many_errors():
+        elif self._ac_errors and self._ac_too_many_errors():
             self._ac_say_goodbye(TOO_MANY_ERRORS)
         return not self._ac_over
 
@@ -136,22 +141,27 @@ class SMTPSession(Limited, SMTPCommands):
         """The longest command line accepted now, in bytes, of whatever command."""
         return max([self.command_size_limit, *self.command_size_limits.values()])
 
+    def _ac_command_limit(self, size: int) -> int:
+        """Return a limit of command lines that tells whether one of `size` bytes is too long."""
+        limit = self.command_size_limit
+        if size <= limit and type(self).max_command_size_limit is _MAX_COMMAND_SIZE_LIMIT:
+            return limit  # the others only raise it
+        return self.max_command_size_limit
+
     def collect_incoming_data(self, data: bytes) -> None:
         """Keep a piece of the current line or message; drop it when it passes the limit."""
         if self._ac_is_over():
             return
         limit = None
         if self.smtp_state == self.COMMAND:
-            limit = self.max_command_size_limit
+            limit = self._ac_command_limit(self.num_bytes)
         elif self.smtp_state == self.DATA:
             limit = self.data_size_limit
         if limit:
             if self.num_bytes > limit:
                 return
             self.num_bytes += len(data)
-        self._ac_keep(self._ac_decoded(data) if self._decode_data else data)
-
-    def _ac_keep(self, piece: Any) -> None:
+        piece: Any = self._ac_decoded(data) if self._decode_data else data
         lines = self.received_lines
         lines.append(piece)
         if len(piece) >= SMALL_PIECE:
@@ -204,7 +214,7 @@ class SMTPSession(Limited, SMTPCommands):
         if self._ac_count_command():
             self._ac_say_goodbye(TOO_MANY_COMMANDS)
             return
-        if size > self.max_command_size_limit:
+        if size > self._ac_command_limit(size):
             # Its end was not kept: what else is wrong with it can't be told.
             self.push(LINE_TOO_LONG)
             return
@@ -231,6 +241,8 @@ class SMTPSession(Limited, SMTPCommands):
             if refusal:
                 self.push(refusal)
             else:
+                if getattr(command, "__func__", None) not in _OWN_COMMANDS:
+                    self._ac_before_program()
                 command(argument)
         else:
             self.push(self._ac_unknown(verb))
@@ -256,6 +268,7 @@ class SMTPSession(Limited, SMTPCommands):
         options: dict[str, Any] = {}
         if not self._decode_data:
             options = {"mail_options": self.mail_options, "rcpt_options": self.rcpt_options}
+        self._ac_before_program()
         status = self._ac_process_message(
             self.peer, self.mailfrom, self.rcpttos, self.received_data, **options
         )
@@ -267,5 +280,11 @@ class SMTPSession(Limited, SMTPCommands):
             self._ac_errors = 0
         self.push(reply)
 
+    def _ac_before_program(self) -> None:
+        """Do what can't wait until the program returns, which may take its time."""
+
     def _ac_process_message(self, *args: Any, **options: Any) -> Any:
         return self.smtp_server.process_message(*args, **options)
+
+
+_MAX_COMMAND_SIZE_LIMIT = SMTPSession.max_command_size_limit

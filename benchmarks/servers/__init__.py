@@ -83,6 +83,12 @@ def _tls(
     return Server(f"{kind}-tls", label, "tls", ("--kind", kind), needs, distribution, tls=True)
 
 
+def _mail(
+    kind: str, label: str, needs: str | None = None, distribution: str | None = None
+) -> Server:
+    return Server(f"{kind}-mail", label, "mail", ("--kind", kind), needs, distribution)
+
+
 ALL = (
     _asynccore("asynccore", "asynccore"),
     _asynccore("asynccore-one", "asynccore, `readable` overridden", "--predicates", "one"),
@@ -105,6 +111,22 @@ ALL = (
     _pyasyncore(
         "pyasyncore-chat", "pyasyncore, poll, `async_chat.push`", "--poller", "poll", "--chat"
     ),
+    _asynccore("asynccore-joined", "asynccore, `joins_replies`", "--joins-replies"),
+    Server("asyncio-streams", "asyncio streams", "asyncio_", ("--streams",)),
+    Server("uvloop-streams", "uvloop streams", "uvloop_", ("--streams",), "uvloop", "uvloop"),
+    _mail("asynccore", "asynccore smtpd"),
+    _mail("hardened", "asynccore hardened_smtpd"),
+    _mail("standard", "classic smtpd, poll", "smtpd", "standard-smtpd"),
+    _mail("aiosmtpd", "aiosmtpd on asyncio", "aiosmtpd", "aiosmtpd"),
+    Server(
+        "aiosmtpd-uvloop-mail",
+        "aiosmtpd on uvloop",
+        "mail",
+        ("--kind", "aiosmtpd-uvloop"),
+        "aiosmtpd",
+        "aiosmtpd",
+    ),
+    _mail("twisted", "Twisted ESMTP", "twisted", "Twisted"),
     Server("asyncio", "asyncio Protocol", "asyncio_"),
     Server(
         "asyncio-64k", "asyncio Protocol, 64 KiB receives", "asyncio_", ("--receive-size", "65536")

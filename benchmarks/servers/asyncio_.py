@@ -35,15 +35,40 @@ class Stream(_Base):
             self.transport.write(piece)
 
 
+class Lines(_Base):
+    """Sends back each line."""
+
+    rest = b""
+
+    def data_received(self, data: bytes) -> None:
+        *whole, self.rest = (self.rest + data).split(b"\n")
+        for line in whole:
+            self.transport.write(line + b"\n")
+
+
+async def stream_of_lines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The same with asyncio's streams."""
+    while line := await reader.readline():
+        writer.write(line)
+        await writer.drain()
+    writer.close()
+
+
 def protocol_class(options: common.Options) -> type[_Base]:
     """The Protocol class for the role, with the receive size asked for."""
-    chosen: type[_Base] = {"echo": Echo, "stream": Stream}[options.role]
+    chosen: type[_Base] = {"echo": Echo, "stream": Stream, "lines": Lines}[options.role]
     chosen.receive_size = options.receive_size
     return chosen
 
 
 async def serve(options: common.Options, version: str) -> None:
     """Listen, announce, serve until killed."""
+    if options.streams:
+        served = await asyncio.start_server(
+            stream_of_lines, common.HOST, options.port, backlog=common.BACKLOG
+        )
+        common.announce(served.sockets[0].getsockname()[1], version)
+        await served.serve_forever()
     server = await asyncio.get_running_loop().create_server(
         protocol_class(options), common.HOST, options.port, backlog=common.BACKLOG
     )

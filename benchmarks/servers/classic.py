@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import json
 import platform
+import socket
 import sys
+import time
 from types import ModuleType
 from typing import Any
 
@@ -27,7 +30,8 @@ def _load(name: str, distribution: str) -> ModuleType:
     return module
 
 
-def _classic(name: str, distribution: str) -> tuple[ModuleType, str]:
+def classic(name: str, distribution: str) -> tuple[ModuleType, str]:
+    """Return a classic module, and what it is."""
     try:
         return _load(name, distribution), common.version_of(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -45,13 +49,14 @@ def _ours(name: str) -> tuple[ModuleType, str]:
 
 def modules(options: common.Options) -> tuple[ModuleType, ModuleType | None, str]:
     """asyncore, asynchat if the role needs it, and what they are."""
+    chats = options.chat or options.role == "lines"
     if options.module == "asynccore":
         asyncore, version = _ours("asynccore")
-        return asyncore, _ours("asynccore.asynchat")[0] if options.chat else None, version
-    asyncore, version = _classic("asyncore", "pyasyncore")
-    if not options.chat:
+        return asyncore, _ours("asynccore.asynchat")[0] if chats else None, version
+    asyncore, version = classic("asyncore", "pyasyncore")
+    if not chats:
         return asyncore, None, version
-    asynchat, chat_version = _classic("asynchat", "pyasynchat")
+    asynchat, chat_version = classic("asynchat", "pyasynchat")
     return asyncore, asynchat, f"{version}, {chat_version}"
 
 
@@ -132,6 +137,57 @@ def chat_class(asynchat: Any) -> type:
     return Chat
 
 
+def lines_class(asynchat: Any, joins_replies: bool) -> type:
+    """Sends back each line."""
+
+    class Lines(asynchat.async_chat):  # type: ignore[misc]
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.set_terminator(b"\n")
+            self.pieces: list[bytes] = []
+
+        def collect_incoming_data(self, data: bytes) -> None:
+            self.pieces.append(data)
+
+        def found_terminator(self) -> None:
+            line = b"".join(self.pieces)
+            self.pieces.clear()
+            self.push(line + b"\n")
+
+    return type("Joining", (Lines,), {"joins_replies": True}) if joins_replies else Lines
+
+
+PUMPED = (3, 30)  # channels of a loop that is run pass by pass
+PASSES = 5000
+
+
+def pump(asyncore: Any, version: str) -> None:
+    """Announce, and measure passes of `loop(timeout=0, count=1)` in which nothing happens."""
+
+    class Quiet(asyncore.dispatcher):  # type: ignore[misc]
+        def writable(self) -> bool:
+            return False
+
+    common.announce(0, version)
+    sys.stdin.readline()
+    figures: dict[str, float] = {}
+    for count in PUMPED:
+        channels: dict[int, Any] = {}
+        peers = []
+        for _ in range(count):
+            ours, other = socket.socketpair()
+            peers.append(other)
+            Quiet(ours, channels)
+        begin = time.process_time()
+        for _ in range(PASSES):
+            asyncore.loop(timeout=0, count=1, map=channels)
+        figures[f"of_{count}"] = (time.process_time() - begin) / PASSES * 1e6
+        asyncore.close_all(channels)
+        for other in peers:
+            other.close()
+    print(json.dumps({"event": "end", **figures}), flush=True)
+
+
 def hosted(host: str) -> None:
     """Let a host drive the channels until killed."""
     compat = importlib.import_module("compat")
@@ -154,7 +210,12 @@ def main() -> None:
     if options.role == "timers":
         timers.on_asynccore(asyncore, version)
         return
-    if options.role == "echo":
+    if options.role == "pump":
+        pump(asyncore, version)
+        return
+    if options.role == "lines":
+        channel = lines_class(asynchat, options.joins_replies)
+    elif options.role == "echo":
         channel = echo_class(asyncore, options.predicates)
         if options.idle_timeout is not None:
             channel = type("Timed", (channel,), {"idle_timeout": options.idle_timeout})

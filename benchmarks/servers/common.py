@@ -20,6 +20,7 @@ from dataclasses import dataclass
 HOST = "127.0.0.1"
 BACKLOG = 1024  # the same for every server; below Linux's somaxconn of 4,096
 RECEIVE_SIZE = 65536  # bytes asked of recv where a program chooses it itself
+ROLES = ["echo", "stream", "timers", "lines", "pump"]
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -34,6 +35,8 @@ class Options:
     attach: str | None
     predicates: str
     chat: bool
+    joins_replies: bool
+    streams: bool
     idle_timeout: float | None
     module: str
 
@@ -42,12 +45,14 @@ def parse() -> Options:
     """Options of this server process; also ties its life to the harness."""
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
-    parser.add_argument("--role", choices=["echo", "stream", "timers"], default="echo")
+    parser.add_argument("--role", choices=ROLES, default="echo")
     parser.add_argument("--receive-size", type=int, help="bytes for each receive (asyncio)")
     parser.add_argument("--poller", help="classic servers: select, poll, epoll or a host")
     parser.add_argument("--attach", help="asynccore: the host that the map is attached to")
     parser.add_argument("--predicates", choices=["none", "one", "both", "asked"], default="none")
     parser.add_argument("--chat", action="store_true", help="async_chat.push for streams")
+    parser.add_argument("--joins-replies", action="store_true", help="of async_chat (asynccore)")
+    parser.add_argument("--streams", action="store_true", help="asyncio's, for lines")
     parser.add_argument("--idle-timeout", type=float, help="seconds, of each channel (asynccore)")
     parser.add_argument("--module", choices=["asynccore", "pyasyncore"], default="asynccore")
     options = Options(**vars(parser.parse_args()))

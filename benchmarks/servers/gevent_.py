@@ -22,10 +22,17 @@ def stream(connection: Any, address: object) -> None:
             connection.sendall(piece)
 
 
+def lines(connection: Any, address: object) -> None:
+    """Send back each line."""
+    with connection.makefile("rb") as file:
+        for line in file:
+            connection.sendall(line)
+
+
 def main() -> None:
     """Listen, announce, serve until killed."""
     options = common.parse()
-    handle = {"echo": echo, "stream": stream}[options.role]
+    handle = {"echo": echo, "stream": stream, "lines": lines}[options.role]
     server = StreamServer((common.HOST, options.port), handle, backlog=common.BACKLOG)
     server.start()
     common.announce(server.server_port, common.version_of("gevent"))

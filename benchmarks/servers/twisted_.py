@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet import epollreactor, protocol
+from twisted.protocols import basic
 
 from benchmarks.servers import common
 
@@ -28,6 +29,15 @@ class Stream(_Base):
             self.transport.write(piece)
 
 
+class Lines(basic.LineReceiver):
+    """Sends back each line."""
+
+    delimiter = b"\n"
+
+    def lineReceived(self, line: bytes) -> None:
+        self.sendLine(line)
+
+
 def main() -> None:
     """Listen, announce, serve until killed."""
     options = common.parse()
@@ -36,7 +46,7 @@ def main() -> None:
 
     reactor: Any = chosen
     factory = protocol.ServerFactory()
-    factory.protocol = {"echo": Echo, "stream": Stream}[options.role]
+    factory.protocol = {"echo": Echo, "stream": Stream, "lines": Lines}[options.role]
     factory.noisy = False
     port = reactor.listenTCP(options.port, factory, backlog=common.BACKLOG, interface=common.HOST)
     common.announce(port.getHost().port, common.version_of("Twisted"))

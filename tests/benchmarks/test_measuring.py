@@ -37,7 +37,11 @@ from benchmarks.results import CannotMeasure, Results, Sample  # noqa: E402
 SERVERS = [
     server
     for server in servers.ALL
-    if server.missing() is None and server.name != "asyncio-64k" and not server.tls
+    if server.missing() is None
+    and server.name != "asyncio-64k"
+    and not server.tls
+    and server.module != "mail"
+    and "--streams" not in server.options
 ]
 # What each workload's figures must contain.
 FIGURES = {
@@ -81,6 +85,32 @@ def test_every_server_streams(
     with bench.server(server, "stream", {}) as running:
         measured = workloads.stream(bench, running)
     assert set(measured) == {s + e for s in workloads.STREAM_SHAPES for e in ("", "_growth")}
+
+
+TALKS = ("lines-ahead", "mail")
+
+
+@pytest.mark.parametrize(
+    ("workload", "name"), [(name, s) for name in TALKS for s in workloads.BY_NAME[name].servers]
+)
+def test_every_server_of_lines_and_mails(bench: Bench, workload: str, name: str) -> None:
+    server = servers.BY_NAME[name]
+    if server.missing() is not None:
+        return  # as in a run
+    kind = workloads.BY_NAME[workload]
+    with bench.server(server, kind.role, {}) as running:
+        measured = kind.measure(Bench(bench.tools, bench.cores, 0.1, 0), running)
+    assert {"rate", "cpu", "per_core"} <= set(measured)
+
+
+@pytest.mark.parametrize("name", workloads.BY_NAME["pump"].servers)
+def test_a_loop_pass_by_pass(bench: Bench, name: str) -> None:
+    server = servers.BY_NAME[name]
+    if server.missing() is not None:
+        return  # as in a run
+    with bench.server(server, "pump", {}) as running:
+        measured = workloads.pump(bench, running)
+    assert measured["of_3"] > 0 and measured["of_30"] > measured["of_3"]
 
 
 @pytest.mark.parametrize("name", workloads.BY_NAME["timers"].servers)

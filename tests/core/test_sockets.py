@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from asynccore import dispatcher
+from asynccore import dispatcher, dispatcher_with_send
+from asynccore.asynchat import async_chat
 from asynccore.dispatchers.socket_options import is_datagram
 from tests.core.fakes import FakeSocket
 
@@ -84,6 +85,44 @@ def test_what_keepalive_refuses(channel: dispatcher, name: str, value: Any) -> N
     with pytest.raises(ValueError, match=f"{name} is None or at least 1"):
         channel.set_keepalive(**{name: value})
     assert not option(channel, socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+@pytest.mark.parametrize("cls", [dispatcher, dispatcher_with_send, async_chat])
+def test_buffered_classes_send_small_pieces_at_once(cls: Any) -> None:
+    buffered = cls is not dispatcher
+
+    class Classic(cls):  # type: ignore[misc]
+        tcp_no_delay = False
+
+    class Modern(cls):  # type: ignore[misc]
+        tcp_no_delay = True
+
+    for kind, expected in ((cls, buffered), (Classic, False), (Modern, True)):
+        made = kind(map={})
+        made.create_socket()
+        assert bool(option(made, socket.IPPROTO_TCP, socket.TCP_NODELAY)) is expected
+        made.close()
+
+
+def test_connections_that_were_accepted_do_so_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with socket.create_connection(listener.getsockname()):
+            made = async_chat(listener.accept()[0], {})
+            assert option(made, socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            made.close()
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_sockets_without_that_option_are_taken(kind: socket.SocketKind) -> None:
+    made = dispatcher_with_send(map={})
+    if kind == socket.SOCK_DGRAM:
+        made.create_socket(socket.AF_INET, kind)
+    else:
+        sock, other = socket.socketpair()
+        other.close()
+        made.set_socket(sock)
+    made.close()
+    made.set_socket(FakeSocket(10_000))  # which knows nothing of options
 
 
 @pytest.mark.parametrize("name", ["set_reuse_port", "set_nodelay", "set_keepalive"])
