@@ -22,6 +22,7 @@ from asynccore.running.hosting import Cancellable, Host
 
 from .host_poller import HostPoller
 from .reactor_state import reactor_state
+from .running_loop import is_lent, running, set_running
 
 
 class _OwnLoop:
@@ -123,17 +124,12 @@ class AsyncioPoller(HostPoller):
             self.loop.stop()
 
     def _run_host(self, timeout: float | None) -> None:
-        loop = self.loop
-        try:
-            running: object = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is not None:
+        if running() is not None and not is_lent():
             raise RuntimeError(
                 "asyncore.loop() was called in a coroutine or callback of asyncio, which would "
                 "have to wait for itself: let compat.attach() drive the channels there"
             )
-        run_loop(loop, self._host, timeout, self._on_ready)
+        run_loop(self.loop, self._host, timeout, self._on_ready)
 
     def _call_in_host(self, function: Callable[..., object], *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # It may have been closed meanwhile.
@@ -155,9 +151,15 @@ def run_loop(
         handle = loop.call_soon(over)
     elif timeout is not None:
         handle = host.call_later(timeout, over)
+    own = running()
+    lent = is_lent()
+    if lent:
+        set_running(None)
     try:
         loop.run_forever()
     finally:
+        if lent:
+            set_running(own)
         if handle is not None:
             handle.cancel()
 

@@ -12,10 +12,16 @@ from __future__ import annotations
 import asyncio
 import weakref
 
-from asynccore.engine import Engine
+from asynccore.engine import Engine, engines
 
 running = asyncio._get_running_loop
 set_running = asyncio._set_running_loop
+
+
+def is_lent() -> bool:
+    """Whether the running loop counts as such for a pass alone, whose wait may run another one."""
+    loop = running()
+    return loop is not None and any(engine.running is loop for engine in engines())
 
 
 class Running:

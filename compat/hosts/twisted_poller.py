@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from asynccore.engine import Engine
 from asynccore.running.hosting import Host
 
 from .asyncio_poller import run_loop
@@ -21,8 +22,8 @@ from .reactor_state import reactor_state
 class TwistedPoller(HostPoller):
     """Waits in Twisted's reactor, the one that is installed or the default one.
 
-    There is one, and one thread at a time can run it. Once it is stopped, and in forked children,
-    whose parent it belongs to, waits are the inner poller's.
+    There is one, and one thread at a time can run it. Once it is stopped, in forked children, whose
+    parent it belongs to, and where it is a `ClassicReactor`, waits are the inner poller's.
     """
 
     name: ClassVar[str] = "twisted"
@@ -35,12 +36,14 @@ class TwistedPoller(HostPoller):
         self.reactor: Any = reactor
         # The loop of asyncio that the reactor runs, if it is of that kind.
         self._loop: Any = getattr(reactor, "_asyncioEventloop", None)
-        if not reactor_state.began:
+        # A ClassicReactor is driven by a map's loop, and so runs without being waited in.
+        self._is_driven = isinstance(getattr(reactor, "engine", None), Engine)
+        if not self._is_driven and not reactor_state.began:
             reactor_state.begin(reactor, self.name)
         return TwistedHost(reactor)
 
     def _look_at_host(self) -> bool:
-        if not self.reactor.running or reactor_state.pid != os.getpid():
+        if self._is_driven or not self.reactor.running or reactor_state.pid != os.getpid():
             return False
         reactor_state.claim(self)
         return True

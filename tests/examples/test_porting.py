@@ -163,7 +163,7 @@ def test_notes(running: Running, command: tuple[str, ...]) -> None:
 
 @every_step("porting_asyncio")
 def test_old_notes_are_forgotten(running: Running, command: tuple[str, ...]) -> None:
-    with running("porting_asyncio", command, "0") as (port, status_port):
+    with running("porting_asyncio", command, "0") as (port, _):
         with Line(port) as ann:
             assert ann.ask(b"put milk two litres") == b"ok"
             assert until(b"?", lambda: ann.ask(b"get milk"))
@@ -224,7 +224,8 @@ def excerpts() -> list[tuple[str, str]]:
     """Return the pieces of programs that the page shows, each with the file named last before."""
     found = []
     file = ""
-    for match in re.finditer(r"`(examples/[\w/]+\.py)`|```python\n(.*?)```", PAGE.read_text(), re.S):
+    pieces = r"`(examples/[\w/]+\.py)`|```python\n(.*?)```"
+    for match in re.finditer(pieces, PAGE.read_text(), re.S):
         if match[1]:
             file = match[1]
         else:
