@@ -38,6 +38,7 @@ from .smtp import command_line as command_line
 from .smtp.command_line import Options as Options
 from .smtp.limits import Patience as _Patience
 from .smtp.python2_names import RenamedAttributes as _RenamedAttributes
+from .smtp.relay import attempt as _attempt
 from .smtp.relay import deliver as _deliver
 from .smtp.relay import refusal as _refusal
 from .smtp.session import SMTPSession
@@ -342,7 +343,8 @@ class PureProxy(SMTPServer):
     """Passes on the messages it receives to the server at `remoteaddr`, while its client waits.
 
     The client is told "250 OK" whatever the server says, as by the classic class, unless
-    `report_refusals` is true. Raises `ValueError` for `enable_SMTPUTF8`.
+    `report_refusals` is true. What can't be passed on at all is answered with 553, and what fails
+    here with 451; the classic class closed the connection. Raises `ValueError` for `enable_SMTPUTF8`.
     """
 
     report_refusals = False
@@ -362,7 +364,9 @@ class PureProxy(SMTPServer):
         """Pass on the message, with the address of the client in a header X-Peer."""
         header = f"X-Peer: {_host(peer)}"
         data = add_header(data, header.encode() if isinstance(data, bytes) else header)
-        refused = self._deliver(mailfrom, rcpttos, data)
+        refused = _attempt(self._deliver, mailfrom, rcpttos, data)
+        if isinstance(refused, str):
+            return refused
         _debug("we got some refusals: %s", refused)
         return _refusal(refused, rcpttos) if self.report_refusals and refused else None
 

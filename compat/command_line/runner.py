@@ -181,6 +181,8 @@ def _inherited(fds: Sequence[int]) -> list[int]:
             is_socket = stat.S_ISSOCK(os.fstat(fd).st_mode)
         except OSError as why:
             raise CannotRun(f"there is no descriptor {fd} to inherit: {why.strerror}") from None
+        except OverflowError:
+            raise CannotRun(f"there is no descriptor {fd}: no number is so large") from None
         if not is_socket:
             raise CannotRun(f"descriptor {fd} is no socket")
         os.set_inheritable(fd, True)
