@@ -137,6 +137,8 @@ if not _TYPE_CHECKING:  # for which a module would have any name then
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+# Each enters itself among what is called when a loop begins. Nobody else pays for it.
 if os.environ.get("ASYNCCORE_TOP"):
-    # It enters itself among what is called when a loop begins. Nobody else pays for it.
     from .monitoring import server as _server
+if os.environ.get("ASYNCCORE_SUPERVISOR"):
+    from .running import supervision as _supervision

@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 from warnings import warn as warn
 
 from . import asynchat as asynchat
+from . import logs
 from .channels import UNREAD as _UNREAD
 from .channels import Map
 from .classic.namespace import package
@@ -94,7 +95,11 @@ if not _typing.TYPE_CHECKING:  # type checkers would take it for an answer to ev
 def _debug(text: str, *values: Any) -> None:
     # Formatted only if somebody reads it: a value may be a message of many megabytes.
     if type(DEBUGSTREAM) is not Devnull:
-        print(text % values, file=DEBUGSTREAM)
+        logs.put(text % values, DEBUGSTREAM)
+
+
+def _print(line: str) -> None:
+    logs.put(line, sys.stdout)
 
 
 def _check_text(decode_data: bool, enable_SMTPUTF8: bool) -> None:
@@ -324,19 +329,19 @@ class DebuggingServer(SMTPServer):
             added = peer_line.encode() if isinstance(data, bytes) else peer_line
             lines.insert(end_of_headers, added)
         for line in lines:
-            print(repr(line) if isinstance(line, bytes) else line)
+            _print(repr(line) if isinstance(line, bytes) else line)
 
     def process_message(
         self, peer: Any, mailfrom: str, rcpttos: list[str], data: str | bytes, **kwargs: Any
     ) -> None:
         """Print the message, with the address of the client in a header X-Peer."""
-        print("---------- MESSAGE FOLLOWS ----------")
+        _print("---------- MESSAGE FOLLOWS ----------")
         if kwargs.get("mail_options"):
-            print(f"mail options: {kwargs['mail_options']}")
+            _print(f"mail options: {kwargs['mail_options']}")
         if kwargs.get("rcpt_options"):
-            print(f"rcpt options: {kwargs['rcpt_options']}\n")
+            _print(f"rcpt options: {kwargs['rcpt_options']}\n")
         self._print_message_content(peer, data)
-        print("------------ END MESSAGE ------------")
+        _print("------------ END MESSAGE ------------")
 
 
 class PureProxy(SMTPServer):
@@ -344,7 +349,8 @@ class PureProxy(SMTPServer):
 
     The client is told "250 OK" whatever the server says, as by the classic class, unless
     `report_refusals` is true. What can't be passed on at all is answered with 553, and what fails
-    here with 451; the classic class closed the connection. Raises `ValueError` for `enable_SMTPUTF8`.
+    here with 451, where the classic class closed the connection. Raises `ValueError` for
+    `enable_SMTPUTF8`.
     """
 
     report_refusals = False

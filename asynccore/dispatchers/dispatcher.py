@@ -347,14 +347,14 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     def log(self, message: Any) -> None:
         """Write "log: MESSAGE" to the standard error."""
         logs.emit("info", message)
-        sys.stderr.write(f"log: {message}\n")
+        logs.put(f"log: {logs.text_of(message)}", sys.stderr)
 
     def log_info(self, message: Any, type: str = "info") -> None:
         """Print "TYPE: MESSAGE", unless the type is in `ignore_log_types`."""
         if logs._logger is not None:
             logs.emit(type, message)
         if type not in self.ignore_log_types:
-            print(f"{type}: {message}")
+            logs.put(f"{type}: {logs.text_of(message)}", sys.stdout)
 
     # -- events, as the loop calls them ---------------------------------------------------------
 
@@ -444,7 +444,8 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             name = f"<__repr__(self) failed for object at {id(self):x}>"
         action = "pausing" if self.accepting else "closing"
         self.log_info(
-            f"uncaptured python exception, {action} channel {name} ({kind}:{value} {trace})",
+            f"uncaptured python exception, {action} channel {name} "
+            f"({kind}:{logs.text_of(value)} {trace})",
             "error",
         )
         if self.accepting:

@@ -11,7 +11,7 @@ from .text import for_smtplib
 
 REPLY_SIZE = 510  # bytes, less CRLF: RFC 5321 section 4.5.3.1.5
 
-# For what smtplib refuses to send, which it would again: an address with a line end, or beyond ASCII.
+# For what smtplib refuses to send, and would again: an address with a line end, or beyond ASCII.
 # RFC 5321 section 4.2.3.
 NEVER = "553 Error: this can't be passed on"
 

@@ -1,4 +1,4 @@
-"""Mail programs: commands that are dear or odd, messages that can't be passed on, names of logins."""
+"""Mail programs: dear and odd commands, messages that can't be passed on, names of logins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOCAL = ("127.0.0.1", 0)
 REMOTE = ("127.0.0.2", 25)
 
 
-# NOOP ----------------------------------------------------------------------------------------------
+# NOOP --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["NOOP", "NOOP x", "noop  of no meaning ", "NOOP <a@b>"])
@@ -33,7 +33,7 @@ def test_an_argument_of_noop_is_ignored(command: str, channel: Any) -> None:
     assert Talk(module).say(command) == ["250 OK"]
 
 
-# Addresses -----------------------------------------------------------------------------------------
+# Addresses ---------------------------------------------------------------------------------------
 
 
 def calls_of(function: Any) -> int:
@@ -99,7 +99,7 @@ def test_a_connection_has_only_so_many_addresses_that_are_dear(
     replies = talk.say(*[f"RCPT TO:{address}"] * 125)
     assert 10 <= len(parsed) <= 100
     assert set(replies) == {"250 OK", "501 Syntax: RCPT TO: <address> [SP <mail-parameters>]"}
-    # Whose addresses are as they should be does not suffer from it, and the next connection neither.
+    # Whose addresses are as they should be does not suffer from it, nor the next connection.
     assert talk.say("RCPT TO:<a@b>") == ["250 OK"]
     talk = Talk()
     assert talk.say("EHLO c", "MAIL FROM:<a@b>", f"RCPT TO:{address}")[-1] == "250 OK"
@@ -132,7 +132,7 @@ def test_the_short_way_gives_what_the_long_one_gives(argument: str | None) -> No
     assert found is not None or argument not in USUAL
 
 
-# Passing on ----------------------------------------------------------------------------------------
+# Passing on --------------------------------------------------------------------------------------
 
 
 class Remote:
@@ -231,7 +231,7 @@ def test_a_server_that_is_not_there_is_no_news_to_the_client(proxy: Any, remote:
     assert proxy.process_message(PEER, "a@b", ["c@d"], "x").startswith("451 ")
 
 
-# Names of logins -----------------------------------------------------------------------------------
+# Names of logins ---------------------------------------------------------------------------------
 
 
 def b64(data: bytes) -> str:
