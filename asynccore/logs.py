@@ -13,10 +13,10 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from .errors import RERAISED
-
 if TYPE_CHECKING:
     import logging
+
+_PACKAGE = __name__.partition(".")[0]
 
 _logger: logging.Logger | None = None
 
@@ -38,6 +38,12 @@ def use_logging(logger: logging.Logger | str | None = "asyncore") -> None:
     _logger = logger
 
 
+def _leaving() -> tuple[type[BaseException], ...]:
+    # As `errors.reraised`, beside which this stands on the ground floor.
+    found: tuple[type[BaseException], ...] = sys.modules[_PACKAGE]._reraised_exceptions
+    return found
+
+
 def put(text: str, stream: Any) -> None:
     """Write a line to a stream such as `sys.stderr`, as far as that is possible."""
     if stream is None:
@@ -49,7 +55,7 @@ def put(text: str, stream: Any) -> None:
             encoding = getattr(stream, "encoding", None) or "ascii"
             escaped = text.encode(encoding, "backslashreplace").decode(encoding)
             stream.write(f"{escaped}\n")
-    except RERAISED:
+    except _leaving():
         raise
     except Exception:
         pass  # OSError of the system, ValueError if it is closed, anything of a program's own
@@ -59,7 +65,7 @@ def text_of(message: Any) -> str:
     """Return a message as a text, or what stands for one that can't say what it is."""
     try:
         return f"{message}"
-    except RERAISED:
+    except _leaving():
         raise
     except Exception:
         return f"<{type(message).__name__} that can't be printed>"
@@ -70,7 +76,7 @@ def emit(type: str, message: Any, exc_info: bool = False) -> None:
     if _logger is not None:
         try:
             _logger.log(_LEVELS.get(type, 20), "%s", message, exc_info=exc_info)
-        except RERAISED:
+        except _leaving():
             raise
         except Exception:
             pass  # a handler that fails, and fails to say so on the standard error

@@ -12,9 +12,8 @@ from .. import logs
 from ..channels import ChannelMap, Map, inspectors, reports_changes
 from ..classic.namespace import default_map, legacy_name, package
 from ..classic.own_names import yield_to_mixins
-from ..classic.tracebacks import compact_traceback
 from ..engine.engine import Engine, engine_for, leave_map
-from ..errors import _DISCONNECTED, _strerror
+from ..errors import _strerror, disconnected
 from ..listening import acceptor as accepting
 from ..listening import connection_limits, socket_activation
 from ..pollers import READ, WRITE
@@ -266,7 +265,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             return 0
         if why.errno == EWOULDBLOCK:
             return 0
-        if why.errno in _DISCONNECTED:
+        if why.errno in disconnected():
             self._ac_end_output()
             return 0
         raise why
@@ -279,7 +278,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         try:
             data: bytes = self.socket.recv(buffer_size)
         except OSError as why:
-            if why.errno in _DISCONNECTED:
+            if why.errno in disconnected():
                 self._ac_end()
                 return b""
             if waits_for(why):
@@ -418,7 +417,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             err = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         except OSError as why:
             # A socket that does TLS has failed (`pollers.layered`).
-            if self.connecting or why.errno not in _DISCONNECTED:
+            if self.connecting or why.errno not in disconnected():
                 raise
             self._ac_end()
             return
@@ -437,7 +436,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
         A listener is not closed for what one connection did: it rests for `ACCEPT_PAUSE`.
         """
-        _, kind, value, trace = compact_traceback()
+        _, kind, value, trace = package().compact_traceback()
         try:
             name = repr(self)
         except Exception:

@@ -40,4 +40,11 @@ def _wait(fd: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-loop.starting.append(lambda: watch(os.environ))
+def _begin() -> None:
+    loop.starting.remove(_begin)
+    watch(os.environ)
+
+
+def enter() -> None:
+    """Have the first loop of this process watch."""
+    loop.starting.append(_begin)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import logs
-from ..errors import RERAISED, leaves_loop
+from ..errors import leaves_loop, reraised
 from .text import for_smtplib
 
 REPLY_SIZE = 510  # bytes, less CRLF: RFC 5321 section 4.5.3.1.5
@@ -62,7 +62,7 @@ def attempt(
     """Return what `deliver` returns; where it raises, the reply that tells the client."""
     try:
         return deliver(mailfrom, rcpttos, data)
-    except RERAISED:
+    except reraised():
         raise
     except ValueError:
         return NEVER

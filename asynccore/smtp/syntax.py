@@ -8,7 +8,7 @@ nested comments, RecursionError. Its cost grows with the square of the input in 
 Consequence. What clients really send, a mailbox without comments, is read by one regular
 expression in a few microseconds, with the result that the parser has for it. The parser is used as
 it is for everything else, for the sake of equal results; whatever it raises means "this is no
-address". The session bounds how often that may happen (`commands.UNUSUAL_ADDRESSES`).
+address". The session bounds how often that may happen (`commands.UNUSUAL_BYTES`).
 
 Trade-off. What the parser accepts depends on the interpreter's version, as it always did. A client
 with many addresses that have comments in them is told that they are none.

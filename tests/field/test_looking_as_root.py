@@ -39,7 +39,7 @@ def by_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_the_folder_is_the_one_of_the_process(process: Callable[..., str], by_root: None) -> None:
-    processes = process(HOME="/home/x", XDG_RUNTIME_DIR="/run/user/1000")
+    processes = process(HOME="/", XDG_RUNTIME_DIR="/run/user/1000")
     wanted = Path("/run/user/1000/asynccore", f"{PID}.sock")
     assert address.socket_of(PID, processes) == wanted
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import asynccore
 from asynccore.testing import FakeClock
 
 if sys.platform == "win32":
@@ -236,13 +237,15 @@ def test_where_the_kernel_does_not_tell_a_loop_looks() -> None:
 def test_it_is_for_the_process_that_is_named_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     from asynccore.running import loop, supervision
 
-    try:
-        environ = {supervision.VARIABLE: f"{os.getpid() + 1}:0"}
-        supervision.watch(environ)
-        assert supervision.VARIABLE in environ
-        supervision.watch({})
-    finally:
-        loop.starting.clear()
+    environ = {supervision.VARIABLE: f"{os.getpid() + 1}:0"}
+    supervision.watch(environ)
+    assert supervision.VARIABLE in environ
+    supervision.watch({})
+    before = len(loop.starting)
+    supervision.enter()
+    assert len(loop.starting) == before + 1
+    asynccore.loop(map={}, count=1)
+    assert len(loop.starting) == before
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
