@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from .channels import ChannelMap as ChannelMap
 from .classic.namespace import publish as _publish
+from .classic.rebinding import observe as _observe
 from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .classic.tracebacks import compact_traceback as compact_traceback
 from .connecting.attempts import ConnectError as ConnectError
@@ -119,6 +120,7 @@ if sys.platform != "win32":
 _reraised_exceptions = RERAISED
 
 _publish(globals())
+_observe(sys.modules[__name__])
 
 # A program may keep it, copy it, change it, or put its own mapping in its place.
 try:
@@ -137,6 +139,10 @@ if not _TYPE_CHECKING:  # for which a module would have any name then
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+# Each enters itself among what is called when a loop begins. Nobody else pays for it.
 if os.environ.get("ASYNCCORE_TOP"):
-    # It enters itself among what is called when a loop begins. Nobody else pays for it.
     from .monitoring import server as _server
+if os.environ.get("ASYNCCORE_SUPERVISOR"):
+    from .running import supervision as _supervision
+
+    _supervision.enter()

@@ -19,5 +19,8 @@ def command_line() -> int:
     return status
 
 
-if __name__ == "__main__":
+if __spec__ is not None and __spec__.parent == "asyncore":
+    # runpy, asked for a module that is a package now. The classic one does nothing as a script.
+    globals().update(vars(sys.modules["asyncore"]))
+elif __name__ == "__main__":
     sys.exit(command_line())

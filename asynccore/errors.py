@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from errno import (
     EAGAIN,
     EBADF,
@@ -46,10 +46,11 @@ def leaves_loop(why: BaseException) -> bool:
     """Whether an exception is the `ExitNow` of another copy of asyncore.
 
     That is a class of this name beside the `loop` and the `dispatcher` of one and the same module.
-    Any other class `ExitNow` is an error like others, as it was to classic asyncore.
+    Any other class `ExitNow` is an error like others, as it was to classic asyncore; ours is what
+    the program says in `_reraised_exceptions`.
     """
     for cls in type(why).__mro__:
-        if cls.__name__ == "ExitNow":
+        if cls.__name__ == "ExitNow" and cls is not ExitNow:
             module = sys.modules.get(cls.__module__)
             dispatcher = getattr(module, "dispatcher", None)
             if (
@@ -128,3 +129,22 @@ def _strerror(err: int) -> str:
         return os.strerror(err)
     except (ValueError, OverflowError):
         return errorcode.get(err, f"Unknown error {err}")
+
+
+# What programs may rebind is looked up in the package, as `classic.namespace` does for others.
+_PACKAGE = __name__.partition(".")[0]
+
+
+def reraised() -> tuple[type[BaseException], ...]:
+    """Return what passes through a loop instead of going to `handle_error`.
+
+    For use after `except`, which calls this only when something was raised.
+    """
+    found: tuple[type[BaseException], ...] = sys.modules[_PACKAGE]._reraised_exceptions
+    return found
+
+
+def disconnected() -> Container[int | None]:
+    """Return the numbers of errors that mean the end of a connection."""
+    found: Container[int | None] = sys.modules[_PACKAGE]._DISCONNECTED
+    return found

@@ -1,4 +1,11 @@
-"""What the package says: the classic printing, and `logging` beside it when asked for."""
+"""What the package says: the classic printing, and `logging` beside it when asked for.
+
+Facts. Somebody closes the terminal, a disk is full, a pipe has no reader any more, a service
+has no standard error. What a client has sent can't be written in the encoding of the output.
+
+Consequence. What can't be written is escaped, and else lost: a line less in a log is no reason to
+end a loop with all its connections.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import logging
+
+_PACKAGE = __name__.partition(".")[0]
 
 _logger: logging.Logger | None = None
 
@@ -29,24 +38,59 @@ def use_logging(logger: logging.Logger | str | None = "asyncore") -> None:
     _logger = logger
 
 
-def emit(type: str, message: Any) -> None:
+def _leaving() -> tuple[type[BaseException], ...]:
+    # As `errors.reraised`, beside which this stands on the ground floor.
+    found: tuple[type[BaseException], ...] = sys.modules[_PACKAGE]._reraised_exceptions
+    return found
+
+
+def put(text: str, stream: Any) -> None:
+    """Write a line to a stream such as `sys.stderr`, as far as that is possible."""
+    if stream is None:
+        return  # pythonw, and daemons
+    try:
+        try:
+            stream.write(f"{text}\n")
+        except UnicodeError:
+            encoding = getattr(stream, "encoding", None) or "ascii"
+            escaped = text.encode(encoding, "backslashreplace").decode(encoding)
+            stream.write(f"{escaped}\n")
+    except _leaving():
+        raise
+    except Exception:
+        pass  # OSError of the system, ValueError if it is closed, anything of a program's own
+
+
+def text_of(message: Any) -> str:
+    """Return a message as a text, or what stands for one that can't say what it is."""
+    try:
+        return f"{message}"
+    except _leaving():
+        raise
+    except Exception:
+        return f"<{type(message).__name__} that can't be printed>"
+
+
+def emit(type: str, message: Any, exc_info: bool = False) -> None:
     """Pass a message to the logger in use, if any."""
     if _logger is not None:
-        _logger.log(_LEVELS.get(type, 20), "%s", message)
+        try:
+            _logger.log(_LEVELS.get(type, 20), "%s", message, exc_info=exc_info)
+        except _leaving():
+            raise
+        except Exception:
+            pass  # a handler that fails, and fails to say so on the standard error
 
 
 def warn(message: str) -> None:
     """Tell whoever runs the program, on the standard error stream and by the logger in use."""
     emit("warning", message)
-    if sys.stderr is not None:
-        sys.stderr.write(f"warning: {message}\n")
+    put(f"warning: {message}", sys.stderr)
 
 
 def report_callback(callback: Any) -> None:
     """Report the current exception, which left a timer or a callback, with its traceback."""
-    name = getattr(callback, "__qualname__", None) or repr(callback)
+    name = getattr(callback, "__qualname__", None) or text_of(callback)
     message = f"uncaptured python exception in callback {name}"
-    if _logger is not None:
-        _logger.error(message, exc_info=True)
-    if sys.stderr is not None:
-        sys.stderr.write(f"error: {message}\n{traceback.format_exc()}")
+    emit("error", message, exc_info=True)
+    put(f"error: {message}\n{traceback.format_exc().rstrip()}", sys.stderr)

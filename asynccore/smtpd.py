@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 from warnings import warn as warn
 
 from . import asynchat as asynchat
+from . import logs
 from .channels import UNREAD as _UNREAD
 from .channels import Map
 from .classic.namespace import package
@@ -40,6 +41,7 @@ from .smtp import command_line as command_line
 from .smtp.command_line import Options as Options
 from .smtp.limits import Patience as _Patience
 from .smtp.python2_names import RenamedAttributes as _RenamedAttributes
+from .smtp.relay import attempt as _attempt
 from .smtp.relay import deliver as _deliver
 from .smtp.relay import refusal as _refusal
 from .smtp.session import SMTPSession
@@ -95,7 +97,11 @@ if not _typing.TYPE_CHECKING:  # type checkers would take it for an answer to ev
 def _debug(text: str, *values: Any) -> None:
     # Formatted only if somebody reads it: a value may be a message of many megabytes.
     if type(DEBUGSTREAM) is not Devnull:
-        print(text % values, file=DEBUGSTREAM)
+        logs.put(text % values, DEBUGSTREAM)
+
+
+def _print(line: str) -> None:
+    logs.put(line, sys.stdout)
 
 
 def _check_text(decode_data: bool, enable_SMTPUTF8: bool) -> None:
@@ -350,26 +356,28 @@ class DebuggingServer(SMTPServer):
             added = peer_line.encode() if isinstance(data, bytes) else peer_line
             lines.insert(end_of_headers, added)
         for line in lines:
-            print(repr(line) if isinstance(line, bytes) else line)
+            _print(repr(line) if isinstance(line, bytes) else line)
 
     def process_message(
         self, peer: Any, mailfrom: str, rcpttos: list[str], data: str | bytes, **kwargs: Any
     ) -> None:
         """Print the message, with the address of the client in a header X-Peer."""
-        print("---------- MESSAGE FOLLOWS ----------")
+        _print("---------- MESSAGE FOLLOWS ----------")
         if kwargs.get("mail_options"):
-            print(f"mail options: {kwargs['mail_options']}")
+            _print(f"mail options: {kwargs['mail_options']}")
         if kwargs.get("rcpt_options"):
-            print(f"rcpt options: {kwargs['rcpt_options']}\n")
+            _print(f"rcpt options: {kwargs['rcpt_options']}\n")
         self._print_message_content(peer, data)
-        print("------------ END MESSAGE ------------")
+        _print("------------ END MESSAGE ------------")
 
 
 class PureProxy(SMTPServer):
     """Passes on the messages it receives to the server at `remoteaddr`, while its client waits.
 
     The client is told "250 OK" whatever the server says, as by the classic class, unless
-    `report_refusals` is true. Raises `ValueError` for `enable_SMTPUTF8`.
+    `report_refusals` is true. What can't be passed on at all is answered with 553, and what fails
+    here with 451, where the classic class closed the connection. Raises `ValueError` for
+    `enable_SMTPUTF8`.
     """
 
     report_refusals = False
@@ -389,7 +397,9 @@ class PureProxy(SMTPServer):
         """Pass on the message, with the address of the client in a header X-Peer."""
         header = f"X-Peer: {_host(peer)}"
         data = add_header(data, header.encode() if isinstance(data, bytes) else header)
-        refused = self._deliver(mailfrom, rcpttos, data)
+        refused = _attempt(self._deliver, mailfrom, rcpttos, data)
+        if isinstance(refused, str):
+            return refused
         _debug("we got some refusals: %s", refused)
         return _refusal(refused, rcpttos) if self.report_refusals and refused else None
 

@@ -16,7 +16,10 @@ import warnings
 from types import ModuleType
 from typing import NamedTuple
 
+from asynccore.classic import legacy_modules
+
 from . import engines
+from .legacy_names import _asynccore_names
 from .legacy_names._asynccore_names import TARGETS
 
 
@@ -58,6 +61,11 @@ def install(engine: str | None = None) -> None:
         there = {name: sys.modules[name] for name in TARGETS if name in sys.modules}
         _before = _Before(there, os.environ.get(engines.VARIABLE))
     sys.modules.update(ours)
+    for module in ours.values():
+        legacy_modules.answer_to_any_name(module)
+    # For a program that takes them out of `sys.modules`, and imports them anew.
+    sys.modules.setdefault(_asynccore_names.__name__.rpartition(".")[2], _asynccore_names)
+    _asynccore_names.enable()
     if engine is not None:
         os.environ[engines.VARIABLE] = engine
         engines.begin(engine)
@@ -75,6 +83,8 @@ def uninstall() -> None:
     if _before is None:
         return
     before, _before = _before, None
+    if _asynccore_names.Finder in sys.meta_path:
+        sys.meta_path.remove(_asynccore_names.Finder)
     for name, target in TARGETS.items():
         if sys.modules.get(name) is sys.modules[target]:
             del sys.modules[name]

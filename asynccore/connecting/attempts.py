@@ -38,7 +38,7 @@ from ..channels import Map, NullChannel
 from ..classic.namespace import package
 from ..engine.engine import Engine, leave_map
 from ..engine.timers import Timer
-from ..errors import RERAISED, _strerror, judges_peer, reports_to_channel
+from ..errors import _strerror, judges_peer, reports_to_channel, reraised
 from . import resolver
 from .happy_eyeballs import Address, Race
 from .target import Target, show
@@ -162,7 +162,7 @@ class ConnectByName(Entry):
         _looking.add(self)
         try:
             resolver.resolve(target.host, target.port, target.family, self._deliver)
-        except RERAISED:
+        except reraised():
             raise
         except BaseException as why:
             self._deliver(why)
@@ -305,7 +305,7 @@ class ConnectByName(Entry):
             channel._ac_set_deadline(deadline)  # it covers what comes after the connect as well
         try:
             channel.handle_connect_event()
-        except RERAISED:
+        except reraised():
             raise
         except BaseException:
             channel.handle_error()
@@ -316,7 +316,7 @@ class ConnectByName(Entry):
         channel = self.channel
         try:
             raise error
-        except RERAISED:
+        except reraised():
             raise
         except BaseException:
             try:

@@ -12,9 +12,8 @@ from .. import logs
 from ..channels import ChannelMap, Map, inspectors, reports_changes
 from ..classic.namespace import default_map, legacy_name, package
 from ..classic.own_names import yield_to_mixins
-from ..classic.tracebacks import compact_traceback
 from ..engine.engine import Engine, engine_for, leave_map
-from ..errors import _DISCONNECTED, RERAISED, _strerror
+from ..errors import _strerror, disconnected, reraised
 from ..listening import acceptor as accepting
 from ..listening import connection_limits, socket_activation
 from ..pollers import READ, WRITE
@@ -273,7 +272,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             return 0
         if why.errno == EWOULDBLOCK:
             return 0
-        if why.errno in _DISCONNECTED:
+        if why.errno in disconnected():
             self._ac_end_output()
             return 0
         raise why
@@ -286,7 +285,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         try:
             data: bytes = self.socket.recv(buffer_size)
         except OSError as why:
-            if why.errno in _DISCONNECTED:
+            if why.errno in disconnected():
                 self._ac_end()
                 return b""
             if waits_for(why):
@@ -354,14 +353,14 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     def log(self, message: Any) -> None:
         """Write "log: MESSAGE" to the standard error."""
         logs.emit("info", message)
-        sys.stderr.write(f"log: {message}\n")
+        logs.put(f"log: {logs.text_of(message)}", sys.stderr)
 
     def log_info(self, message: Any, type: str = "info") -> None:
         """Print "TYPE: MESSAGE", unless the type is in `ignore_log_types`."""
         if logs._logger is not None:
             logs.emit(type, message)
         if type not in self.ignore_log_types:
-            print(f"{type}: {message}")
+            logs.put(f"{type}: {logs.text_of(message)}", sys.stdout)
 
     # -- events, as the loop calls them ---------------------------------------------------------
 
@@ -381,7 +380,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
                     self.handle_accept()
                     acceptor.latest = None
                     acceptor.failures = 0
-            except RERAISED:
+            except reraised():
                 raise
             except BaseException:
                 self._ac_accept_failed()
@@ -443,7 +442,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             err = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         except OSError as why:
             # A socket that does TLS has failed (`pollers.layered`).
-            if self.connecting or why.errno not in _DISCONNECTED:
+            if self.connecting or why.errno not in disconnected():
                 raise
             self._ac_end()
             return
@@ -462,14 +461,15 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
         A listener is not closed for what one connection did.
         """
-        _, kind, value, trace = compact_traceback()
+        _, kind, value, trace = package().compact_traceback()
         try:
             name = repr(self)
         except Exception:
             name = f"<__repr__(self) failed for object at {id(self):x}>"
         action = "keeping" if self.accepting else "closing"
         self.log_info(
-            f"uncaptured python exception, {action} channel {name} ({kind}:{value} {trace})",
+            f"uncaptured python exception, {action} channel {name} "
+            f"({kind}:{logs.text_of(value)} {trace})",
             "error",
         )
         if not self.accepting:

@@ -9,7 +9,8 @@ the engine finds it when the channel enters a map. Nothing is read while there i
 begins without. The end of the peer's sending goes to `handle_eof`, once. What breaks both
 directions at the same time goes to `handle_close`, once.
 
-Trade-off. Unless `handle_eof` is overridden the first is the second, as in classic asyncore.
+Trade-off. Unless `handle_eof` is overridden the first is the second, as in classic asyncore, which
+threw away the output that was still to be sent; here that goes first.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..channels import ENDED, PAUSED
 from ..classic.own_names import hook
-from ..errors import _DISCONNECTED
+from ..errors import disconnected
 from .socket_options import is_datagram
 
 # How far the directions have come.
 _INPUT_ENDED = 1  # handle_eof() was told
 _OUTPUT_ENDS = 2  # shutdown_write() was called
 _OUTPUT_ENDED = 4  # and the peer was told
+ENDS_WHEN_SENT = 8  # the end of the input is handed over when all output is sent
 
 # How far handle_close() has come, which hears of the end of both; 0 before.
 _BEING_TOLD = 1
@@ -102,7 +104,8 @@ class Duplex:
     def handle_eof(self) -> None:
         """The peer has sent everything: `recv` returned `b''`. Called once for a connection.
 
-        Unless overridden, the connection ends: `handle_close` is called (classic asyncore). One
+        Unless overridden, the connection ends: `handle_close` is called, as by classic asyncore,
+        but not before what is buffered or queued has been sent, or can't be. One
         that is overridden and doesn't close keeps the channel for writing. Nothing more is read,
         and after `shutdown_write` the connection is over, which goes to `handle_close`. A
         connection that breaks goes to `handle_close` alone.
@@ -119,6 +122,11 @@ class Duplex:
             eof: Any = self.handle_eof if type(self).handle_eof is _EOF else None
             if getattr(eof, "__func__", None) is not _EOF:
                 eof = hook(self, "handle_eof", 0)
+            elif self._ac_has_output():
+                # The peer may well wait for the rest of its reply.
+                self._ac_shutdown_state |= ENDS_WHEN_SENT
+                self._ac_on_loop(self._ac_mute, ENDED)
+                return
             eof()
         except BaseException:
             self._ac_shutdown_state &= ~_INPUT_ENDED  # it did not take it: it is told again
@@ -209,7 +217,15 @@ class Duplex:
         return False
 
     def _ac_output_drained(self) -> None:
-        """End the output if that was asked for and nothing is left of it."""
+        """End the output if that was asked for and nothing is left of it.
+
+        And the connection, whose input has ended before.
+        """
+        if self._ac_shutdown_state & ENDS_WHEN_SENT:
+            if not self._ac_has_output() and not self._ac_closed:
+                self._ac_shutdown_state &= ~ENDS_WHEN_SENT
+                self._ac_end()
+            return
         if (
             self._ac_shutdown_state & (_OUTPUT_ENDS | _OUTPUT_ENDED) != _OUTPUT_ENDS
             or self._ac_closed
@@ -221,7 +237,7 @@ class Duplex:
         try:
             self.socket.shutdown(_socket.SHUT_WR)
         except OSError as why:
-            if why.errno not in _DISCONNECTED:
+            if why.errno not in disconnected():
                 raise
             # Reading will tell what happened.
         if self._ac_shutdown_state & _INPUT_ENDED and not self._ac_ended:

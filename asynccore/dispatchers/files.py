@@ -9,6 +9,7 @@ import warnings
 from typing import Any
 
 from ..channels import Map
+from ..classic.namespace import package
 from .dispatcher import dispatcher
 
 if sys.platform != "win32":
@@ -73,4 +74,4 @@ if sys.platform != "win32":
 
         def set_file(self, fd: int) -> None:
             """Take over a duplicate of the descriptor. Raises `OSError` if it is closed."""
-            self.set_socket(file_wrapper(fd))
+            self.set_socket(package().file_wrapper(fd))

@@ -35,6 +35,7 @@ from ..pollers import WRITE
 from ..pollers.layered import waits_for
 from ..producers import file_producer
 from .dispatcher import dispatcher
+from .duplex import ENDS_WHEN_SENT
 from .vectored import IOV_MAX, SEND_SHARE, SEND_SIZE, keeps_bounds, send_pieces, takes_pieces
 from .watermarks import Watermarked
 
@@ -142,9 +143,13 @@ class OutputQueue(dispatcher, Watermarked):
         if self._ac_marks is not None:
             self._ac_output_changed()
 
+    def _ac_piece_size(self) -> int:
+        """Return `ac_out_buffer_size`, which programs divide, and then it is a float."""
+        return max(1, int(self.ac_out_buffer_size))
+
     def _ac_make_classic(self) -> None:
         """Cut what is whole, and make bytes of what is left, in the very same queue."""
-        size = self.ac_out_buffer_size
+        size = self._ac_piece_size()
         items: list[Any] = []
         leftover: Any = self._ac_leftover
         for item in self._ac_fifo:
@@ -411,6 +416,7 @@ class OutputQueue(dispatcher, Watermarked):
             if not first:
                 self._ac_fifo.popleft()
                 if first is None:
+                    self._ac_shutdown_state &= ~ENDS_WHEN_SENT  # this says it
                     self.handle_close()
                     break
                 continue
@@ -529,7 +535,7 @@ class OutputQueue(dispatcher, Watermarked):
         `None` if the head was a producer with nothing more.
         """
         fifo = self._ac_fifo
-        size = self.ac_out_buffer_size
+        size = self._ac_piece_size()
         if isinstance(first, str) and self.use_encoding:
             first = fifo[0] = first.encode(self.encoding)
             self._ac_queued = None

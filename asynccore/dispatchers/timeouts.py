@@ -17,7 +17,7 @@ from typing import Any
 from ..classic.own_names import hook
 from ..classic.settings import Setting
 from ..engine.timers import LazyTimer, Timers
-from ..errors import RERAISED, judges_peer, reports_to_channel
+from ..errors import judges_peer, reports_to_channel, reraised
 
 NAMES = ("connect_timeout", "idle_timeout", "write_timeout")
 
@@ -151,7 +151,7 @@ class ChannelTimes(LazyTimer):
     def _tell(self, which: str) -> None:
         try:
             hook(self.channel, "handle_timeout", 1)(which)
-        except RERAISED:
+        except reraised():
             raise
         except BaseException:
             self.channel.handle_error()

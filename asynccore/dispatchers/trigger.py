@@ -17,7 +17,7 @@ from typing import Any
 from .. import logs
 from ..channels import Map
 from ..engine.ownership import Call
-from ..errors import RERAISED
+from ..errors import reraised
 from ..pollers.wakeup import Wakeup
 from .dispatcher import dispatcher
 
@@ -128,7 +128,7 @@ class Trigger(dispatcher):
 def _call(callback: Callable[..., object], args: tuple[Any, ...]) -> None:
     try:
         callback(*args)
-    except RERAISED:
+    except reraised():
         raise
     except BaseException:
         logs.report_callback(callback)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import by_names as by_names
 from .engine import Engine as Engine
 from .engine import descriptor_changed as descriptor_changed
 from .engine import engine_for as engine_for

@@ -33,7 +33,7 @@ class ChannelTable:
         self.channels: dict[int, Channel] = {}
         self.reporting: dict[int, Channel] = {}  # those with no predicate of their own
         self.read_only: dict[int, Channel] = {}  # those of them that wait for reading alone
-        self.to_ask: set[int] = set()  # to be asked before the next wait
+        self.to_ask: dict[int, None] = {}  # to be asked before the next wait, in this order
         self.forgotten: set[int] = set()  # since the present batch of events was taken
         self.timed: dict[int, ActivityTimes] = {}  # of the channels with timeouts
         self.paused: set[int] = set()  # not read from, whatever they say
@@ -49,7 +49,7 @@ class ChannelTable:
     def add(self, fd: int, channel: Channel) -> None:
         """Know a channel, which is to be classified and asked before the next wait."""
         self.channels[fd] = channel
-        self.to_ask.add(fd)
+        self.to_ask[fd] = None
         # An object may have an answer to any name, so what it answers has to be of the right kind.
         times: Any = getattr(channel, "_ac_times", None)
         if hasattr(type(times), "wants_to_write"):
@@ -73,7 +73,7 @@ class ChannelTable:
             self.forgotten.add(fd)
         if self.timed:
             self.timed.pop(fd, None)  # also of a channel that was gone before it was asked
-        self.to_ask.discard(fd)
+        self.to_ask.pop(fd, None)
         if self.paused:
             self.paused.discard(fd)
         if self.refused:
@@ -85,20 +85,20 @@ class ChannelTable:
     def clear(self) -> None:
         """Forget all channels. What is known of classes stays."""
         self.sweeps.clear()
-        for state in (self.channels, self.reporting, self.read_only, self.timed):
+        for state in (self.channels, self.reporting, self.read_only, self.timed, self.to_ask):
             state.clear()
-        for noted in (self.to_ask, self.paused, self.refused, self.urgent):
+        for noted in (self.paused, self.refused, self.urgent):
             noted.clear()
 
     def pause(self, fd: int) -> None:
         """Don't read from `fd`, whatever its channel says, until `resume`."""
         self.paused.add(fd)
-        self.to_ask.add(fd)
+        self.to_ask[fd] = None
 
     def resume(self, fd: int) -> None:
         """Read from `fd` again, if its channel wants to."""
         self.paused.discard(fd)
-        self.to_ask.add(fd)
+        self.to_ask[fd] = None
 
     # -- predicates -----------------------------------------------------------------------------
 

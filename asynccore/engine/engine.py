@@ -26,7 +26,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Container
@@ -35,7 +34,9 @@ from typing import Any, Protocol
 
 from .. import logs, pollers
 from ..channels import ActivityTimes, Channel, ChannelMap, Map
-from ..errors import RERAISED, leaves_loop
+from ..classic import rebinding
+from ..classic.genuine import Clock
+from ..errors import leaves_loop, reraised
 from ..pollers import ERROR, HANGUP, INVALID, PRIORITY, READ, WRITE
 from ..pollers.single import readiness
 from . import elsewhere
@@ -71,7 +72,7 @@ class Engine(Ownership):
     known to `interest`, which is for this room alone.
     """
 
-    def __init__(self, map: Map, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, map: Map, clock: Callable[[], float] = Clock.monotonic) -> None:
         super().__init__()
         # Python 3.11 to 3.13 find the attributes of an object quickly if these are at most 29.
         self.map = map
@@ -98,6 +99,8 @@ class Engine(Ownership):
         self._signalled = False  # the wake-up told of signals alone
         self._chosen: str | None = None  # the name of the poller to be made, None for the default
         _engines.add(weakref.ref(self, _engines.discard))
+        if rebinding.replaced:
+            self.heed_names()
 
     def __reduce__(self) -> tuple[object, ...]:
         # A pickled or copied dispatcher finds the engine of its map anew.
@@ -168,7 +171,7 @@ class Engine(Ownership):
 
     def added(self, fd: int) -> None:
         """Note that the map now holds another object under `fd`."""
-        self.interest.map_changes.add(fd)
+        self.interest.map_changes[fd] = None
         if self.waiting or self.owner != get_ident():
             self.nudge()
 
@@ -183,7 +186,7 @@ class Engine(Ownership):
         ):
             self.interest.forget(fd)  # by a handler, as nearly always
         elif not self._may_own_here() or (self.owner is not None and self.owner != get_ident()):
-            self.interest.map_changes.add(fd)
+            self.interest.map_changes[fd] = None
             self.wake()
         else:
             self.interest.forget(fd)
@@ -195,7 +198,7 @@ class Engine(Ownership):
     def touch(self, fd: int | None) -> None:
         """Ask the channel under `fd` again before the next wait."""
         if fd is not None:
-            self.interest.table.to_ask.add(fd)
+            self.interest.table.to_ask[fd] = None
             if self.waiting or self.owner != get_ident():
                 self.nudge()
 
@@ -253,11 +256,21 @@ class Engine(Ownership):
 
     # -- one pass -------------------------------------------------------------------------------
 
+    by_names: type[Engine]  # what an engine is while the program has replaced functions of ours
+
+    def heed_names(self) -> None:
+        """Go by the program's functions from the next pass on, and end a wait that does not."""
+        if type(self) is Engine:
+            self.__class__ = Engine.by_names
+            self.wake()
+
     def enter(self, review: bool = False) -> None:
         """Note that code outside of handlers ran, which may have assigned or closed anything.
 
         With `review`, look for closed descriptors at once, and else within a second.
         """
+        if rebinding.select_module.select is not rebinding.select_seen:
+            rebinding.look()
         self.interest.compare_all = self.interest.review_needed = True
         if review:
             self.interest.review_at = self.clock()
@@ -293,6 +306,60 @@ class Engine(Ownership):
                 self.make_pass(timeout)
             else:
                 self.within(self, timeout)
+        finally:
+            if before is None and (self._kept or not self.map):
+                self._tidy_up()
+            self.owner = before
+            self._lock.release()
+        if self.deferred and before is None:
+            self._run_deferred_here()
+
+    def pump(self) -> None:
+        """Make a pass that waits for nothing, where code outside of handlers may have run.
+
+        Does what `enter` and `run_pass(0)` do. Programs with a loop of their own, of a game or a
+        window, call this at every turn, so it is to cost no more than the classic pass: each
+        channel is asked, as there, and all that is not needed for nothing to do is left out.
+        """
+        interest, timers = self.interest, self.timers
+        table, poller = interest.table, interest.poller
+        now = self.clock()
+        if (
+            poller is None
+            or self.wakeup is None
+            or self.calls
+            or self.deferred
+            or table.to_ask
+            or interest.map_changes
+            or (interest.review_needed and now >= interest.review_at)
+            or not (interest.reports_moves or interest.is_known())
+            or self.within is not None
+            or self.owner is not None
+            or self.hosting is not None
+            or rebinding.select_module.select is not rebinding.select_seen
+        ):
+            self.enter()
+            self.run_pass(0)
+            return
+        self._lock.acquire()
+        before, self.owner = self.owner, get_ident()
+        try:
+            interest.review_needed = True
+            if not interest.is_settled(poller):
+                interest.compare_all = True  # a class may have got another predicate
+                self.make_pass(0)
+                return
+            self.passes += 1
+            events = poller.wait(0)
+            if events:
+                self._dispatch(events)
+                self._signalled = False
+            if self.calls or self.deferred:
+                self._run_calls()
+            if timers.heap or timers.batch:
+                due = timers.next()
+                if due is not None and due <= self.clock():
+                    self._run_timers()
         finally:
             if before is None and (self._kept or not self.map):
                 self._tidy_up()
@@ -434,7 +501,7 @@ class Engine(Ownership):
         if poller is None:
             # Before new descriptors are made, which could get the numbers of closed ones.
             self.interest.bury_closed()
-            poller = pollers.make(self._chosen)
+            poller = self._new_poller()
             self.attach(poller)
         if self.wakeup is None:
             fd = self.make_wakeup(self.map)
@@ -445,15 +512,18 @@ class Engine(Ownership):
                 raise
         return poller
 
+    def _new_poller(self) -> pollers.Poller:
+        return pollers.make(self._chosen)
+
     def _watch_wakeup(self, poller: pollers.Poller, fd: int) -> None:
         """Have a poller watch the wake-up. Raises `ValueError` if select(2) can't."""
         try:
             poller.set(fd, READ)
-        except ValueError as why:
-            raise ValueError(
-                "too many descriptors were open before the loop began, which needs one to be"
-                f" woken by: {why}"
-            ) from None
+        except pollers.OutOfRange as why:
+            first = not (self.loops and self.interest.table.channels)
+            when = "were open before the loop began, which" if first else "are open: the loop"
+            said = f"too many descriptors {when} needs one to be woken by: {why}"
+            raise ValueError(said) from None
 
     def run_due(self, seen: float = math.inf) -> None:
         """Run the callbacks and timers that are due, without looking for events.
@@ -521,7 +591,7 @@ class Engine(Ownership):
                 callback(*args)
             else:
                 self.meter.call(callback, *args)
-        except RERAISED:
+        except reraised():
             raise
         except BaseException as why:
             if leaves_loop(why) or hasattr(callback, "_reports_to_channel"):
@@ -563,7 +633,7 @@ class Engine(Ownership):
             if mask == READ and channel is not None and (not doubtful or holder(fd) is channel):
                 try:
                     channel.handle_read_event()
-                except RERAISED:
+                except reraised():
                     raise
                 except BaseException as why:
                     if leaves_loop(why):
@@ -577,7 +647,7 @@ class Engine(Ownership):
                 # answers to `writable` counts for nothing.
                 if (channel.writable() or not channel.readable()) and fd in read_only:
                     if not (channel.accepting and channel.readable()):
-                        to_ask.add(fd)
+                        to_ask[fd] = None
                 continue
             # All others take the longer one, if the map still holds who was asked.
             channel = channels.get(fd)
@@ -587,19 +657,19 @@ class Engine(Ownership):
                 # After a read there may be urgent data that was not told.
                 if urgent and mask & READ and fd in urgent:
                     urgent.discard(fd)
-                    to_ask.add(fd)
+                    to_ask[fd] = None
                 if mask != READ:
-                    to_ask.add(fd)
+                    to_ask[fd] = None
                     self._deliver(fd, channel, mask, serial)
                 else:
                     if fd in reporting:
-                        to_ask.add(fd)
+                        to_ask[fd] = None
                     try:
                         if meter is None:
                             channel.handle_read_event()
                         else:
                             meter.call(channel.handle_read_event, fd=fd)
-                    except RERAISED:
+                    except reraised():
                         raise
                     except BaseException as why:
                         if leaves_loop(why):
@@ -655,7 +725,7 @@ class Engine(Ownership):
                     times = self.interest.table.timed.get(fd)
                     if times is not None:
                         times.active = self.clock()
-        except RERAISED:
+        except reraised():
             raise
         except BaseException as why:
             if leaves_loop(why):

@@ -31,7 +31,8 @@ from typing import Any
 
 from .. import pollers
 from ..channels import Channel, ChannelMap, Map, MapObserver, ReportingChannel, inspectors
-from ..errors import RERAISED, leaves_loop
+from ..classic import rebinding
+from ..errors import leaves_loop, reraised
 from ..pollers import EVENTS_PER_PASS, PRIORITY, READ, WRITE
 from ..pollers.fileobj import FileobjPoller, has_descriptor, number
 from ..pollers.layered import LayeredPoller, layered_socket, waits_for
@@ -69,7 +70,8 @@ class Interest:
         self.holds_foreign = False  # or has held some
         self.reports_moves = isinstance(map, ChannelMap)  # else it is compared with `_seen`
         # What a map that reports holds anew, or no more.
-        self.map_changes: set[int] = set(map) if self.reports_moves else set()
+        # In their order, which is the map's.
+        self.map_changes: dict[int, None] = dict.fromkeys(map) if self.reports_moves else {}
         self._seen: Mapping[int, Any] = {}
         self._compare_exactly = False
         self.compare_all = True  # code outside of handlers ran
@@ -111,6 +113,41 @@ class Interest:
             self._ask_those_noted(poller)
         return sweeps.stale
 
+    def is_known(self) -> bool:
+        """Whether a map that doesn't report holds what it held when it was last compared."""
+        return self.map == self._seen and not self._compare_exactly
+
+    def is_settled(self, poller: pollers.Poller) -> bool:
+        """Ask every channel, and tell the poller of the programs' own predicates.
+
+        Returns false if there is more to be settled before one may wait.
+        """
+        table, told = self.table, poller.interest
+        asked_always = table.asked_always
+        for fd, channel in list(table.channels.items()):  # one of the instance may close channels
+            present = told.get(fd, 0)
+            kind = asked_always.get(fd, 0) if asked_always else 0
+            if kind & OWN_READABLE:
+                pass
+            elif channel.readable():
+                if not present & READ and fd not in table.paused:
+                    table.to_ask[fd] = None
+            elif present & READ:
+                table.to_ask[fd] = None
+            if kind & OWN_WRITABLE:
+                pass
+            elif channel.writable():
+                if not present & WRITE and not channel.accepting:
+                    table.to_ask[fd] = None
+            elif present & WRITE:
+                table.to_ask[fd] = None
+        if asked_always and not table.to_ask:
+            for fd, channel, kind, answer in table.sweeps.ask():
+                self._apply(poller, fd, channel, kind, answer)
+        return (
+            not (table.to_ask or self.map_changes or table.sweeps.stale) and self.poller is poller
+        )
+
     def _sync(self, poller: pollers.Poller) -> None:
         """Compare what was asked with what the map holds."""
         map = self.map
@@ -119,13 +156,14 @@ class Interest:
             plainly = (
                 self.poller is poller and not isinstance(poller, LayeredPoller) and not inspectors
             )
-            while map_changes:
-                fd = map_changes.pop()
+            for fd in list(map_changes):
+                if map_changes.pop(fd, True):
+                    continue  # it was forgotten meanwhile
                 channel = map.get(fd)
                 known = channels.get(fd)
                 if known is not None:
                     if known is channel:
-                        self.table.to_ask.add(fd)  # it has entered once more
+                        self.table.to_ask[fd] = None  # it has entered once more
                         continue
                     self.forget(fd)
                 if channel is None or (plainly and self._enter_simply(poller, fd, channel)):
@@ -133,11 +171,14 @@ class Interest:
                 try:
                     self._adopt(fd, channel)
                 except TypeError:
-                    map_changes.add(fd)  # it is no better the next time
+                    map_changes[fd] = None  # it is no better the next time
                     raise
+                plainly = False  # else those behind would be before it in the poller
             return
-        while self.map_changes:
-            self.forget(self.map_changes.pop())  # the same object may be another channel by now
+        for fd in list(self.map_changes):
+            # The same object may be another channel by now.
+            del self.map_changes[fd]
+            self.forget(fd)
         if map == self._seen and not (self._compare_exactly and self._differs()):
             return
         for fd in [fd for fd in self.table.channels if fd not in map]:
@@ -214,8 +255,8 @@ class Interest:
             self._review(poller, now)  # a class has got another predicate
             return
         table.to_ask.update(
-            [
-                fd
+            {
+                fd: None
                 for fd, channel in table.reporting.items()
                 if (
                     is_assigned(channel, type(channel), "readable")
@@ -225,30 +266,32 @@ class Interest:
                     )
                     != told.get(fd, 0)
                 )
-            ]
+            }
         )
-        table.to_ask.update(table.asked_always)
+        table.to_ask.update(dict.fromkeys(table.asked_always))
 
     def _ask_those_noted(self, poller: pollers.Poller) -> None:
         """Ask the channels to which something happened, for predicates that are not their own."""
         table = self.table
         channels, to_ask = table.channels, table.to_ask
-        for _ in range(len(to_ask)):
-            if not to_ask:
-                return
-            fd = to_ask.pop()
+        noted = list(to_ask)
+        for fd in noted:
+            if to_ask.pop(fd, True):
+                continue  # it was forgotten meanwhile
             channel = channels.get(fd)
             if channel is None:
                 continue
             kind = table.classify(fd, channel)
             self._look_at_socket(fd, channel)
             if self.poller is not poller:
-                to_ask.add(fd)
+                to_ask[fd] = None
                 return  # begun anew with another one
             present = poller.interest.get(fd, 0)
             if kind:
                 table.sweeps.unsettle(fd)
             if kind & OWN_READABLE:
+                if not present and len(noted) > 1:
+                    present = self._keep_place(poller, fd)
                 mask = present & READ
             else:
                 mask = READ if channel.readable() else 0
@@ -261,6 +304,18 @@ class Interest:
                 table.read_only[fd] = channel
             else:
                 table.read_only.pop(fd, None)
+
+    def _keep_place(self, poller: pollers.Poller, fd: int) -> int:
+        """Have a new channel in the poller before those behind it, though it is asked later.
+
+        Returns what it is watched for.
+        """
+        if isinstance(fd, int) and fd >= 0:
+            try:
+                poller.set(fd, READS)
+            except (OSError, ValueError):
+                pass  # it is told as all are, if it wants to be watched at all
+        return poller.interest.get(fd, 0)
 
     def _apply(
         self, poller: pollers.Poller, fd: int, channel: Channel, kind: int, answer: int
@@ -352,11 +407,12 @@ class Interest:
 
     def _review(self, poller: pollers.Poller, now: float) -> None:
         """Ask everything anew, for what was assigned or closed behind the package's back."""
+        rebinding.look()
         self.review_needed = False
         self.review_at = now + REVIEW_INTERVAL
         self.table.kinds.clear()
         self.table.simple.clear()
-        self.table.to_ask.update(self.table.channels)
+        self.table.to_ask.update(dict.fromkeys(self.table.channels))
         for fd in list(poller.interest):
             if fd in poller.interest and not poller.verify(fd):
                 channel = self.table.channels.get(fd)
@@ -389,7 +445,7 @@ class Interest:
             return
         try:
             channel.handle_close()
-        except RERAISED:
+        except reraised():
             raise
         except BaseException as why:
             if leaves_loop(why):
@@ -411,7 +467,7 @@ class Interest:
                 poller.real = FileobjPoller(poller.real)
         elif poller is not None and not isinstance(poller, FileobjPoller):
             self.poller = FileobjPoller(poller)
-            self.table.to_ask.update(self.table.channels)
+            self.table.to_ask.update(dict.fromkeys(self.table.channels))
 
     def _look_at_socket(self, fd: int, channel: Channel) -> None:
         """Have a poller that knows layered sockets, if a channel has such a one."""
@@ -420,7 +476,7 @@ class Interest:
                 for inspect in inspectors:
                     inspect(channel)
             except BaseException:
-                self.table.to_ask.add(fd)  # it is no better the next time
+                self.table.to_ask[fd] = None  # it is no better the next time
                 raise
         sock = getattr(channel, "socket", None)
         poller = self.poller
@@ -428,7 +484,7 @@ class Interest:
             poller.add(fd, sock, self.map)
         elif type(sock) is not socket.socket and poller is not None and layered_socket(sock):
             self.poller = LayeredPoller(poller)
-            self.table.to_ask.update(self.table.channels)
+            self.table.to_ask.update(dict.fromkeys(self.table.channels))
 
     def must_wait(self, fd: int, channel: Channel, why: BaseException, doing: int) -> bool:
         """Whether an exception says no more than that a TLS socket must wait.
@@ -437,7 +493,7 @@ class Interest:
         """
         mask = waits_for(why)
         if mask and self._holds(fd, channel):
-            self.table.to_ask.add(fd)
+            self.table.to_ask[fd] = None
             self._look_at_socket(fd, channel)
             if isinstance(self.poller, LayeredPoller):
                 self.poller.add(fd, getattr(channel, "socket", None), self.map)
@@ -449,8 +505,9 @@ class Interest:
     def attach(self, poller: pollers.Poller) -> None:
         """Begin anew with a poller that knows nothing."""
         self.poller = poller
+        poller.innermost.order = self.map
         self.table.read_only.clear()
-        self.table.to_ask.update(self.table.channels)
+        self.table.to_ask.update(dict.fromkeys(self.table.channels))
 
     def release(self) -> None:
         """Give the poller's descriptor back while there is nothing to watch."""

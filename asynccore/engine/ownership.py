@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Container
 from threading import get_ident
 
-from ..errors import RERAISED, leaves_loop
+from ..errors import leaves_loop, reraised
 from ..pollers.wakeup import Wakeup
 from . import signals
 
@@ -97,7 +97,7 @@ class Ownership:
             function, args = self.deferred.popleft()
             try:
                 function(*args)
-            except RERAISED:
+            except reraised():
                 raise
             except BaseException as why:
                 channel: object = getattr(function, "__self__", None)

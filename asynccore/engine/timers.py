@@ -18,10 +18,11 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from ..classic.genuine import Clock
 
 # Below this number of entries a rebuild isn't worth its overhead; asyncio uses the same value.
 _FEW = 100
@@ -111,7 +112,7 @@ _Entry = tuple[float, int, Timer]
 class Timers:
     """The timers of one engine, by the clock given."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = Clock.monotonic) -> None:
         self.clock = clock
         self.heap: list[_Entry] = []  # empty: there is nothing to look at but `batch`
         self._order = itertools.count()  # timers of the same time run in the order they were made

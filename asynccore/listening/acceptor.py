@@ -32,7 +32,7 @@ from ..classic.blocking import blocks
 from ..classic.own_names import hook
 from ..engine.engine import Engine
 from ..engine.timers import Timer
-from ..errors import EXHAUSTED, NOBODY, RERAISED
+from ..errors import EXHAUSTED, NOBODY, reraised
 from ..pollers import EVENTS_PER_PASS, READ
 from ..pollers.single import readiness
 from .connection_limits import NAMES, ConnectionLedger
@@ -204,7 +204,7 @@ class Acceptor:
             sock, addr = pair
             try:
                 channel.handle_accepted(sock, addr)
-            except RERAISED:
+            except reraised():
                 raise
             except BaseException:
                 _discard(sock, channel._map)
@@ -332,7 +332,7 @@ class Acceptor:
             self.refused += 1
             try:
                 hook(channel, "handle_refused", 3)(sock, addr, "max_connections_per_peer")
-            except RERAISED:
+            except reraised():
                 raise
             except BaseException:
                 _discard(sock, channel._map)

@@ -38,6 +38,9 @@ FIRST = 3
 # Standard input, output and error stay what they are for child processes.
 _STANDARD = 2
 
+# Descriptors that one process may have: fs.nr_open of Linux, proc_sys_fs(5).
+_MOST = 1048576
+
 _LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
@@ -58,6 +61,8 @@ def listen_numbers(environ: Mapping[str, str]) -> list[tuple[str, int]]:
         return []
     if not count.isdecimal():
         raise ValueError(f"LISTEN_FDS is a number of sockets, not {count!r}")
+    if len(count) > len(str(_MOST)) or int(count) > _MOST:
+        raise ValueError(f"LISTEN_FDS={count[:20]}: no process has so many descriptors")
     names = environ.get("LISTEN_FDNAMES", "")
     given = names.split(":") if names else ["unknown"] * int(count)
     if len(given) != int(count):

@@ -33,12 +33,36 @@ def usual_path(pid: int) -> Path:
     return usual_folder() / f"{pid}.sock"
 
 
-def check_private(folder: Path) -> None:
-    """Raise `NotPrivate` unless a folder is this user's, and nobody else can enter it."""
+def socket_of(pid: int, processes: str = "/proc") -> Path:
+    """Return the socket of a process that was given no path, where it is to be expected.
+
+    Root may ask the programs of everybody, whose folders are where their own environment says
+    (proc(5); elsewhere than on Linux, and for a process that has gone, root's own folder).
+    """
+    path = usual_path(pid)
+    if user_id() != 0 or path.exists():
+        return path
+    try:
+        owner = os.stat(f"{processes}/{pid}").st_uid
+        words = Path(processes, str(pid), "environ").read_bytes().split(b"\0")
+    except OSError:
+        return path
+    environ = dict(os.fsdecode(word).partition("=")[::2] for word in words)
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    temporary = environ.get("TMPDIR") or tempfile.gettempdir()
+    folder = Path(runtime, "asynccore") if runtime else Path(temporary, f"asynccore-{owner}")
+    return folder / path.name
+
+
+def check_private(folder: Path, for_root: bool = False) -> None:
+    """Raise `NotPrivate` unless a folder is this user's, and nobody else can enter it.
+
+    With `for_root`, root may look into those of others.
+    """
     status = os.lstat(folder)
     if not stat.S_ISDIR(status.st_mode):
         raise NotPrivate(errno.ENOTDIR, f"{folder} is no folder")
-    if status.st_uid != user_id():
+    if status.st_uid != user_id() and not (for_root and user_id() == 0):
         raise NotPrivate(errno.EPERM, f"{folder} belongs to another user")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise NotPrivate(errno.EPERM, f"{folder} is open to others: chmod 700 {folder}")

@@ -31,6 +31,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .. import logs
 from ..classic.namespace import default_map, package
 from ..engine.engine import Engine, engines
 from ..running.loop import starting
@@ -231,7 +232,7 @@ def begin(wanted: str) -> Server | None:
             path = Path(wanted).absolute()
         server = Server(path)
     except OSError as why:
-        print(f"asynccore top: not available: {why}", file=sys.stderr)
+        logs.put(f"asynccore top: not available: {why}", sys.stderr)
         return None
     _server = server
     atexit.register(_at_exit, server)

@@ -21,10 +21,11 @@ from .base import (
     WRITE,
     Event,
     Events,
+    OutOfRange,
     Poller,
 )
 from .proxy import ProxyPoller
-from .select import SelectPoller
+from .select import ProgramsSelectPoller, SelectPoller
 
 __all__ = [
     "ENGINE_VARIABLE",
@@ -37,6 +38,7 @@ __all__ = [
     "WRITE",
     "Event",
     "Events",
+    "OutOfRange",
     "Poller",
     "ProxyPoller",
     "available",
@@ -52,6 +54,9 @@ ENGINE_VARIABLE = "ASYNCCORE_ENGINE"
 PLUG_INS = "asynccore.pollers"
 
 _POLLERS: dict[str, type[Poller]] = {}
+# Those that wait by what the program has put in the place of the functions of `select`.
+PROGRAMS: tuple[type[Poller], ...] = (ProgramsSelectPoller,)
+
 _registered: dict[str, Callable[[], Poller]] = {}
 
 if sys.platform == "linux":
@@ -63,9 +68,10 @@ elif sys.platform != "win32":
 
     _POLLERS[KqueuePoller.name] = KqueuePoller
 if sys.platform != "win32":
-    from .poll import PollPoller
+    from .poll import PollPoller, ProgramsPollPoller
 
     _POLLERS[PollPoller.name] = PollPoller
+    PROGRAMS += (ProgramsPollPoller,)
 _POLLERS[SelectPoller.name] = SelectPoller
 
 

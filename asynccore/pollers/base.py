@@ -8,7 +8,7 @@ the BSDs and Solaris; a poller whose system call speaks otherwise translates.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar, Protocol
 
 # poll(2): POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL.
@@ -25,6 +25,10 @@ INVALID = 0x20
 EVENTS_PER_PASS = 64
 
 Event = tuple[int, int]
+
+
+class OutOfRange(ValueError):
+    """A poller can't watch a descriptor of so large a number."""
 
 
 class Events(Protocol):
@@ -54,6 +58,9 @@ class Poller:
         self.interest = {}
         # Called with a descriptor that is taken out, by pollers that have none of their own.
         self.left: Callable[[int], object] | None = None
+        # The map whose order the events are to have, for pollers that can keep one.
+        self.order: Iterable[int] | None = None
+        self._ranks: dict[int, int] | None = None  # by that order, while `interest` has the same
         self._turn = 0
 
     def set(self, fd: int, mask: int) -> None:
@@ -92,6 +99,18 @@ class Poller:
     def after_fork(self) -> None:
         """Let go, in a forked child, of what the parent goes on using."""
         self.close()
+
+    def in_order(self, events: list[Event]) -> list[Event]:
+        """Sort events by the order of the map, those of what is not in it first.
+
+        For system calls that report in the order that they were told of descriptors in.
+        """
+        if len(events) < 2 or self.order is None:
+            return events
+        if self._ranks is None:
+            self._ranks = {fd: rank for rank, fd in enumerate(list(self.order))}
+        rank = self._ranks.get
+        return sorted(events, key=lambda event: rank(event[0], -1))
 
     def share(self, events: list[Event]) -> list[Event]:
         """Cut `events` to one pass, beginning where the last cut ended, so that none starves.

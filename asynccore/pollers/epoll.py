@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import sys
 
+from ..classic.genuine import genuine
 from .base import ERROR, EVENTS_PER_PASS, HANGUP, PRIORITY, Event, Poller
 
 if sys.platform == "linux":
-    # Taken at import: gevent's monkey patching deletes `select.epoll`.
-    from select import epoll as _epoll
+    _select = genuine("select", "epoll")  # which gevent's monkey patching deletes
+    _epoll = _select.epoll
 
     class EpollPoller(Poller):
         """Readiness by epoll(7)."""
@@ -75,7 +75,7 @@ if sys.platform == "linux":
 
         def wait(self, timeout: float | None) -> list[Event]:
             if not self._always:
-                return self._epoll.poll(timeout, EVENTS_PER_PASS)
+                return self._epoll.poll(timeout, EVENTS_PER_PASS)  # type: ignore[no-any-return]
             events = [(fd, mask & ~PRIORITY) for fd, mask in self._always.items()]
             events += self._epoll.poll(0, EVENTS_PER_PASS)
             return self.share(events)
@@ -105,13 +105,13 @@ if sys.platform == "linux":
             return True
 
         def fileno(self) -> int:
-            return self._epoll.fileno()
+            return int(self._epoll.fileno())
 
         def close(self) -> None:
             self._epoll.close()
             self.interest = {}
 
-    assert (ERROR, HANGUP) == (select.EPOLLERR, select.EPOLLHUP)
+    assert (ERROR, HANGUP) == (_select.EPOLLERR, _select.EPOLLHUP)
 
 
 def _is_open(fd: int) -> bool:

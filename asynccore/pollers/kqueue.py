@@ -10,15 +10,14 @@ the readiness, and the engine delivers what is readable first.
 
 from __future__ import annotations
 
-import select
 import sys
 
+from ..classic.genuine import genuine
 from .base import EVENTS_PER_PASS, HANGUP, READ, WRITE, Event, Poller
 
 if sys.platform not in ("linux", "win32"):
-    # Taken at import: gevent's monkey patching deletes them.
-    from select import kevent as _kevent
-    from select import kqueue as _kqueue
+    select = genuine("select", "kqueue", "kevent")  # which gevent's monkey patching deletes
+    _kevent, _kqueue = select.kevent, select.kqueue
 
     _FILTERS = ((READ, select.KQ_FILTER_READ), (WRITE, select.KQ_FILTER_WRITE))
     _BITS = {select.KQ_FILTER_READ: READ, select.KQ_FILTER_WRITE: WRITE}
@@ -69,7 +68,7 @@ if sys.platform not in ("linux", "win32"):
             return True
 
         def fileno(self) -> int:
-            return self._kqueue.fileno()
+            return int(self._kqueue.fileno())
 
         def close(self) -> None:
             self._kqueue.close()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import sys
 import time
+from typing import Any
 
-from .base import INVALID, PRIORITY, READ, WRITE, Event, Poller
+from ..classic.genuine import genuine
+from ..classic.namespace import package
+from .base import INVALID, PRIORITY, READ, WRITE, Event, OutOfRange, Poller
 
 # FD_SETSIZE of glibc, musl and Apple's libc. On Windows it counts sockets, of any number.
 _FD_SETSIZE = 1024
@@ -19,14 +21,15 @@ _NOT_OPEN = frozenset({errno.EBADF, 10038})
 # For whom exceptional conditions are looked for. Winsock reports a failed connect as such a one.
 _EXCEPTIONAL = PRIORITY | WRITE if sys.platform == "win32" else PRIORITY
 
-# Taken at import: gevent's monkey patching replaces it.
-_select = select.select
+# gevent's monkey patching replaces it.
+_select: Any = genuine("select", "select").select
 
 
 class SelectPoller(Poller):
     """Readiness by select(2)."""
 
     name = "select"
+    _limit = _FD_SETSIZE
 
     def set(self, fd: int, mask: int) -> None:
         if not mask:
@@ -34,12 +37,14 @@ class SelectPoller(Poller):
                 self.left(fd)
             return
         if sys.platform != "win32" and fd not in self.interest:
-            if fd >= _FD_SETSIZE:
-                raise ValueError(
-                    f"select() can't watch descriptor {fd}, only numbers below {_FD_SETSIZE}; "
+            if fd >= self._limit:
+                raise OutOfRange(
+                    f"select() can't watch descriptor {fd}, only numbers below {self._limit}; "
                     "use the poller 'poll' or the platform's default"
                 )
             os.fstat(fd)
+        if fd not in self.interest:
+            self._ranks = None
         self.interest[fd] = mask
 
     def wait(self, timeout: float | None) -> list[Event]:
@@ -51,7 +56,7 @@ class SelectPoller(Poller):
             time.sleep(1.0 if timeout is None else min(timeout, 1.0))
             return []
         try:
-            ready = _select(reading, writing, exceptional, timeout)
+            ready = self._call(reading, writing, exceptional, timeout)
         except OSError as why:
             if why.errno not in _NOT_OPEN:
                 raise
@@ -62,11 +67,28 @@ class SelectPoller(Poller):
         for bit, fds in zip((READ, WRITE, PRIORITY), ready, strict=True):
             for fd in fds:
                 masks[fd] = masks.get(fd, 0) | bit
-        return self.share(list(masks.items()))
+        return self.share(self.in_order(list(masks.items())))
+
+    @staticmethod
+    def _call(reading: Any, writing: Any, exceptional: Any, timeout: float | None) -> Any:
+        return _select(reading, writing, exceptional, timeout)
 
     def verify(self, fd: int) -> bool:
         # select(2) takes numbers, so nothing can be dropped; EBADF tells of closed ones.
         return True
+
+
+class ProgramsSelectPoller(SelectPoller):
+    """Readiness by the `select` that the program has put in the place of the module's.
+
+    It is looked up at each wait. Those of gevent and eventlet have no limit.
+    """
+
+    _limit = sys.maxsize
+
+    @staticmethod
+    def _call(reading: Any, writing: Any, exceptional: Any, timeout: float | None) -> Any:
+        return package().select.select(reading, writing, exceptional, timeout)
 
 
 def _is_open(fd: int) -> bool:

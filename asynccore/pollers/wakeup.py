@@ -15,6 +15,10 @@ import os
 import socket
 import sys
 
+if sys.platform != "win32":
+    # Those of `os` are eventlet's, where it has patched them, and would wait instead of failing.
+    import posix
+
 # What is read at once; more than anybody writes between two looks. Linux gives a pipe 64 KiB.
 _SIZE = 65536
 
@@ -51,7 +55,7 @@ class Wakeup:
             if sys.platform == "win32":
                 self._sockets[1].send(b"\0")
             else:
-                os.write(self._writer, b"\0")
+                posix.write(self._writer, b"\0")
         except BlockingIOError:
             pass  # the buffer is full: awake already
 
@@ -70,7 +74,8 @@ class Wakeup:
     def _read(self) -> bytes:
         if sys.platform == "win32":
             return self._sockets[0].recv(_SIZE)
-        return os.read(self._reader, _SIZE)
+        else:
+            return posix.read(self._reader, _SIZE)
 
     def renew(self) -> None:
         """Part from the process that this one was forked from, keeping the descriptors' numbers."""

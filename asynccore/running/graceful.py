@@ -23,7 +23,7 @@ from ..channels import Map
 from ..classic.namespace import default_map
 from ..classic.own_names import hook
 from ..engine.engine import Engine, engine_for
-from ..errors import RERAISED
+from ..errors import reraised
 
 # asyncio, gunicorn and systemd have 30, 30 and 90 seconds for the like.
 GRACE = 30.0
@@ -210,7 +210,7 @@ def _nothing() -> None:
 def _guarded(channel: Any, method: Callable[[], object]) -> object:
     try:
         return method()
-    except RERAISED:
+    except reraised():
         raise
     except BaseException:
         if hasattr(channel, "handle_error"):

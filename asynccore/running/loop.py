@@ -9,11 +9,13 @@ from typing import Any
 
 from .. import pollers
 from ..channels import ChannelMap, Map
+from ..classic import rebinding
 from ..classic.namespace import default_map, package
 from ..engine import signals
+from ..engine.by_names import EngineByNames
 from ..engine.engine import Engine, engine_for
 from ..engine.timers import Timer
-from ..errors import _DISCONNECTED, RERAISED, leaves_loop
+from ..errors import disconnected, leaves_loop, reraised
 from ..pollers.layered import waits_for
 from . import graceful
 
@@ -43,7 +45,7 @@ def _guarded(obj: Any, event: Callable[[], object], writing: bool = False) -> No
     _note(obj, writing)
     try:
         event()
-    except RERAISED:
+    except reraised():
         raise
     except BaseException as why:
         if leaves_loop(why):
@@ -82,10 +84,10 @@ def readwrite(obj: Any, flags: int) -> None:
             obj.handle_expt_event()
         if flags & _POLLGONE:
             obj.handle_close()
-    except RERAISED:
+    except reraised():
         raise
     except OSError as why:
-        if why.errno in _DISCONNECTED:
+        if why.errno in disconnected():
             obj.handle_close()
         elif not waits_for(why):
             obj.handle_error()
@@ -104,14 +106,31 @@ def poll(timeout: float | None = 0.0, map: Map | None = None) -> None:
     if map is None:
         map = default_map()
     if map:
-        engine = engine_for(map)
+        engine = _engine(map)
+        if type(engine) is EngineByNames:
+            engine.by_poll = False
+        if timeout == 0:
+            engine.pump()
+            return
+        timeout = _checked(timeout)
         engine.enter()
-        engine.run_pass(_checked(timeout))
+        engine.run_pass(timeout)
 
 
 def poll2(timeout: float | None = 0.0, map: Map | None = None) -> None:
-    """Do as `poll`; in classic asyncore this one used poll(2)."""
-    poll(timeout, map)
+    """Do as `poll`, and wait for an event however long it takes if the timeout is negative.
+
+    In classic asyncore this one used poll(2), for which -1 milliseconds are without end.
+    """
+    if map is None:
+        map = default_map()
+    if map:
+        rebinding.look()  # it has another function of the module
+        engine = engine_for(map)
+        engine.enter()
+        if type(engine) is EngineByNames:
+            engine.by_poll = True
+        engine.run_pass(_for_poll(timeout))
 
 
 poll3 = poll2  # an alias from Python 2.x days
@@ -137,12 +156,26 @@ def loop(
     programs; the best poller of the platform is taken anyway, or the one named by `poller`
     ("epoll", "kqueue", "poll", "select") or by the environment's `ASYNCCORE_ENGINE`.
 
-    Raises `ValueError` for an unknown poller or a negative timeout, and whatever leaves
+    Raises `ValueError` for an unknown poller or a negative timeout (which is none with `use_poll`,
+    as in poll(2)), and whatever leaves
     `handle_error`; `ExitNow`, `KeyboardInterrupt` and `SystemExit` from any handler come out.
     """
     if map is None:
         map = default_map()
-    timeout = _checked(timeout)
+    if (
+        count == 1
+        and timeout == 0
+        and map
+        and not (starting or use_poll or until_idle)
+        and poller is None
+        and package().poll is poll
+        and not _engine(map).stopping
+    ):
+        # A turn of a program's own loop.
+        poll(0, map)
+        if not map:
+            graceful.done(_engine(map))
+        return
     if poller is not None:
         pollers.check(poller)
     if starting:
@@ -161,9 +194,14 @@ def loop(
         return
     if not map and not until_idle:
         return
+    timeout = _for_poll(timeout) if use_poll else _checked(timeout)
+    if use_poll:
+        rebinding.look()  # it has another function of the module
     engine = engine_for(map)
     engine.use(poller)
     engine.enter(review=True)
+    if type(engine) is EngineByNames:
+        engine.by_poll = use_poll
     engine.begin_loop(until_idle)
     depth = -1 if timeout == 0 else signals.begin(engine)  # without a wait there's none to end
     try:
@@ -213,7 +251,7 @@ def close_all(map: Map | None = None, ignore_all: bool = False) -> None:
         except OSError as why:
             if why.errno != EBADF and not ignore_all:
                 raise
-        except RERAISED:
+        except reraised():
             raise
         except BaseException as why:
             if not ignore_all or leaves_loop(why):
@@ -288,6 +326,13 @@ def _engine(map: Map | None) -> Engine:
         map = default_map()
     engine: Any = map.engine if type(map) is ChannelMap else None
     return engine_for(map) if engine is None else engine
+
+
+def _for_poll(timeout: float | None) -> float | None:
+    """Return what poll(2) makes of a timeout, which counts in whole milliseconds."""
+    if timeout is None or timeout >= 0:
+        return timeout
+    return 0.0 if timeout > -0.001 else None if timeout < 0 else _checked(timeout)
 
 
 def _checked(timeout: float | None) -> float | None:

@@ -15,7 +15,7 @@ from types import CoroutineType, NoneType
 from typing import Any, NamedTuple
 
 from .. import logs
-from ..errors import RERAISED, leaves_loop
+from ..errors import leaves_loop, reraised
 
 
 class Answer(NamedTuple):
@@ -51,7 +51,7 @@ def ask(wanted: Answer, hook: Callable[..., Any], *args: Any, **options: Any) ->
         # Not what it is, which may be a secret.
         kind = type(found).__name__
         raise TypeError(f"{wanted.hook}() must return {wanted.words}, not {kind}{hint}")
-    except RERAISED:
+    except reraised():
         raise
     except BaseException as why:
         if leaves_loop(why):

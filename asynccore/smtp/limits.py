@@ -18,7 +18,7 @@ from ..classic.own_names import hook
 from ..classic.settings import Setting, adopt_late
 from ..dispatchers.timeouts import check as check_seconds
 from ..engine.timers import LazyTimer, Timers
-from ..errors import RERAISED, judges_peer, reports_to_channel
+from ..errors import judges_peer, reports_to_channel, reraised
 from ..listening.connection_limits import check as check_number
 
 TIMES = ("command_timeout", "data_timeout")
@@ -157,7 +157,7 @@ class Patience(LazyTimer):
         self.since = self._timers.clock()  # counts anew if the channel stays
         try:
             hook(channel, "handle_timeout", 1)(name)
-        except RERAISED:
+        except reraised():
             raise
         except BaseException:
             channel.handle_error()

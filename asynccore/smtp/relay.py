@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .. import logs
+from ..errors import leaves_loop, reraised
 from .text import for_smtplib
 
 REPLY_SIZE = 510  # bytes, less CRLF: RFC 5321 section 4.5.3.1.5
+
+# For what smtplib refuses to send, and would again: an address with a line end, or beyond ASCII.
+# RFC 5321 section 4.2.3.
+NEVER = "553 Error: this can't be passed on"
+
+# For what went wrong here: the client keeps the message. RFC 5321 section 4.2.3.
+LATER = "451 Requested action aborted: local error in processing"
 
 # Recipient -> code and text of the reply that refused it. The code is -1 if there was no reply.
 Refused = dict[str, tuple[int, Any]]
@@ -25,7 +34,11 @@ def deliver(
 
     try:
         remote = smtplib.SMTP()
-        remote.connect(remote_address[0], remote_address[1])
+        try:
+            remote.connect(remote_address[0], remote_address[1])
+        except ValueError as why:
+            # Not the message's fault: "label empty or too long" of the codec idna.
+            raise RuntimeError(f"{remote_address!r} can't be the address of a server") from why
         try:
             return remote.sendmail(mailfrom, rcpttos, for_smtplib(data))
         finally:
@@ -38,6 +51,26 @@ def deliver(
         # A connection that was lost has no reply to hand on.
         reply = getattr(error, "smtp_code", -1), getattr(error, "smtp_error", "ignore")
         return dict.fromkeys(rcpttos, reply)
+
+
+def attempt(
+    deliver: Callable[[str, list[str], str | bytes], Refused],
+    mailfrom: str,
+    rcpttos: list[str],
+    data: str | bytes,
+) -> Refused | str:
+    """Return what `deliver` returns; where it raises, the reply that tells the client."""
+    try:
+        return deliver(mailfrom, rcpttos, data)
+    except reraised():
+        raise
+    except ValueError:
+        return NEVER
+    except BaseException as why:
+        if leaves_loop(why):
+            raise
+        logs.report_callback(deliver)
+        return LATER
 
 
 def refusal(refused: Refused, rcpttos: list[str]) -> str:

@@ -35,8 +35,9 @@ class Refused(Exception):
 
 
 def in_virtual_environment() -> bool:
-    """Whether this interpreter runs in an environment of `venv` or `virtualenv`."""
-    return sys.prefix != sys.base_prefix
+    """Whether this interpreter runs in an environment of `venv`, `virtualenv` or conda."""
+    # An environment of conda has an interpreter of its own, and so the same prefix as its base.
+    return sys.prefix != sys.base_prefix or Path(sys.prefix, "conda-meta").is_dir()
 
 
 def site_packages(where: str | None = None) -> Path:

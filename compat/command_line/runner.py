@@ -151,6 +151,10 @@ def _with_tls(env: dict[str, str], files: Mapping[str, str]) -> dict[str, str]:
     variables = dict(zip(TLS, tls.VARIABLES, strict=True))
     told = {**env, **{variables[name]: file for name, file in files.items()}}
     settings = tls.settings_of(told)
+    kept = {file: _kept(file) for file in set(settings) if file is not None}
+    settings = settings._replace(
+        **{name: file and kept[file] for name, file in settings._asdict().items()}
+    )
     try:
         tls.make_context(settings)
     except OSError as why:
@@ -158,6 +162,27 @@ def _with_tls(env: dict[str, str], files: Mapping[str, str]) -> dict[str, str]:
     except ValueError as why:
         raise CannotRun(f"no TLS: {why}{_option_for(str(why))}") from None
     return {**told, **settings.variables()}
+
+
+def _kept(path: str) -> str:
+    """Return where what is in a file can be read any number of times.
+
+    What comes from a pipe (`--tls-cert <(…)`) can be read once, and is read here, by the program
+    and by each worker: it is kept in memory, under a descriptor that these inherit
+    (memfd_create(2)).
+    """
+    try:
+        if not stat.S_ISFIFO(os.stat(path).st_mode):
+            return path
+        data = Path(path).read_bytes()
+    except OSError:
+        return path  # whoever reads it says what is wrong
+    if sys.platform != "linux":
+        raise CannotRun(f"no TLS: {path} is a pipe, which can be read only once: give a file")
+    fd = os.memfd_create("asynccore", 0)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(data)
+    return f"/proc/self/fd/{fd}"
 
 
 def option_of(name: str) -> str:
@@ -181,6 +206,8 @@ def _inherited(fds: Sequence[int]) -> list[int]:
             is_socket = stat.S_ISSOCK(os.fstat(fd).st_mode)
         except OSError as why:
             raise CannotRun(f"there is no descriptor {fd} to inherit: {why.strerror}") from None
+        except OverflowError:
+            raise CannotRun(f"there is no descriptor {fd}: no number is so large") from None
         if not is_socket:
             raise CannotRun(f"descriptor {fd} is no socket")
         os.set_inheritable(fd, True)

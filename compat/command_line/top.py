@@ -58,13 +58,13 @@ def main(
 
 def socket_of(target: str) -> Path:
     """Return the socket that a process id, or a path, stands for."""
-    return address.usual_path(int(target)) if target.isdecimal() else Path(target)
+    return address.socket_of(int(target)) if target.isdecimal() else Path(target)
 
 
 def ask(path: Path) -> Look:
     """Return what the program that serves `path` says. Raises `NotThere`."""
     try:
-        address.check_private(path.parent)
+        address.check_private(path.parent, for_root=True)
         with socket.socket(getattr(socket, "AF_UNIX", -1), socket.SOCK_STREAM) as conn:
             conn.settimeout(ANSWER_TIME)
             conn.connect(str(path))

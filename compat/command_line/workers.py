@@ -4,10 +4,14 @@ Facts. A worker that ends at once, again and again, needs a human, not another s
 between fork and exec reaches the child while it still has the parent's handlers. A terminal sends
 Ctrl-C to parent and workers alike, and a program interrupted twice can't tidy up.
 
+Who supervises can be killed itself, lose its terminal, and find no room for another process.
+
 Consequence. What to do is decided in `Workers`, which knows neither processes nor time; `supervise`
 feeds it with signals, ends of children and the clock, one at a time and in one thread. Workers are
 forked with signals blocked, and become `python SCRIPT …`, each with its own process id in the
-variables that socket activation needs.
+variables that socket activation needs. Each has the reading end of a pipe whose other end only the
+parent has, and ends when the parent has ended, however that came about (`_end_with_parent`).
+What can't be said is not said, and what can't be started is tried again.
 
 Trade-off. The parent does nothing else: no logs, no limits, no commands. It never kills what
 doesn't heed SIGTERM; who started it may.
@@ -23,9 +27,11 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from asynccore import logs
 from asynccore.engine import signals
+from asynccore.running import supervision
 
 # A worker that ends sooner has not come up, in seconds. startsecs of supervisord.
 UP = 1.0
@@ -154,8 +160,13 @@ class Workers:
         return max(0.0, min(due) - self._clock()) if due else None
 
     def _launch(self, worker: Worker) -> None:
-        worker.pid = self._start()
-        worker.started = self._clock()
+        try:
+            worker.pid = self._start()
+        except OSError as why:  # EAGAIN: too many processes; ENOMEM
+            self._say(f"can't start worker {worker.number}: {why}; trying again in {UP:g} s")
+            worker.start_at = self._clock() + UP
+        else:
+            worker.started = self._clock()
 
     def _worker_ended(self, worker: Worker, pid: int, status: int) -> None:
         who = f"worker {worker.number} (process {pid}) ended {in_words(status)}"
@@ -200,9 +211,14 @@ class Workers:
         while self._to_replace and worker is None and not self._retiring:
             candidate = self._to_replace.popleft()
             if candidate.pid is not None:
-                self._replacing = worker = candidate
-                worker.successor = self._start()
-                worker.successor_started = now
+                try:
+                    candidate.successor = self._start()
+                except OSError as why:
+                    self._say(f"can't replace worker {candidate.number}: {why}; the old ones stay")
+                    self._to_replace.clear()
+                else:
+                    self._replacing = worker = candidate
+                    candidate.successor_started = now
 
 
 def in_words(status: int) -> str:
@@ -216,6 +232,8 @@ def in_words(status: int) -> str:
 
 
 if sys.platform != "win32":
+    import fcntl
+
     _PASSED_ON = (signal.SIGTERM, signal.SIGINT)
     _HANDLED = (*_PASSED_ON, signal.SIGHUP, signal.SIGCHLD)
 
@@ -230,9 +248,12 @@ if sys.platform != "win32":
         """
         with _signals() as (heard, handled):
             had_terminal = signals.has_terminal()
-            workers = Workers(
-                count, lambda: _fork(command, environment, handled), _kill, time.monotonic, _say
-            )
+            lifelines: dict[int, int] = {}
+
+            def start() -> int:
+                return _fork(command, environment, handled, lifelines)
+
+            workers = Workers(count, start, _kill, time.monotonic, _say)
             workers.begin()
             while not workers.over():
                 workers.tick()
@@ -244,9 +265,10 @@ if sys.platform != "win32":
                         workers.stop(signum)  # The terminal was closed.
                     elif signum == signal.SIGHUP:
                         workers.replace_all()
-                for pid in workers.pids():
-                    if (status := _status(pid)) is not None:
-                        workers.ended(pid, status)
+                for pid, status in _ended(workers.pids()):
+                    if pid in lifelines:
+                        os.close(lifelines.pop(pid))
+                    workers.ended(pid, status)
             return workers.exit_status
 
     @contextmanager
@@ -281,16 +303,25 @@ if sys.platform != "win32":
         command: list[str],
         environment: Callable[[int], Mapping[str, str]],
         handled: Sequence[signal.Signals],
+        lifelines: dict[int, int],
     ) -> int:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        theirs, ours = os.pipe()  # the other workers don't inherit ours
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, handled)
         try:
             pid = os.fork()
             if pid == 0:
-                _become_worker(command, environment, handled, mask)
+                os.close(ours)
+                _become_worker(command, environment, handled, mask, theirs)
+            lifelines[pid] = ours
             return pid
+        except OSError:
+            os.close(ours)
+            raise
         finally:
+            os.close(theirs)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _become_worker(
@@ -298,27 +329,64 @@ if sys.platform != "win32":
         environment: Callable[[int], Mapping[str, str]],
         handled: Sequence[signal.Signals],
         mask: set[int] | set[signal.Signals],
+        lifeline: int,
     ) -> None:  # pragma: no cover - in a child that becomes another program
         try:
             for signum in handled:
                 signal.signal(signum, signal.SIG_DFL)
+            env = {**environment(os.getpid()), **_end_with_parent(lifeline)}
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            os.execve(command[0], command, environment(os.getpid()))
+            os.execve(command[0], command, env)
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(_NOT_STARTED)
 
+    def _end_with_parent(lifeline: int) -> dict[str, str]:
+        """Have this process get SIGTERM when the other end of a pipe is closed.
+
+        Where the kernel doesn't do that by itself, the environment that is returned has the loop of
+        the program look. PR_SET_PDEATHSIG of Linux is no use here: it ends where a program becomes
+        another user (prctl(2)), which servers do.
+        """
+        os.set_inheritable(lifeline, True)
+        if sys.platform != "linux":
+            return {supervision.VARIABLE: f"{os.getpid()}:{lifeline}"}
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGTERM)
+        flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
+        if select.select([lifeline], [], [], 0)[0]:
+            os._exit(_NOT_STARTED)  # the parent has ended meanwhile
+        return {}
+
     def _kill(pid: int, signum: int) -> None:
         # It was not reaped yet, so the number can't be somebody else's.
-        os.kill(pid, signum)
+        try:
+            os.kill(pid, signum)
+        except PermissionError as why:
+            _say(f"can't signal process {pid}: {why}")  # it has become another user
 
-    def _status(pid: int) -> int | None:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        return os.waitstatus_to_exitcode(status) if found else None
+    def _ended(pids: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Reap what has ended; give process ids and exit statuses.
+
+        Also what is nobody's: process 1 of a container inherits the orphans. What was reaped by
+        others has a status that nobody knows.
+        """
+        left = set(pids)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                yield from ((pid, _NOT_STARTED) for pid in left)
+                return
+            if not pid:
+                return
+            left.discard(pid)
+            yield pid, os.waitstatus_to_exitcode(status)
 
     def _say(text: str) -> None:
-        print(f"asynccore run: {text}", file=sys.stderr, flush=True)
+        logs.put(f"asynccore run: {text}", sys.stderr)
 
     def _in_foreground() -> bool:
         """Whether the terminal's Ctrl-C reaches this process, and so its workers."""

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 from typing import ClassVar
 
+from asynccore.classic.genuine import Clock
 from asynccore.listening.acceptor import ACCEPT_PAUSE
 from asynccore.running.hosting import Cancellable, Host
 
@@ -96,7 +97,10 @@ class AsyncioPoller(HostPoller):
 
     @classmethod
     def _new_loop(cls) -> asyncio.AbstractEventLoop:
-        return asyncio.new_event_loop()
+        loop = asyncio.new_event_loop()
+        # Else its timeouts never end while freezegun lets the clock of the module stand still.
+        loop.time = Clock.monotonic  # type: ignore[method-assign]
+        return loop
 
     def _look_at_host(self) -> bool:
         # The program may have set another loop since, or closed this one.

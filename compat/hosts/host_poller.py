@@ -12,12 +12,12 @@ seconds and not at every pass, so the host's own work may be so much later.
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from typing import ClassVar
 
 from asynccore import pollers
+from asynccore.classic.genuine import Clock
 from asynccore.pollers import Events, Poller
 from asynccore.running.hosting import Host, Watcher
 
@@ -92,7 +92,7 @@ class HostPoller(Poller):
         return self._inner.verify(fd)
 
     def wait(self, timeout: float | None) -> Events:
-        if time.monotonic() < self._next_turn:
+        if Clock.monotonic() < self._next_turn:
             events = self._inner.wait(0)
             if events:
                 return events
@@ -102,7 +102,7 @@ class HostPoller(Poller):
         self._watcher.follow(self._inner)
         at_once = self._inner.always_ready or self._watcher.refused
         self._run_host(0 if at_once else timeout)
-        self._next_turn = time.monotonic() + SHARE
+        self._next_turn = Clock.monotonic() + SHARE
         return self._inner.wait(0)
 
     def fileno(self) -> int:

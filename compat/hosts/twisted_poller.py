@@ -7,10 +7,10 @@ iterations; threads take turns.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from asynccore.classic.genuine import Clock
 from asynccore.engine import Engine
 from asynccore.running.hosting import Host
 
@@ -61,15 +61,15 @@ class TwistedPoller(HostPoller):
             # Its `iterate` sleeps for all of the time that it is given, whatever happens.
             run_loop(self._loop, self._host, timeout, self._on_ready)
             return
-        begin = time.monotonic()
+        begin = Clock.monotonic()
         while True:
-            left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begin))
+            left = None if timeout is None else max(0.0, timeout - (Clock.monotonic() - begin))
             due = reactor.timeout()
             wait = min((t for t in (left, due) if t is not None), default=None)
             reactor.iterate(wait)
             if self._ready or left == 0 or not reactor.running:
                 return
-            if timeout is not None and time.monotonic() - begin >= timeout:
+            if timeout is not None and Clock.monotonic() - begin >= timeout:
                 return
 
     def _call_in_host(self, function: Callable[..., object], *args: object) -> None:

@@ -20,6 +20,7 @@ MYPY = False  # type checkers take it for true
 if MYPY:  # pragma: no cover
     from collections.abc import Iterable  # noqa: F401 (used in comments)
     from importlib.machinery import ModuleSpec  # noqa: F401
+    from types import ModuleType  # noqa: F401
 
 TARGETS = {
     "asyncore": "asynccore",
@@ -47,19 +48,116 @@ def hand_over(legacy, running_as, file):
     folder = os.path.dirname(os.path.abspath(file))
     target = TARGETS[legacy]
     as_script = running_as == "__main__"
+    caller = sys._getframe(1).f_globals
+    stub = sys.modules.get(running_as)
+    # runpy runs the file without importing it, and returns what it defines.
+    by_runpy = caller.get("__file__") == file and (stub is None or vars(stub) is not caller)
+    if not (as_script or by_runpy):
+        # Whoever imports the name meanwhile waits for this import to end, and finds what it leaves.
+        del sys.modules[running_as]
     # runpy warns when the module that it is to run was imported already.
-    if not _load("asynccore" if as_script else target, folder):
+    found = _load("asynccore" if as_script else target, folder)
+    if found:
+        enable()  # for a program that puts another path in the place of this one
+    else:
         _step_aside(folder)
         target = legacy
-    if not as_script:
-        # The import system returns what it finds in sys.modules after a module file has run.
-        del sys.modules[running_as]
-        __import__(target)
-        sys.modules[running_as] = sys.modules[target]
-    elif legacy == "smtpd":
+    if as_script and legacy == "smtpd":
         import runpy
 
         runpy.run_module(target, run_name="__main__", alter_sys=True)
+        return
+    module = _module(legacy, target, folder) if found else _import(target)
+    if as_script or by_runpy:
+        caller.update((name, value) for name, value in vars(module).items() if name[:2] != "__")
+        return
+    # The import system returns what it finds in sys.modules after a module file has run.
+    sys.modules[running_as] = module
+    if stub is not None and vars(stub) is caller:
+        _forward(stub, module)
+
+
+def _import(name):
+    # type: (str) -> ModuleType
+    __import__(name)
+    return sys.modules[name]
+
+
+def _forward(stub, module):
+    # type: (ModuleType, ModuleType) -> None
+    """Let a module object that another thread has in its hands already be as good as the real one.
+
+    Between the first moment and `hand_over` it can be found in sys.modules.
+    """
+
+    class Forwarding(type(stub)):  # type: ignore[misc]
+        def __getattr__(self, name):
+            # type: (str) -> object
+            return getattr(module, name)
+
+        def __setattr__(self, name, value):
+            # type: (str, object) -> None
+            setattr(module, name, value)
+
+        def __delattr__(self, name):
+            # type: (str) -> None
+            delattr(module, name)
+
+        def __dir__(self):
+            # type: () -> Iterable[str]
+            return dir(module)
+
+    stub.__class__ = Forwarding
+
+
+def _module(legacy, target, folder):
+    # type: (str, str, str) -> ModuleType
+    """Return what is to stand under a name: asynccore's module, or one on what the program has."""
+    from importlib import import_module
+
+    module = import_module(target)
+    try:
+        legacy_modules = import_module("asynccore.classic.legacy_modules")
+    except ImportError:
+        return module  # another version of asynccore than this file is of
+    if legacy == "asyncore":
+        legacy_modules.take_green(module, sys.modules)
+        return module
+    legacy_modules.answer_to_any_name(module)
+    ours = sys.modules["asynccore"]
+    base = legacy_modules.base_of(sys.modules, ours)
+    if base is None:
+        return module
+    if not legacy_modules.is_derived(base, ours):
+        # A copy of asyncore of another origin: what belongs to that, if it is there.
+        other = _elsewhere(legacy, folder)
+        if other is not None:
+            return other
+    beneath = {"asyncore": (ours, base)}
+    if legacy == "smtpd":
+        beneath["asynchat"] = (import_module("asynccore.asynchat"), _import("asynchat"))
+    derived = legacy_modules.derived(module, legacy, beneath)  # type: ModuleType
+    return derived
+
+
+def _elsewhere(name, folder):
+    # type: (str, str) -> ModuleType | None
+    """Import a module as if there were no asynccore; None if there is no such module."""
+    import os
+    from importlib.machinery import PathFinder
+    from importlib.util import module_from_spec
+
+    others = [entry for entry in sys.path if os.path.abspath(entry) != folder]
+    spec = PathFinder.find_spec(name, others)
+    if spec is None or spec.loader is None:
+        return None
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
 
 
 def _load(target, folder):
@@ -77,7 +175,11 @@ def _load(target, folder):
     for extra in ([], [beside]):
         sys.path.extend(extra)
         try:
-            import_module(target)
+            # First the package as a whole: a thread that imports a part of it doesn't wait for
+            # another one that has just begun with the package, and both may end in a deadlock.
+            import_module("asynccore")
+            if target != "asynccore":
+                import_module(target)
             if os.environ.get("ASYNCCORE_ENGINE") in HOSTS or _wants_tls(os.environ):
                 # They are found by the metadata of what is installed, which a checkout has not.
                 import_module("asynccore.neighbours").resolve("compat.engines:register")()

@@ -11,7 +11,7 @@ from typing import Any
 
 from asynccore.channels import ENDED, Map, reports_changes
 from asynccore.dispatchers.dispatcher import dispatcher
-from asynccore.errors import RERAISED, leaves_loop
+from asynccore.errors import leaves_loop, reraised
 
 from .flow import Flow, water_levels
 
@@ -101,7 +101,7 @@ class DatagramTransport(asyncio.DatagramTransport, Flow):
             channel._ac_times.bytes_received += len(data)
         try:
             self.protocol.datagram_received(data, address)
-        except RERAISED:
+        except reraised():
             raise
         except BaseException as why:
             if leaves_loop(why):

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 from asynccore.channels import ENDED, Map
 from asynccore.dispatchers.buffered import dispatcher_with_send
-from asynccore.errors import RERAISED, leaves_loop
+from asynccore.errors import leaves_loop, reraised
 from asynccore.pollers.layered import waits_for
 
 from .flow import Flow, water_levels
@@ -248,7 +248,7 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
                 self._data_received(data)
             else:
                 self.protocol.buffer_updated(count)
-        except RERAISED:
+        except reraised():
             raise
         except BaseException as why:
             if leaves_loop(why):
@@ -260,7 +260,7 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
             buffer = get_buffer(-1)
             if not len(buffer):
                 raise RuntimeError("the protocol's get_buffer() returned an empty buffer")
-        except RERAISED:
+        except reraised():
             raise
         except BaseException as why:
             if leaves_loop(why):
@@ -277,7 +277,7 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
         self.channel._ac_mute(ENDED)
         try:
             stays = self.protocol.eof_received()
-        except RERAISED:
+        except reraised():
             raise
         except BaseException as why:
             if leaves_loop(why):

@@ -24,7 +24,7 @@ from twisted.python import log
 
 from asynccore.channels import NullChannel, reports_changes
 from asynccore.engine import Engine
-from asynccore.errors import RERAISED
+from asynccore.errors import reraised
 
 
 class DescriptorOwner(Protocol):
@@ -148,7 +148,7 @@ class TwistedChannel(NullChannel):
             context = {"system": "-"}
         try:
             log.callWithContext(context, function, *args)  # type: ignore[no-untyped-call]
-        except RERAISED:
+        except reraised():
             raise
         except BaseException:
             log.err(**context)  # type: ignore[no-untyped-call]
@@ -157,7 +157,7 @@ class TwistedChannel(NullChannel):
         if self.selectable.fileno() == self.fd:
             try:
                 why = do()
-            except RERAISED:
+            except reraised():
                 raise
             except BaseException as raised:
                 log.err()  # type: ignore[no-untyped-call]

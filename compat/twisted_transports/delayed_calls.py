@@ -21,7 +21,7 @@ from twisted.python import log
 import asynccore
 from asynccore.channels import Map
 from asynccore.engine.timers import Timer
-from asynccore.errors import RERAISED
+from asynccore.errors import reraised
 
 from .descriptor_set import DescriptorSet
 
@@ -93,7 +93,7 @@ class DelayedCalls(DescriptorSet):
         call.called = 1
         try:
             call.func(*call.args, **call.kw)
-        except RERAISED:
+        except reraised():
             raise
         except BaseException:
             log.err(None, f"in a delayed call of {call.func!r}")  # type: ignore[no-untyped-call]

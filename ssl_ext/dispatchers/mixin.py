@@ -25,7 +25,7 @@ from asynccore.classic.own_names import OverridableProperty, hook, yield_to_mixi
 from asynccore.dispatchers.buffered import dispatcher_with_send
 from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.dispatchers.timeouts import check
-from asynccore.errors import _DISCONNECTED, RERAISED, reports_to_channel
+from asynccore.errors import disconnected, reports_to_channel, reraised
 
 from .. import peer
 from ..errors import TLSError
@@ -171,7 +171,7 @@ class TLSMixin(dispatcher):
         if self._ac_tls is sock and not self._ac_closed:
             try:
                 self._ac_follow_up()
-            except RERAISED:
+            except reraised():
                 raise
             except BaseException:
                 self.handle_error()
@@ -198,7 +198,7 @@ class TLSMixin(dispatcher):
             elif not self._ac_established and not self.connecting and sock.failure is not None:
                 # There was never anything to be read, so `handle_read` is not to find it out.
                 sock.acknowledge_failure()
-                if sock.failure.errno not in _DISCONNECTED:
+                if sock.failure.errno not in disconnected():
                     raise sock.failure
                 self._ac_end()
                 return False
@@ -216,7 +216,7 @@ class TLSMixin(dispatcher):
     def _ac_timed_out(self) -> None:
         try:
             hook(self, "handle_timeout", 1)("handshake")
-        except RERAISED:
+        except reraised():
             raise
         except BaseException:
             self.handle_error()  # what the hooks of other timeouts raise goes there, too

@@ -63,16 +63,28 @@ def _text(data: bytes) -> str:
         raise Refused(MALFORMED) from None
 
 
+def _name(data: bytes) -> str:
+    name = _text(data)
+    if not is_name(name):
+        raise Refused(MALFORMED)
+    return name
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can name somebody: NUL and line ends would make two of it in some file."""
+    return not set(text) & set("\0\r\n")
+
+
 def _plain() -> Mechanism:
     parts = (yield b"").split(b"\0")
     if len(parts) != 3 or not parts[1] or not parts[2]:  # RFC 4616 section 2
         raise Refused(MALFORMED)
-    acts_for, user, password = map(_text, parts)
+    acts_for, user, password = _name(parts[0]), _name(parts[1]), _text(parts[2])
     return Claim("PLAIN", user, password, acts_for)
 
 
 def _login() -> Mechanism:
-    user = _text((yield b"Username:"))
+    user = _name((yield b"Username:"))
     password = _text((yield b"Password:"))
     if not user or not password:
         raise Refused(MALFORMED)
@@ -80,7 +92,7 @@ def _login() -> Mechanism:
 
 
 def _external() -> Mechanism:
-    return Claim("EXTERNAL", "", None, _text((yield b"")))
+    return Claim("EXTERNAL", "", None, _name((yield b"")))
 
 
 MECHANISMS: dict[str, Callable[[], Mechanism]] = {

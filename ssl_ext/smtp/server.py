@@ -37,7 +37,7 @@ from ..peer import UserMapping
 from ..peer import user_name as _user_of
 from ..sockets.translation import AnyContext, adapted
 from ..states import OPEN
-from .auth import LINE_SIZE, MECHANISMS, Claim, Exchange, Refused, is_mail_option
+from .auth import LINE_SIZE, MECHANISMS, Claim, Exchange, Refused, is_mail_option, is_name
 
 __all__ = ["TLSSMTPChannel", "TLSSMTPServer"]
 
@@ -171,10 +171,12 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
     def _ac_ask_user(self) -> str | None:
         """Return `certificate_user`. Raises `NoAnswer` where a function of the program does."""
         mapping = self.smtp_server._ac_user_mapping()
+        found: str | None
         if not callable(mapping):
-            return self.certificate_user
-        found: str | None = ask(USER, _user_of, self.peer_certificate, mapping)
-        return found
+            found = self.certificate_user
+        else:
+            found = ask(USER, _user_of, self.peer_certificate, mapping)
+        return found if found is None or is_name(found) else None
 
     @property
     def transmission_type(self) -> str:

@@ -243,11 +243,13 @@ def test_a_report_from_another_thread_is_done_with() -> None:
     """What another thread took out of a plain map must not keep the loop from waiting."""
     channels: dict[int, Any] = {7: Channel(), 8: Channel()}
     engine, _clock, poller = testing.engine_with_fakes(channels)
-    engine.interest.map_changes.add(7)  # as `removed` does, on a thread that doesn't hold the turn
+    engine.interest.map_changes[7] = (
+        None  # as `removed` does, on a thread that doesn't hold the turn
+    )
     del channels[7]
     poller.waits.clear()
     asynccore.loop(timeout=5.0, map=channels, count=1)
-    assert engine.interest.map_changes == set()
+    assert engine.interest.map_changes == {}
     assert poller.waits[-1]
     assert 7 not in poller.interest
 

@@ -127,7 +127,7 @@ def test_poll_of_an_empty_map_returns_at_once(poll: Any) -> None:
     assert map.engine is None
 
 
-@pytest.mark.parametrize("call", [*[asynccore.poll, asynccore.poll2], loop])
+@pytest.mark.parametrize("call", [asynccore.poll, loop])
 @pytest.mark.parametrize("timeout", [-1, -0.001, float("nan")])
 def test_a_negative_timeout_is_refused(fakes: Fakes, call: Any, timeout: float) -> None:
     Quiet(1000, fakes.engine.map)

@@ -146,7 +146,7 @@ def test_an_unexpected_error_is_not_hidden(wakeup: Any, monkeypatch: pytest.Monk
         wakeup._sockets = real
     else:
         with monkeypatch.context() as patch:
-            patch.setattr(os, "write", fail)
+            patch.setattr("posix.write", fail)
             with pytest.raises(OSError, match="broken"):
                 wakeup.set()
 

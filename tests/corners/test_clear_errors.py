@@ -79,7 +79,7 @@ def test_an_unknown_engine_by_environment(
 @pytest.mark.parametrize("timeout", [-1, -0.001, float("nan")])
 def test_a_timeout_that_is_none(timeout: float, channels: Any, pair: Any) -> None:
     QuietReader(pair()[0], channels)
-    for call in (asynccore.loop, asynccore.poll, asynccore.poll2):
+    for call in (asynccore.loop, asynccore.poll):
         with pytest.raises(ValueError, match="timeout"):
             call(timeout=timeout, map=channels)
 

@@ -90,7 +90,7 @@ def test_poll_is_given_whole_milliseconds_rounded_up(monkeypatch: pytest.MonkeyP
             asked.append(timeout)
             return []
 
-    monkeypatch.setattr(sys.modules["asynccore.pollers.poll"], "_poll", Recording)
+    monkeypatch.setattr(sys.modules["asynccore.pollers.poll"].PollPoller, "_make", Recording)
     poller = pollers.make("poll")
     for timeout in (0, 0.0001, 0.001, 0.0011, 1.5, None):
         poller.wait(timeout)

@@ -61,7 +61,8 @@ def after_the_end_of_its_half(world: World, peer: socket.socket) -> None:
     channel = world.accepted(peer)
     channel.push(b"x" * BIG) if hasattr(channel, "push") else channel.send(b"x" * BIG)
     peer.shutdown(socket.SHUT_WR)
-    world.until(lambda: channel.ends)
+    # It hears of the end when all is sent; until then it isn't read from.
+    world.until(lambda: channel._ac_pause_reasons)
     reset(peer)
 
 

@@ -28,7 +28,7 @@ GREET_FIRST = "503 Error: send HELO first"
         ("HELO\tx", '500 Error: command "HELO\tX" not recognized'),
         ("NOOP", "250 OK"),
         ("noop ", "250 OK"),
-        ("NOOP x", "501 Syntax: NOOP"),
+        ("NOOP x", "250 OK"),
         ("RSET", "250 OK"),
         ("RSET x", "501 Syntax: RSET"),
         ("QUIT", "221 Bye"),
