@@ -18,11 +18,6 @@ from typing import NamedTuple
 from .checks import PROGRAMS, Program
 from .programs import ENGINES, Ports, started
 
-# What does not work yet, and is left out: program and engine, and why.
-LEFT_OUT: dict[tuple[str, str], str] = {
-    ("cgi_server", "twisted"): "the end of a child process may go unnoticed",
-}
-
 # The program that runs all others; its checks are called "everything: http_server" and so on.
 EVERYTHING = "everything"
 
@@ -82,13 +77,11 @@ def check_together(programs: list[Program], engine: str, jobs: int) -> list[Resu
 
 
 def all_results(programs: list[Program], engines: list[str], jobs: int) -> Iterator[Result]:
-    pairs = [
-        (p, engine) for p in programs for engine in engines if (p.name, engine) not in LEFT_OUT
-    ]
+    pairs = [(program, engine) for program in programs for engine in engines]
     with ThreadPoolExecutor(jobs) as pool:
         yield from pool.map(lambda pair: attempt(pair[0].name, pair[1], check_alone, *pair), pairs)
     for engine in engines:
-        yield from check_together([p for p, where in pairs if where == engine], engine, jobs)
+        yield from check_together(programs, engine, jobs)
 
 
 def main() -> int:
@@ -109,12 +102,8 @@ def main() -> int:
             print(f"{name}: skipped, for it needs {', '.join(lacking)}")
         else:
             chosen.append(PROGRAMS[name])
-    engines = options.engine or list(ENGINES)
-    for (name, engine), reason in LEFT_OUT.items():
-        if engine in engines and PROGRAMS[name] in chosen:
-            print(f"{name} on {engine}: left out, for {reason}")
     passed = failed = 0
-    for result in all_results(chosen, engines, options.jobs):
+    for result in all_results(chosen, options.engine or list(ENGINES), options.jobs):
         if result.trouble:
             failed += 1
         else:

@@ -27,13 +27,11 @@ AT_HAND = {"aiosmtpd", "pyftpdlib", "twisted", "websockets"}
 NO_PROGRAMS = {"cgi_script", "common", "everything"}
 
 
-def quick(engine: str) -> list[Program]:
+def quick() -> list[Program]:
     return [
         program
         for program in PROGRAMS.values()
-        if AT_HAND.issuperset(program.needs)
-        and (program.name, engine) not in command.LEFT_OUT
-        and not command.missing(program)
+        if AT_HAND.issuperset(program.needs) and not command.missing(program)
     ]
 
 
@@ -41,7 +39,7 @@ def quick(engine: str) -> list[Program]:
 def test_programs_share_a_process(engine: str) -> None:
     if engine == "twisted":
         pytest.importorskip("twisted", reason="Twisted is not installed")
-    chosen = quick(engine)
+    chosen = quick()
     assert {"nntp_server", "smtp_server", "ftp_server", "websocket_server"} <= {
         program.name for program in chosen
     }
@@ -97,11 +95,6 @@ def test_a_program_that_complains_is_found(tmp_path: Path, monkeypatch: pytest.M
         programs.started("classic", "nntp_server", "0", "0", announces=2),
     ):
         pass
-
-
-def test_what_is_left_out_is_there() -> None:
-    for (name, engine), reason in command.LEFT_OUT.items():
-        assert name in PROGRAMS and engine in ENGINES and reason
 
 
 def test_the_command_refuses_what_it_does_not_know() -> None:
@@ -161,8 +154,5 @@ def test_the_page_says_what_is_checked(program: Program) -> None:
     assert rows()[program.name][-1] == " ".join(program.check.__doc__.split())
 
 
-def test_the_page_says_what_is_left_out() -> None:
-    page = PAGE.read_text("utf-8")
+def test_the_page_has_no_other_rows() -> None:
     assert set(rows()) == set(PROGRAMS)
-    for (name, _), reason in command.LEFT_OUT.items():
-        assert re.search(rf"^\| `{name}` \|.*\| {re.escape(reason)} \|$", page, re.MULTILINE)
