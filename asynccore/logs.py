@@ -75,7 +75,10 @@ def emit(type: str, message: Any, exc_info: bool = False) -> None:
     """Pass a message to the logger in use, if any."""
     if _logger is not None:
         try:
-            _logger.log(_LEVELS.get(type, 20), "%s", message, exc_info=exc_info)
+            more: Any = (
+                {"exc_info": True} if exc_info else {}
+            )  # what stands in for one knows no more
+            _logger.log(_LEVELS.get(type, 20), "%s", message, **more)
         except _leaving():
             raise
         except Exception:

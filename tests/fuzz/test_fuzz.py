@@ -75,7 +75,9 @@ def everything_is_kept(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_command_that_raises(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("asynccore.smtp.commands.parse_address", lambda argument: argument.index("@"))
+    patch.setattr(
+        "asynccore.smtp.commands.parse_usual_address", lambda argument: argument.index("@")
+    )
 
 
 def nothing_is_held_back(patch: pytest.MonkeyPatch) -> None:
