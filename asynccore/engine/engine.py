@@ -29,7 +29,7 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Container
-from threading import get_ident
+from threading import RLock, get_ident
 from typing import Any, Protocol
 
 from .. import logs, pollers
@@ -780,6 +780,9 @@ _engines: set[weakref.ref[Engine]] = set()
 _kept: set[Engine] = set()
 _by_id: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()
 
+# Two threads may be the first to use a map, and a signal handler may come in between.
+_first_use = RLock()
+
 
 def engine_for(map: Map) -> Engine:
     """Return the engine of a map, a new one if it has none yet.
@@ -788,13 +791,18 @@ def engine_for(map: Map) -> Engine:
     """
     if isinstance(map, ChannelMap):
         if map.engine is None:
-            map.engine = Engine(map)
+            with _first_use:
+                if map.engine is None:
+                    map.engine = Engine(map)
         return map.engine  # type: ignore[return-value]  # nobody else observes it
     found = _by_id.get(id(map))
     if found is None:
         if isinstance(map, ReportingMap):
             return map.engine  # type: ignore[return-value]  # nobody else observes it
-        found = _by_id.setdefault(id(map), Engine(map))
+        with _first_use:
+            found = _by_id.get(id(map))
+            if found is None:
+                found = _by_id[id(map)] = Engine(map)
     return found
 
 
@@ -842,6 +850,8 @@ def descriptor_changed(fd: int) -> None:
 
 
 def _after_fork_in_child() -> None:
+    global _first_use
+    _first_use = RLock()  # A thread of the parent's may have had it, and is not here.
     for engine in engines():
         engine.after_fork()
 

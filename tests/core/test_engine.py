@@ -941,6 +941,25 @@ def test_a_map_has_one_engine(any_map: Any) -> None:
     assert engine_for(ChannelMap()) is not engine
 
 
+def test_two_threads_that_use_a_map_first_get_one_engine(
+    any_map: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Any] = []
+    other = threading.Thread(target=lambda: found.append(engine_for(any_map)))
+    make = Engine.__init__
+
+    def slow(self: Engine, *args: Any) -> None:
+        if not other.ident:
+            other.start()
+            other.join(0.05)  # it gets no further than to the one that is being made
+        make(self, *args)
+
+    monkeypatch.setattr(Engine, "__init__", slow)
+    found.append(engine_for(any_map))
+    other.join()
+    assert found[0] is found[1]
+
+
 def test_an_engine_of_a_plain_dict_lives_as_long_as_its_channels() -> None:
     map: dict[int, Any] = {}
     channel = Quiet(1000, map)
