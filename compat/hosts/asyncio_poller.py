@@ -172,10 +172,17 @@ def _set_loop() -> asyncio.AbstractEventLoop | None:
     """Return the loop that the program has set for this thread, without making one."""
     loop: asyncio.AbstractEventLoop | None
     if sys.version_info >= (3, 14):
+        # It gives the running one first, and a map's own counts as such for the pass.
+        own, lent = running(), is_lent()
+        if lent:
+            set_running(None)
         try:
             loop = asyncio.get_event_loop()
         except RuntimeError:
-            return None
+            loop = None
+        finally:
+            if lent:
+                set_running(own)
     else:
         # Before 3.14 that makes one, and warns or not. A policy that keeps it elsewhere than
         # asyncio's and uvloop's do is not asked.

@@ -70,7 +70,9 @@ def test_every_name_exists() -> None:
     assert set(vars(original)) - set(vars(smtpd)) <= {"__warningregistry__"}
     for name, cls in vars(original).items():
         if inspect.isclass(cls) and cls.__module__ == original.__name__:
-            assert set(dir(cls)) <= set(dir(getattr(smtpd, name))), name
+            # Since 3.13 a class notes where it begins in its module; one that is public elsewhere
+            # doesn't.
+            assert set(dir(cls)) - {"__firstlineno__"} <= set(dir(getattr(smtpd, name))), name
     assert set(original.__all__) <= set(smtpd.__all__)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 
 import pytest
 from hypothesis import assume, given, settings
@@ -130,6 +131,9 @@ def test_conversations(lines: list[bytes], kwargs: dict[str, object], status: st
 @thorough
 @given(addresses, options, st.booleans())
 def test_mail_and_rcpt(address: str, words: str, extended: bool) -> None:
+    if sys.version_info >= (3, 14):
+        # Since then the parser of `email` closes a bracket that is left open; here it is refused.
+        assume(address.count("[") <= address.count("]"))
     greeting = "EHLO c" if extended else "HELO c"
     lines = [greeting, f"MAIL FROM:{address} {words}", "MAIL FROM:<a@b>", f"RCPT TO:{address}"]
     lines += [f"RCPT TO:{address} {words}", f"MAIL FROM:{address}", f"VRFY {address}"]
