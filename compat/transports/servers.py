@@ -152,7 +152,8 @@ class Server(asyncio.AbstractServer):
         self.begin()
 
     async def serve_forever(self) -> None:
-        """Accept connections until this is cancelled, and close then.
+        """Accept connections until this is cancelled, and close then; since Python 3.14, the
+        connections as well (asyncio).
 
         Raises `RuntimeError` if it is closed, or if this runs already.
         """
@@ -164,6 +165,8 @@ class Server(asyncio.AbstractServer):
             await self._forever
         except asyncio.CancelledError:
             self.close()
+            if sys.version_info >= (3, 14):
+                self.close_clients()
             await self.wait_closed()
             raise
         finally:
