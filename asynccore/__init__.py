@@ -76,7 +76,7 @@ if sys.platform != "win32":
     from .dispatchers.files import file_dispatcher as file_dispatcher
     from .dispatchers.files import file_wrapper as file_wrapper
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # What `from asyncore import *` gives: the classic names alone, for anything more could hide names
 # of the program.
