@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(action=_enable_or_disable)
     _add_top(commands)
     _add_demo(commands)
+    _add_check(commands)
     return parser
 
 
@@ -172,6 +173,17 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.set_defaults(action=_demo)
 
 
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "check",
+        help="say what will stop or trouble a program, without running it",
+        description="Read files and folders, run nothing, and say what will stop or trouble the"
+        " program on today's Python. The exit status is 1 if anything will stop it.",
+    )
+    command.add_argument("paths", metavar="PATH", nargs="+", help="a file, or a folder of files")
+    command.set_defaults(action=_check)
+
+
 def _add_engine(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--engine",
@@ -218,3 +230,9 @@ def _demo(arguments: argparse.Namespace) -> int:
     from . import demo
 
     return demo.main(arguments.engine)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from ..old_programs.check import command
+
+    return command.main(arguments.paths)

@@ -38,7 +38,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "compat": frozenset(
         _STANDARD
         | {"asynccore", "ssl_ext", "compat"}
-        | {"asyncio", "rich", "twisted", "uvloop", "zope"}
+        | {"asyncio", "fissix", "libcst", "rich", "twisted", "uvloop", "zope"}
     ),
 }
 
@@ -68,7 +68,7 @@ ROOMS: dict[str, list[set[str]]] = {
     ],
     "compat": [
         {"engines", "hosts", "legacy_names"},
-        {"transports", "twisted_transports"},
+        {"transports", "twisted_transports", "old_programs"},
         {"names", "command_line"},
         {"__init__", "__main__"},
     ],

@@ -122,4 +122,4 @@ def test_what_it_needs(wheel: zipfile.Path) -> None:
         'pyasynchat;python_version>="3.12"',
     }
     extras = set(metadata(wheel).get_all("Provides-Extra", []))
-    assert extras == {"twisted", "uvloop", "test", "bench", "docs", "top", "gallery"}
+    assert extras == {"twisted", "uvloop", "test", "bench", "docs", "port", "top", "gallery"}

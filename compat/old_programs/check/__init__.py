@@ -1,0 +1,3 @@
+"""`asynccore check`: what will stop or trouble a program, told without running it."""
+
+from __future__ import annotations
