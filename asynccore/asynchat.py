@@ -8,7 +8,8 @@ their own, all while input is being delivered. The classic buffer is sliced at e
 
 Consequence. The place in the buffer is moved past what is delivered *before* a handler is called,
 and everything is looked at again afterwards. A slice is made only of what a handler is given, so
-the cost is linear. Nothing is delivered after `close()`.
+the cost is linear. Nothing is delivered after `close()`. A handler that pauses reading has the rest
+of the input taken away, out of reach of the loop that delivers, which need not look for it.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from collections import deque
 from typing import Any
 from warnings import warn as warn
 
-from .channels import Map, reports_changes
+from .channels import BACKLOG, PAUSED, Map, reports_changes
 from .classic.namespace import package
 from .classic.own_names import hook
 from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .classic.removal import _deprecated as _deprecated
 from .dispatchers.output_queue import OutputQueue
+from .errors import reports_to_channel, reraised
 from .pollers.layered import layered_socket, waits_for
 
 asyncore = package()  # the module that classic asynchat has under this name
@@ -55,6 +57,8 @@ class async_chat(OutputQueue):
     _ac_taken = 0  # how much of `_ac_input` was delivered
     _ac_skipping = False  # the rest of a line that was too long
     _ac_line_length = 0  # what was delivered since the last terminator, if that is bounded
+    # What had come when reading was paused, and the socket that it came from.
+    _ac_backlog: tuple[Any, bytes] | None = None
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
         self._ac_input = b""
@@ -66,6 +70,8 @@ class async_chat(OutputQueue):
     @property
     def ac_in_buffer(self) -> bytes:
         """Input that was not delivered yet; may be assigned."""
+        if self._ac_backlog is not None:
+            return self._ac_backlog[1]
         if self._ac_taken:
             self._ac_input = self._ac_input[self._ac_taken :]
             self._ac_taken = 0
@@ -73,8 +79,60 @@ class async_chat(OutputQueue):
 
     @ac_in_buffer.setter
     def ac_in_buffer(self, data: bytes) -> None:
+        self._ac_backlog = None
         self._ac_input = data
         self._ac_taken = 0
+        if self._ac_pause_reasons & (PAUSED | BACKLOG):
+            self._ac_keep_backlog(self.socket)
+
+    # -- pausing --------------------------------------------------------------------------------
+
+    def _ac_mute(self, why: int) -> None:
+        super()._ac_mute(why)
+        if why == PAUSED and self._ac_pause_reasons & PAUSED:
+            hold = self._ac_hold
+            held = None if hold is None else hold.socket  # to ask for `socket` would send
+            self._ac_keep_backlog(self.socket if held is None else held)
+
+    def _ac_keep_backlog(self, sock: Any) -> None:
+        """Take the rest of the input away from the loop that delivers it."""
+        if self._ac_taken < len(self._ac_input):
+            # A handler that pauses, resumes and pauses again has the rest in here already.
+            self._ac_backlog = sock, self._ac_input[self._ac_taken :]
+            self._ac_input = b""
+            self._ac_taken = 0
+
+    def _ac_unmute(self, why: int) -> None:
+        if self._ac_backlog is not None and self._ac_pause_reasons & why & PAUSED:
+            # It comes before anything that is read, and not in the middle of somebody's handler.
+            self._ac_pause_reasons |= BACKLOG
+            why &= ~BACKLOG
+            self._ac_engine.call_soon_threadsafe(self._ac_deliver_backlog)
+        super()._ac_unmute(why)
+
+    @reports_to_channel
+    def _ac_deliver_backlog(self) -> None:
+        """Deliver what had come before the pause that is over now."""
+        if self._ac_pause_reasons & PAUSED and not self._ac_closed:
+            return  # paused again
+        backlog, self._ac_backlog = self._ac_backlog, None
+        super()._ac_unmute(BACKLOG)
+        if backlog is None or self._ac_closed:
+            return
+        sock, self._ac_input = backlog
+        self._ac_taken = 0
+        try:
+            self._ac_deliver_lines(sock)
+        except reraised():
+            raise
+        except BaseException:
+            self.handle_error()
+
+    def _ac_goes_on(self) -> bool:
+        engine = self._ac_engine
+        if self._ac_pause_reasons == BACKLOG and engine.owner is None and engine.hosting is None:
+            self._ac_deliver_backlog()  # to a program that waits by itself, and asks before
+        return super()._ac_goes_on()
 
     # -- input ----------------------------------------------------------------------------------
 
@@ -129,10 +187,9 @@ class async_chat(OutputQueue):
             data = self._ac_input[self._ac_taken :] + data
         self._ac_input = data
         self._ac_taken = 0
-        self._ac_deliver_lines()
+        self._ac_deliver_lines(self.socket)
 
-    def _ac_deliver_lines(self) -> None:
-        sock = self.socket
+    def _ac_deliver_lines(self, sock: Any) -> None:
         try:
             while self._ac_taken < len(self._ac_input) and not self._ac_closed:
                 hold = self._ac_hold

@@ -131,6 +131,7 @@ ENDED = 2  # there is nothing more
 RESTING = 4  # a listener ran into a limit of the system
 FULL = 8  # a listener ran into a limit of its own
 UNREAD = 16  # the peer doesn't read the replies to what it has sent
+BACKLOG = 32  # what had come before a pause is still to be delivered
 
 
 class NullChannel:
