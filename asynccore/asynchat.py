@@ -19,13 +19,16 @@ from collections import deque
 from typing import Any
 from warnings import warn as warn
 
-from .channels import BACKLOG, PAUSED, Map, reports_changes
+from .channels import BACKLOG as _BACKLOG
+from .channels import PAUSED as _PAUSED
+from .channels import Map, reports_changes
 from .classic.namespace import package
 from .classic.own_names import hook
 from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .classic.removal import _deprecated as _deprecated
 from .dispatchers.output_queue import OutputQueue
-from .errors import reports_to_channel, reraised
+from .errors import reports_to_channel as _reports_to_channel
+from .errors import reraised as _reraised
 from .pollers.layered import layered_socket, waits_for
 
 asyncore = package()  # the module that classic asynchat has under this name
@@ -82,14 +85,14 @@ class async_chat(OutputQueue):
         self._ac_backlog = None
         self._ac_input = data
         self._ac_taken = 0
-        if self._ac_pause_reasons & (PAUSED | BACKLOG):
+        if self._ac_pause_reasons & (_PAUSED | _BACKLOG):
             self._ac_keep_backlog(self.socket)
 
     # -- pausing --------------------------------------------------------------------------------
 
     def _ac_mute(self, why: int) -> None:
         super()._ac_mute(why)
-        if why == PAUSED and self._ac_pause_reasons & PAUSED:
+        if why == _PAUSED and self._ac_pause_reasons & _PAUSED:
             hold = self._ac_hold
             held = None if hold is None else hold.socket  # to ask for `socket` would send
             self._ac_keep_backlog(self.socket if held is None else held)
@@ -103,35 +106,38 @@ class async_chat(OutputQueue):
             self._ac_taken = 0
 
     def _ac_unmute(self, why: int) -> None:
-        if self._ac_backlog is not None and self._ac_pause_reasons & why & PAUSED:
+        engine = self._ac_engine
+        if self._ac_backlog is not None and self._ac_pause_reasons & why & _PAUSED:
             # It comes before anything that is read, and not in the middle of somebody's handler.
-            self._ac_pause_reasons |= BACKLOG
-            why &= ~BACKLOG
-            self._ac_engine.call_soon_threadsafe(self._ac_deliver_backlog)
+            self._ac_pause_reasons |= _BACKLOG
+            why &= ~_BACKLOG
+            if engine is not None:
+                engine.call_soon_threadsafe(self._ac_deliver_backlog)
         super()._ac_unmute(why)
 
-    @reports_to_channel
+    @_reports_to_channel
     def _ac_deliver_backlog(self) -> None:
         """Deliver what had come before the pause that is over now."""
-        if self._ac_pause_reasons & PAUSED and not self._ac_closed:
+        if self._ac_pause_reasons & _PAUSED and not self._ac_closed:
             return  # paused again
         backlog, self._ac_backlog = self._ac_backlog, None
-        super()._ac_unmute(BACKLOG)
+        super()._ac_unmute(_BACKLOG)
         if backlog is None or self._ac_closed:
             return
         sock, self._ac_input = backlog
         self._ac_taken = 0
         try:
             self._ac_deliver_lines(sock)
-        except reraised():
+        except _reraised():
             raise
         except BaseException:
             self.handle_error()
 
     def _ac_goes_on(self) -> bool:
         engine = self._ac_engine
-        if self._ac_pause_reasons == BACKLOG and engine.owner is None and engine.hosting is None:
-            self._ac_deliver_backlog()  # to a program that waits by itself, and asks before
+        if self._ac_pause_reasons == _BACKLOG and engine is not None:
+            if engine.owner is None and engine.hosting is None:
+                self._ac_deliver_backlog()  # to a program that waits by itself, and asks before
         return super()._ac_goes_on()
 
     # -- input ----------------------------------------------------------------------------------

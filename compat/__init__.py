@@ -5,9 +5,9 @@ undoes it. `attach()` lets asyncio, uvloop or Twisted drive the channels of a ma
 (`asynccore run`, `enable`, `disable`, `demo`) is in `compat.command_line.cli`.
 
 The other way round, protocols and coroutines of asyncio on a classic loop: `create_connection`,
-`create_server`, `create_datagram_endpoint`, `ClassicLoop`, `event_loop`; `run_coroutine`,
-`wait_closed`, `read_line`, `drain`, `to_streams`, `to_channel`. asyncio is loaded when one of these
-is used.
+`create_server`, `create_datagram_endpoint`, `ClassicLoop`, `event_loop`; `converse`,
+`run_coroutine`, `wait_closed`, `read_line`, `drain`, `to_streams`, `to_channel`. asyncio is loaded
+when one of these is used.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .names import LegacyModuleWarning, install, uninstall
 
 if TYPE_CHECKING:
     from .transports.bridge import (
+        converse,
         drain,
         read_line,
         run_coroutine,
@@ -37,6 +38,7 @@ __all__ = [
     "ClassicLoop",
     "LegacyModuleWarning",
     "attach",
+    "converse",
     "create_connection",
     "create_datagram_endpoint",
     "create_server",
@@ -63,6 +65,7 @@ _LATER = {
     "create_connection": ".transports.functions",
     "create_datagram_endpoint": ".transports.functions",
     "create_server": ".transports.functions",
+    "converse": ".transports.bridge",
     "drain": ".transports.bridge",
     "read_line": ".transports.bridge",
     "run_coroutine": ".transports.bridge",

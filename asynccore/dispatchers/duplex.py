@@ -63,12 +63,16 @@ class Duplex:
         """Don't read until `resume_reading`, whatever `readable` says (as asyncio's transports).
 
         The peer is held back once the system's buffers are full. A listener accepts nothing
-        meanwhile. A new socket begins unpaused. May be called twice, and from any thread.
+        meanwhile. In `found_terminator` of an `async_chat` it keeps back what has come after that
+        line. A new socket begins unpaused. May be called twice, and from any thread.
         """
         self._ac_on_loop(self._ac_mute, PAUSED)
 
     def resume_reading(self) -> None:
-        """Read again. Does nothing if it wasn't paused. May be called from any thread."""
+        """Read again, from the next pass on. Does nothing if it wasn't paused.
+
+        An `async_chat` delivers first what was kept back. May be called from any thread.
+        """
         self._ac_on_loop(self._ac_unmute, PAUSED)
 
     def _ac_on_loop(self, function: Callable[..., object], *args: Any) -> None:

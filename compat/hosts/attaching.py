@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from asynccore.channels import Map
 from asynccore.classic.namespace import default_map
 from asynccore.engine import engine_for
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from .asyncio_host import AsyncioAttachment
     from .twisted_host import TwistedAttachment
+
+
+@overload
+def attach(
+    host: AbstractEventLoop | None = None, *, map: Map | None = None
+) -> AsyncioAttachment: ...
+@overload
+def attach(host: Any, *, map: Map | None = None) -> TwistedAttachment: ...
 
 
 def attach(host: Any = None, map: Map | None = None) -> AsyncioAttachment | TwistedAttachment:

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 from asynccore.asynchat import async_chat
 from asynccore.channels import Map
 from asynccore.dispatchers.dispatcher import dispatcher
+from asynccore.engine import engine_for
+from asynccore.errors import reports_to_channel, reraised
 from asynccore.listening import connection_limits
 
 from .classic_loop import event_loop
@@ -144,10 +146,7 @@ async def read_line(channel: async_chat) -> bytes:
 
     def found() -> None:
         hooks.remove()
-        dispatcher.pause_reading(channel)
-        rest, channel.ac_in_buffer = channel.ac_in_buffer, b""
-        if rest:
-            _put_back(channel, rest)
+        dispatcher.pause_reading(channel)  # with what has come after the line
         _settle(future, b"".join(pieces))
 
     hooks.put("collect_incoming_data", pieces.append)
@@ -198,6 +197,84 @@ async def drain(channel: Any) -> None:
     finally:
         for remove in removers:
             remove()
+
+
+# -- a dialogue ---------------------------------------------------------------------------------
+
+# Where a channel keeps the conversation that it is in.
+_PLACE = "_ac_conversation"
+
+
+class _Conversation:
+    """One `converse`, until the coroutine has ended, or the channel is somebody else's."""
+
+    def __init__(self, channel: dispatcher, task: asyncio.Task[Any]) -> None:
+        self.channel = channel
+        self.over = False
+        self._task = task
+        self._remove = _when_closed(channel, self._closed)
+        task.add_done_callback(self._done)
+
+    def _closed(self) -> None:
+        if not self.over:
+            self.over = True
+            self._task.cancel()
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._remove()
+        why = None if task.cancelled() else task.exception()
+        if isinstance(why, (KeyboardInterrupt, SystemExit)):
+            return  # asyncio has let these two out already
+        # What `read_line` and `drain` say of a channel that is closed is no news.
+        if isinstance(why, ConnectionResetError) and self.channel._ac_closed:
+            why = None
+        engine = engine_for(self.channel._map)
+        engine.keep()
+        engine.call_soon_threadsafe(self._end, why)
+
+    @reports_to_channel
+    def _end(self, why: BaseException | None) -> None:
+        """Do with an exception what the engine does with one of a handler; then read on."""
+        channel = self.channel
+        if getattr(channel, _PLACE, None) is self:
+            delattr(channel, _PLACE)
+        try:
+            if why is not None:
+                raise why
+        except reraised():
+            raise
+        except BaseException:
+            channel.handle_error()
+        if not self.over:
+            self.over = True
+            dispatcher.resume_reading(channel)
+
+
+def converse(channel: dispatcher, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Have a coroutine talk to a channel's peer, and nobody else until it has ended.
+
+    For handlers that `await`. The channel's reading is paused at once, so that what has come
+    already, further lines too, waits; the coroutine asks for it by `read_line`, or takes the
+    connection by `to_streams`. When it ends, the channel goes on with its own handlers. When the
+    channel is closed, by whomever, the coroutine is cancelled. What it raises goes to the channel's
+    `handle_error`; `ExitNow` leaves the loop. It runs on the loop of the channel's map, from the
+    next pass on.
+
+    Returns its task. Raises `RuntimeError` if the channel is closed, without a connection, or in a
+    conversation already.
+    """
+    problem = None
+    if channel._ac_closed or channel._fileno is None:
+        problem = f"{channel!r} has nobody to talk to"
+    elif getattr(channel, _PLACE, None) is not None:
+        problem = f"{channel!r} is in a conversation already: await in that one"
+    if problem is not None:
+        coro.close()
+        raise RuntimeError(problem)
+    dispatcher.pause_reading(channel)
+    task = event_loop(channel._map).create_task(coro)
+    setattr(channel, _PLACE, _Conversation(channel, task))
+    return task
 
 
 # -- handing connections over -------------------------------------------------------------------
@@ -328,6 +405,9 @@ def _take_input(channel: Any) -> bytes:
 def _leave(channel: Any) -> Any:
     """Take a dispatcher's socket away; it is as if closed."""
     fd = channel._fileno
+    conversation: _Conversation | None = getattr(channel, _PLACE, None)
+    if conversation is not None:
+        conversation.over = True  # the coroutine goes on with the connection
     channel._ac_closed = True
     channel.connected = False
     channel._ac_drop_times()

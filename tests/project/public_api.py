@@ -112,6 +112,11 @@ def program() -> None:
 def library(loop: asyncio.AbstractEventLoop) -> None:
     assert_type(create_server(asyncio.Protocol, "127.0.0.1", 0, map={}), Server)
     attach(loop).detach()
+
+    async def attached() -> None:
+        async with attach(map={}) as attachment:
+            await attachment.wait_empty()
+
     context: ssl_ext.Context = asynccore.ssl_ext.client_context()
     try:
         asynccore.ssl_ext.tls_async_chat(context=context)

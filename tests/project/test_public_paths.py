@@ -50,7 +50,7 @@ NAMES: dict[str, set[str]] = {
     ),
     "ssl_ext.peer": {"Cipher", "user_name"},
     "compat": set(
-        "attach ClassicLoop ClassicReactor create_connection create_datagram_endpoint "
+        "attach ClassicLoop ClassicReactor converse create_connection create_datagram_endpoint "
         "create_server drain event_loop hand_over install install_reactor LegacyModuleWarning "
         "read_line run_coroutine to_channel to_streams uninstall wait_closed".split()
     ),

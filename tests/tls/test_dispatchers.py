@@ -611,18 +611,24 @@ def test_from_clear_to_tls_and_back(
         server.start_tls(server_raw(version), server_side=True)
 
 
+@pytest.mark.parametrize("paused", ["never", "before", "after"])
 def test_what_came_in_clear_before_the_handshake_is_thrown_away(
-    channels: Any, tcp_pair: Any
+    channels: Any, tcp_pair: Any, paused: str
 ) -> None:
     ours, theirs = tcp_pair()
 
     def serve(line: str) -> None:
         assert line == "STARTTLS"
+        if paused == "before":
+            server.pause_reading()
         server.start_tls(server_raw(), server_side=True)
+        if paused == "after":
+            server.pause_reading()
 
     server = Line(theirs, channels, lambda line: serve(line))
     ours.sendall(b"STARTTLS\ninjected\n")
     run(channels, lambda: server.log)
+    server.resume_reading()
     client = Noting(ours, channels, context=client_raw(), server_hostname=HOST)
     run(channels, lambda: "handshake" in client.log and "(TLS)" in server.log)
     assert server.log == ["STARTTLS", "(TLS)"]
