@@ -162,6 +162,10 @@ class Listening(Duplex):
     def _ac_handshake_ended(self, channel: Any) -> None:
         self._ac_as_listener().handshake_ended(self, channel)
 
+    def _ac_makes_room_for_handshakes(self) -> bool:
+        """Whether a new handshake ends another where there are `max_handshakes`."""
+        return False
+
     def _ac_limits_changed(self) -> None:
         acceptor = self._ac_as_listener()
         acceptor.look_at_limits(self)

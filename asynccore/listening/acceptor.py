@@ -95,6 +95,8 @@ class Listener(Protocol):
 
     def log_info(self, message: Any, type: str = "info") -> Any: ...
 
+    def _ac_makes_room_for_handshakes(self) -> bool: ...
+
     def _ac_on_loop(self, function: Callable[..., object], *args: Any) -> None: ...
 
     def _ac_mute(self, why: int) -> None: ...
@@ -344,7 +346,11 @@ class Acceptor:
         if most is not None and self.ledger.connections >= most:
             return f"{most} connections are open (max_connections)"
         most = channel._ac_max_handshakes
-        if most is not None and self.ledger.handshakes >= most:
+        if (
+            most is not None
+            and self.ledger.handshakes >= most
+            and not channel._ac_makes_room_for_handshakes()
+        ):
             return f"{most} handshakes are unfinished (max_handshakes)"
         return None
 

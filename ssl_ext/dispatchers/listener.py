@@ -3,13 +3,16 @@
 Facts. A handshake is several turns of the loop, and a client may never finish one. A listener of
 datagrams makes its clients' sockets itself, before there is a channel that could say how.
 
-Consequence. The handshake is the channel's own matter, and the listener counts those under way. A
-listener of datagrams is told what its channels would say.
+Consequence. The handshake is the channel's own matter, and the listener counts those under way: so
+many may be, and of one peer so many whose client has said nothing (`handshake_table`). A listener
+of datagrams is told what its channels would say.
 """
 
 from __future__ import annotations
 
 import socket as _socket
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 from asynccore.channels import Map
@@ -17,11 +20,47 @@ from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.dispatchers.timeouts import check
 
 from ..sockets.dtls_socket import DTLSSocket
+from ..sockets.handshake_table import MAX_HANDSHAKES, HandshakeTable
 from ..sockets.translation import AnyContext
 from .mixin import TLSMixin, tls_dispatcher_with_send
 
 
-class tls_listener(dispatcher):
+class HandshakeListener(dispatcher):
+    """A listener whose channels do their handshakes themselves (`handshake_begun`)."""
+
+    max_handshakes: int | None = MAX_HANDSHAKES
+    """How many handshakes may be under way, and a quarter of that of one peer whose clients have
+    said nothing; the oldest of those who have said nothing ends for a new one, with a
+    `HandshakeError`. Where all have spoken, nobody is accepted. `None` for any number."""
+
+    _ac_handshakes: HandshakeTable | None = None
+
+    def _ac_handshake_begun(self, channel: Any) -> None:
+        sock = getattr(channel, "_ac_tls", None)
+        if sock is not None and self._ac_max_handshakes is not None:
+            if self._ac_handshakes is None:
+                self._ac_handshakes = HandshakeTable(limit_of(self))
+            sock.count_in(self._ac_handshakes, channel.addr)
+        super()._ac_handshake_begun(channel)
+
+    def _ac_makes_room_for_handshakes(self) -> bool:
+        table = self._ac_handshakes
+        return table is not None and table.has_room(0)
+
+
+def limit_of(channel: dispatcher) -> Callable[[], int | None]:
+    """Return what tells the `max_handshakes` of a listener, and does not keep it."""
+    reference = weakref.ref(channel)
+
+    def most() -> int | None:
+        channel = reference()
+        # A channel of others has none.
+        return getattr(channel, "_ac_max_handshakes", None)
+
+    return most
+
+
+class tls_listener(HandshakeListener):
     """A listener that hands out channels which speak TLS.
 
     `address` is as `bind` takes it (a path for AF_UNIX); `channel_class` is made for each

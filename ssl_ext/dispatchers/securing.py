@@ -18,8 +18,6 @@ in clear, as it would be without a dispatcher.
 from __future__ import annotations
 
 import socket as _socket
-import weakref
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 from asynccore.asynchat import async_chat
@@ -35,6 +33,7 @@ from ..sockets.accepting import AcceptingSocket
 from ..sockets.tls_socket import OpenSSLSocket
 from ..sockets.translation import AnyContext, adapted
 from ..states import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT
+from .listener import limit_of
 from .mixin import Role, TLSMixin, tls_async_chat, tls_dispatcher_with_send
 
 D = TypeVar("D", bound=dispatcher)
@@ -291,16 +290,7 @@ def in_front_of(
     return AcceptingSocket(
         context,
         sock,
-        _limit_of(weakref.ref(channel)),
+        limit_of(channel),
         handshake_timeout=handshake_timeout,
         shutdown_timeout=shutdown_timeout,
     )
-
-
-def _limit_of(reference: Callable[[], dispatcher | None]) -> Callable[[], int | None]:
-    def most() -> int | None:
-        channel = reference()
-        # A channel of others has none.
-        return getattr(channel, "_ac_max_handshakes", None)
-
-    return most

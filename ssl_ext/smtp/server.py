@@ -31,6 +31,7 @@ from asynccore.smtpd import DATA_SIZE_DEFAULT
 
 from ..contexts.context import Context
 from ..contexts.sni import server_settings
+from ..dispatchers.listener import HandshakeListener
 from ..dispatchers.mixin import tls_async_chat
 from ..errors import TLSError
 from ..peer import UserMapping
@@ -337,7 +338,7 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
         return found
 
 
-class TLSSMTPServer(HardenedSMTPServer):
+class TLSSMTPServer(HandshakeListener, HardenedSMTPServer):
     """A `HardenedSMTPServer` that speaks TLS. Override `process_message`, and `authenticate`.
 
     `context` is a server's (`ssl_ext.server_context`). The other keywords are attributes, too,
@@ -370,6 +371,9 @@ class TLSSMTPServer(HardenedSMTPServer):
 
     login_by_certificate = False
     """Whether such a client is logged in by its handshake, without AUTH."""
+
+    max_handshakes: int | None = 50
+    """As for `tls_listener`: half of `max_connections`, of which a handshake is one."""
 
     channel: TLSSMTPChannel | None = None
 
@@ -471,7 +475,9 @@ class TLSSMTPServer(HardenedSMTPServer):
     def has_too_many_handshakes(self) -> bool:
         """Return whether `max_handshakes` is reached: then STARTTLS is refused for a while."""
         most = self._ac_max_handshakes
-        return most is not None and self._ac_as_listener().ledger.handshakes >= most
+        if most is None or self._ac_as_listener().ledger.handshakes < most:
+            return False
+        return not self._ac_makes_room_for_handshakes()
 
     def authenticate(self, peer: Any, mechanism: str, user: str, password: str) -> bool:
         """Return whether a client may log in as `user`; AUTH is offered if this is overridden.

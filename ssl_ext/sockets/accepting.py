@@ -34,7 +34,7 @@ from asynccore.pollers import READ
 
 from ..errors import HandshakeError, TLSError
 from ..states import HANDSHAKE_TIMEOUT, OPEN, SHUTDOWN_TIMEOUT
-from .handshake_table import HandshakeTable
+from .handshake_table import MADE_ROOM, HandshakeTable
 from .proxy import SocketProxy
 from .records import nothing
 from .tls_socket import OpenSSLSocket
@@ -158,9 +158,9 @@ class AcceptingSocket(SocketProxy):
             _tell(address, why)
             return
         handshake = PendingHandshake(self, self.map, secure, address)
-        surplus = self._pending.add(handshake, len(self._ready))
+        surplus = self._pending.add(handshake, address, len(self._ready))
         if surplus is not None:
-            _tell(surplus.addr, HandshakeError("it made room for others"))
+            _tell(surplus.addr, HandshakeError(MADE_ROOM))
             surplus.close()
 
     def over(self, handshake: PendingHandshake) -> None:
@@ -217,6 +217,10 @@ class PendingHandshake(NullChannel):
 
     def __repr__(self) -> str:
         return f"<TLS handshake with {self.addr!r}>"
+
+    def has_heard(self) -> bool:
+        """Tell whether the client has said anything."""
+        return self.socket.has_heard()
 
     def writable(self) -> bool:
         """Always: the socket can take plaintext when the handshake is over."""

@@ -17,8 +17,9 @@ at a crowd of honest ones, end everybody.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 # How many connections may be between accept(2) and the end of their handshake, unless the listener
 # has a `max_handshakes`: half of the descriptors that a process has by default on Linux
@@ -28,33 +29,48 @@ MAX_HANDSHAKES = 512
 # One peer's share of that: a quarter, so that it takes several to crowd out the others.
 SHARES = 4
 
+# What is said of a handshake that was ended for another.
+MADE_ROOM = "it made room for others"
+
+
+class Handshake(Protocol):
+    """What is counted: a socket, or what stands for one."""
+
+    def has_heard(self) -> bool:
+        """Tell whether the peer has said anything."""
+
 
 class HandshakeTable:
-    """The handshakes under way, by peer and age. `limit()` is as for `AcceptingSocket`."""
+    """The handshakes under way, by peer and age. `limit()` is as for `AcceptingSocket`.
 
-    def __init__(self, limit: Callable[[], int | None]) -> None:
+    It keeps none of them: a program may forget what it has accepted.
+    """
+
+    def __init__(self, limit: Callable[[], int | None] = lambda: None) -> None:
         self._limit = limit
-        self._all: dict[Any, Any] = {}  # the peer of each, the oldest first
-        self._silent: dict[Any, dict[Any, None]] = {}  # by peer, those not known to have spoken
+        # The peer of each, the oldest first.
+        self._all: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        # By peer, those not known to have spoken.
+        self._silent: dict[Any, WeakKeyDictionary[Any, None]] = {}
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._all)
 
     def has_room(self, waiting: int) -> bool:
         """Tell whether another may begin; `waiting` others are over, and not accepted yet."""
         return len(self._all) + waiting < self._most() or self._surplus() is not None
 
-    def add(self, handshake: Any, waiting: int) -> Any:
-        """Count a handshake; return the one that is to end for it, or `None`."""
+    def add(self, handshake: Handshake, address: Any, waiting: int = 0) -> Any:
+        """Count a handshake with `address`; return the one that is to end for it, or `None`."""
         found = None
         if len(self._all) + waiting >= self._most():
             found = self._surplus()
-        peer = peer_of(handshake.addr)
+        peer = peer_of(address)
         self._all[handshake] = peer
-        silent = self._silent.setdefault(peer, {})
+        silent = self._silent.setdefault(peer, WeakKeyDictionary())
         silent[handshake] = None
         if found is None and peer is not None and len(silent) > self._share():
             found = self._oldest_silent(peer)
@@ -62,13 +78,14 @@ class HandshakeTable:
                 found = None  # the others have spoken
         return found
 
-    def remove(self, handshake: Any) -> None:
+    def remove(self, handshake: Handshake) -> None:
         """Count a handshake no more."""
         peer = self._all.pop(handshake, None)
-        theirs = self._silent.get(peer, {})
-        theirs.pop(handshake, None)
-        if not theirs:
-            self._silent.pop(peer, None)
+        theirs = self._silent.get(peer)
+        if theirs is not None:
+            theirs.pop(handshake, None)
+            if not theirs:
+                self._silent.pop(peer, None)
 
     def _most(self) -> int:
         most = self._limit()
@@ -79,19 +96,22 @@ class HandshakeTable:
 
     def _surplus(self) -> Any:
         """Return the handshake that is to make room, or `None`."""
-        for peer in sorted(self._silent, key=lambda peer: -len(self._silent[peer])):
-            found = self._oldest_silent(peer)
+        while self._silent:
+            found = self._oldest_silent(max(self._silent, key=self._silence))
             if found is not None:
                 return found
         return None
 
+    def _silence(self, peer: Any) -> int:
+        return len(self._silent[peer])
+
     def _oldest_silent(self, peer: Any) -> Any:
-        theirs = self._silent.get(peer, {})
+        theirs = self._silent.get(peer)
         while theirs:
             oldest = next(iter(theirs))
-            if not oldest.socket.has_heard():
+            if not oldest.has_heard():
                 return oldest
-            del theirs[oldest]  # who has spoken once is silent no more
+            theirs.pop(oldest, None)  # who has spoken once is silent no more
         self._silent.pop(peer, None)
         return None
 

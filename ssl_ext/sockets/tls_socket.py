@@ -73,6 +73,7 @@ from ..states import (
     UNWRAPPING,
 )
 from .handshake_link import HandshakeLink
+from .handshake_table import MADE_ROOM, HandshakeTable
 from .lingering import linger
 from .proxy import SocketProxy
 from .records import Data, Pieces, RecordReader, RecordWriter, joined, nothing
@@ -115,8 +116,10 @@ class OpenSSLSocket(SocketProxy):
         "_failure_raised",
         "_failure_reminders",
         "_handshake_link",
+        "_handshake_tables",
         "_handshake_wants",
         "_last_pieces",
+        "_listeners_table",
         "_may_be_refused",
         "_nothing_received",
         "_output_ends",
@@ -196,7 +199,9 @@ class OpenSSLSocket(SocketProxy):
         self._failure_raised = False
         self._failure_reminders = 0  # yet to be given to a channel that wants nothing
         self._handshake_link: HandshakeLink | SSL.Connection | None = None
+        self._handshake_tables: tuple[HandshakeTable, ...] = ()  # in which this one is counted
         self._handshake_wants = READ
+        self._listeners_table: HandshakeTable | None = None
         self._may_be_refused = False  # by a server that has said nothing yet
         self._nothing_received = True
         self._output_ends = False  # shutdown() was called,
@@ -333,6 +338,10 @@ class OpenSSLSocket(SocketProxy):
             self._timer = None
         if state is HANDSHAKING or state is PRELUDE:
             self._start_timer()
+        elif self._handshake_tables:
+            tables, self._handshake_tables = self._handshake_tables, ()
+            for table in tables:
+                table.remove(self)
         self._report()
         if self.on_progress is not None:
             self.on_progress()
@@ -450,10 +459,14 @@ class OpenSSLSocket(SocketProxy):
         """Return a new connection, whose handshake has yet to begin, and its peer's address."""
         sock, address = self._raw.accept()
         try:
-            return self._accepted(sock), address
+            accepted = self._accepted(sock)
         except BaseException:
             sock.close()
             raise
+        if self._listeners_table is None:
+            self._listeners_table = HandshakeTable()
+        accepted.count_in(self._listeners_table, address)
+        return accepted, address
 
     def _accepted(self, sock: _socket.socket) -> OpenSSLSocket:
         return type(self)(
@@ -565,10 +578,21 @@ class OpenSSLSocket(SocketProxy):
             self._handshake_link = None
             self._enter(OPEN)
 
+    def count_in(self, table: HandshakeTable, address: Any) -> None:
+        """Be one of a listener's handshakes until it is over; `address` is the peer's. One that
+        makes room for it fails."""
+        if self.state in (PRELUDE, HANDSHAKING) and table not in self._handshake_tables:
+            self._handshake_tables += (table,)
+            surplus = table.add(self, address)
+            if surplus is not None:
+                surplus._fail(HandshakeError(MADE_ROOM))
+
     def has_heard(self) -> bool:
         """Tell whether the peer of a handshake has said anything."""
         link = self._handshake_link
-        if self.state is not HANDSHAKING or not isinstance(link, HandshakeLink) or link.received:
+        if self.state not in (PRELUDE, HANDSHAKING) or not isinstance(link, HandshakeLink):
+            return True
+        if link.received:
             return True
         try:
             self._raw.recv(1, _socket.MSG_PEEK)
@@ -856,10 +880,16 @@ class OpenSSLSocket(SocketProxy):
             state is FAILED
             and isinstance(self.failure, TLSError)
             and not isinstance(self.failure, TruncationError)
+            and self._has_spoken()
         ):
             linger(self.map, self._raw, None, self.shutdown_timeout)  # our alert is on its way
         else:
             self._raw.close()
+
+    def _has_spoken(self) -> bool:
+        """Tell whether this side may have said something that the peer has yet to read."""
+        link = self._handshake_link
+        return not (self.server_side and isinstance(link, HandshakeLink) and not link.received)
 
     # -- what was agreed, most of it by the names that `ssl.SSLSocket` has for it ---------------
 

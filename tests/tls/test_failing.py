@@ -196,6 +196,8 @@ def test_resets_do_not_fill_a_listener(channels: Any) -> None:
     listener = Narrow(("127.0.0.1", 0), server_raw(), Paused, channels)
     address = listener.socket.getsockname()
     strangers = [socket.create_connection(address) for _ in range(2)]
+    for stranger in strangers:
+        stranger.send(BEGINNING)  # so that it makes no room
     settle(channels, lambda: len(channels) == 3)
     for stranger in strangers:
         reset(stranger)

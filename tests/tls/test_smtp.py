@@ -882,6 +882,8 @@ def test_a_client_that_never_begins_its_handshake(channels: Any) -> None:
         channel = next(one for one in channels.values() if one is not inbox)
         assert isinstance(channel, TLSSMTPChannel)
         assert channel.handshake_timeout == 60.0
+        assert not inbox.has_too_many_handshakes(), "it makes room for another"
+        plain.send(b"\x16")
         assert inbox.has_too_many_handshakes()
         asynccore.loop(timeout=0, map=channels, count=1)  # its time begins
         clock.advance(59.9)
@@ -902,6 +904,7 @@ def test_starttls_is_refused_while_too_many_handshakes_are_unfinished(channels: 
             one.ehlo()
             two.ehlo()
             assert one.docmd("STARTTLS")[0] == 220
+            one.send(b"\x16")  # it has begun, so that it makes no room for another
             refused = two.docmd("STARTTLS")
             one.close()
             # As soon as the server has seen that, there is room again.
@@ -913,6 +916,21 @@ def test_starttls_is_refused_while_too_many_handshakes_are_unfinished(channels: 
     refused, later = meanwhile(channels, client)
     assert refused == (454, b"TLS not available due to temporary reason")
     assert later == (220, b"Ready to start TLS")
+
+
+def test_who_says_nothing_after_starttls_makes_room(channels: Any) -> None:
+    inbox = Inbox(channels, tls="optional", max_handshakes=1)
+
+    def client() -> Any:
+        with smtp(inbox.port) as one, smtp(inbox.port) as two:
+            one.ehlo()
+            two.ehlo()
+            assert one.docmd("STARTTLS")[0] == 220
+            answer = two.docmd("STARTTLS")[0]
+            assert one.sock is not None
+            return answer, one.sock.recv(100)
+
+    assert meanwhile(channels, client) == (220, b"")
 
 
 def test_noise_instead_of_a_handshake(channels: Any, capsys: Any) -> None:
