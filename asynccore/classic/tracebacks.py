@@ -11,7 +11,7 @@ def compact_traceback() -> tuple[tuple[str, str, str], Any, Any, str]:
     """Return where the current exception was raised, its type, its value, and the way there.
 
     The first item is the file, function and line of the innermost frame; the last one is
-    "[file|function|line] [file|function|line] ..." from the outermost (classic asyncore).
+    `[file|function|line] [file|function|line] ...` from the outermost (classic asyncore).
     Raises `AssertionError` if there is no current exception.
     """
     kind, value, trace = sys.exc_info()
