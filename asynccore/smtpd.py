@@ -24,6 +24,7 @@ import socket as socket
 import sys as sys
 import time as time
 import typing as _typing
+from types import GetSetDescriptorType as _GetSetDescriptorType
 from typing import Any, NoReturn
 from warnings import warn as warn
 
@@ -34,6 +35,7 @@ from .channels import Map
 from .classic.namespace import package
 from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .classic.removal import _deprecated as _deprecated
+from .classic.settings import Setting as _Setting
 from .classic.settings import Switch as _Switch
 from .dispatchers.dispatcher import dispatcher
 from .neighbours import is_ours as _is_ours
@@ -124,7 +126,8 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
     """
 
     # The commands answer at once; before anything of the program's runs, the replies are sent. A
-    # class of the program's may have methods that take their time, and says so itself if not.
+    # class of the program's may have methods that take their time, and says so itself if not;
+    # one that only sets attributes has none.
     joins_replies = _Switch(True)
 
     high_watermark: int | None = _REPLIES_WAITING
@@ -132,7 +135,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if not _is_ours(cls.__module__) and _inherits_joining(cls):
+        if _has_code_of_a_program(cls) and _inherits_joining(cls):
             _Switch.put(cls, "joins_replies", False)
 
     def __init__(
@@ -185,11 +188,9 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
         """Carry out the command, or deliver the message, that has arrived whole."""
         SMTPSession.found_terminator(self)
         # Most channels have no timeouts of these kinds.
-        if (
-            self._ac_patience is not None
-            or self._ac_command_timeout is not None
-            or self._ac_data_timeout is not None
-        ):
+        if self._ac_patience is not None:
+            self._ac_patience.begin()
+        elif self._ac_command_timeout is not None or self._ac_data_timeout is not None:
             self._ac_begin_waiting()
 
     def _ac_deliver_delimited(self, terminator: Any) -> bool:
@@ -263,6 +264,16 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
             self._ac_send_held()
 
     _ac_debug = staticmethod(_debug)
+
+
+def _has_code_of_a_program(cls: type) -> bool:
+    """Whether any class that `cls` is made of has methods, and is none of ours."""
+    return any(
+        hasattr(value, "__get__") and not isinstance(value, (_GetSetDescriptorType, _Setting))
+        for base in cls.__mro__
+        if base is not object and not _is_ours(base.__module__)
+        for value in vars(base).values()
+    )
 
 
 def _inherits_joining(cls: type) -> bool:

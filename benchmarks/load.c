@@ -9,7 +9,9 @@
  *
  *   load ping   PORT ACTIVE IDLE SIZE WARMUP SECONDS
  *   load lines  PORT ACTIVE LINE DEPTH WARMUP SECONDS
- *   load mail   PORT ACTIVE SIZE WARMUP SECONDS
+ *   load counted PORT ACTIVE BODY WARMUP SECONDS
+ *   load fair   PORT ACTIVE LINE TOTAL WARMUP SECONDS
+ *   load mail   PORT ACTIVE SIZE RECIPIENTS WARMUP SECONDS
  *   load stream PORT TOTAL CHUNK WAIT REPEAT TIMEOUT
  *   load flood  PORT ACTIVE RATE HELD SIZE WARMUP SECONDS
  *   load accept PORT PARALLEL WARMUP SECONDS
@@ -53,6 +55,7 @@ struct conn {
     int fd;
     int active;
     uint32_t got;
+    int due;               /* replies of SMTP that are still to come */
     int64_t sent_at;
 };
 
@@ -62,6 +65,13 @@ static size_t size = 64;
 static char message[MAX_SIZE];
 static uint64_t opened;
 static uint32_t buckets[BUCKETS];
+
+/* A connection that asks for much, and takes it, while others talk; fd 0: there is none. */
+static struct {
+    struct conn conn;
+    char request[32];
+    long long total, left;
+} bulk;
 
 /* Connections that are opened while others talk, and never finish anything. */
 static struct {
@@ -204,6 +214,25 @@ static void flood_on(int64_t now)
     }
 }
 
+static void bulk_ask(void)
+{
+    bulk.left = bulk.total;
+    if (send(bulk.conn.fd, bulk.request, strlen(bulk.request), MSG_NOSIGNAL) < 0)
+        fail("send: %s", strerror(errno));
+}
+
+/* Drop in the kernel what has come: the receiver must not be the limit. */
+static void bulk_on(void)
+{
+    static char buffer[1 << 20];
+    ssize_t n = recv(bulk.conn.fd, buffer, sizeof buffer, MSG_TRUNC | MSG_DONTWAIT);
+
+    if (n <= 0)
+        fail("the server ended the connection that takes much");
+    if (!(bulk.left -= n))
+        bulk_ask();
+}
+
 static void ping_phase(struct conn *conns, int active, double warmup, double seconds)
 {
     struct epoll_event events[BATCH];
@@ -220,6 +249,10 @@ static void ping_phase(struct conn *conns, int active, double warmup, double sec
             fail("no answer for 20 s");
         for (int i = 0; i < ready; i++) {
             struct conn *c = events[i].data.ptr;
+            if (c == &bulk.conn) {
+                bulk_on();
+                continue;
+            }
             if (!c->active)
                 fail("the server touched an idle connection");
             if (!answered(c))
@@ -251,9 +284,9 @@ static void ping_phase(struct conn *conns, int active, double warmup, double sec
         }
     }
     printf("{\"event\": \"end\", \"requests\": %llu, \"flood\": %llu, \"seconds\": %.6f,"
-           " \"p50_us\": %.0f, \"p99_us\": %.0f}\n",
+           " \"p50_us\": %.0f, \"p99_us\": %.0f, \"p999_us\": %.0f}\n",
            (unsigned long long)counted, (unsigned long long)flooded, (double)(end - begin) / 1e9,
-           percentile(counted, 0.5), percentile(counted, 0.99));
+           percentile(counted, 0.5), percentile(counted, 0.99), percentile(counted, 0.999));
     fflush(stdout);
 }
 
@@ -292,19 +325,65 @@ static int lines(char **a)
     return 0;
 }
 
-/* What a client of SMTP says in turn; after the message it goes on with MAIL. */
-enum { STEPS = 6, AFTER_MESSAGE = 2 };
+/* The same with a message that begins with its length, 4 bytes in network order. */
+static int counted(char **a)
+{
+    int active = atoi(a[0]), body = atoi(a[1]);
+    struct conn *conns = calloc((size_t)active, sizeof *conns);
+    uint32_t head = htonl((uint32_t)body);
 
-static struct { const char *text; size_t size; } steps[STEPS] = {
-    {"", 0}, {"EHLO load\r\n", 11}, {"MAIL FROM:<a@example.com>\r\n", 27},
-    {"RCPT TO:<b@example.com>\r\n", 25}, {"DATA\r\n", 6}, {NULL, 0},
+    size = sizeof head + (size_t)body;
+    if (!conns || active < 1 || body < 1 || size > MAX_SIZE)
+        fail("counted: bad arguments");
+    memcpy(message, &head, sizeof head);
+    open_all(conns, active, 1);
+    ping_phase(conns, active, atof(a[2]), atof(a[3]));
+    return 0;
+}
+
+/* Lines, first undisturbed, then beside a connection that is sent TOTAL bytes again and again. */
+static int fair(char **a)
+{
+    int active = atoi(a[0]);
+    double warmup = atof(a[3]), seconds = atof(a[4]);
+    struct conn *conns = calloc((size_t)active, sizeof *conns);
+
+    size = (size_t)atoi(a[1]);
+    bulk.total = atoll(a[2]);
+    if (!conns || active < 1 || size < 2 || size > MAX_SIZE || bulk.total < 1)
+        fail("fair: bad arguments");
+    message[size - 1] = '\n';
+    snprintf(bulk.request, sizeof bulk.request, "push %lld\n", bulk.total);
+    open_all(conns, active, 1);
+    ping_phase(conns, active, warmup, seconds);
+    bulk.conn.fd = open_socket();
+    watch(&bulk.conn);
+    bulk_ask();
+    ping_phase(conns, active, warmup, seconds);
+    return 0;
+}
+
+/* What a client of SMTP says in turn, and how many replies that brings; after the message it goes
+ * on with MAIL. Recipients are all named at once with what stands around them (RFC 2920), or, where
+ * there is one alone, each command waits for the reply to the one before. */
+enum { STEPS = 6, AFTER_MESSAGE = 2, PIPELINED_STEPS = 4 };
+
+struct step { const char *text; size_t size; int replies; };
+
+static struct step dialogue[STEPS] = {
+    {"", 0, 1}, {"EHLO load\r\n", 11, 1}, {"MAIL FROM:<a@example.com>\r\n", 27, 1},
+    {"RCPT TO:<b@example.com>\r\n", 25, 1}, {"DATA\r\n", 6, 1}, {NULL, 0, 1},
+};
+static struct step pipelined[PIPELINED_STEPS] = {
+    {"", 0, 1}, {"EHLO load\r\n", 11, 1}, {NULL, 0, 0}, {NULL, 0, 1},
 };
 
-static void say(struct conn *c)
+static void say(struct conn *c, const struct step *step)
 {
-    const char *text = steps[c->got].text;
-    size_t left = steps[c->got].size;
+    const char *text = step->text;
+    size_t left = step->size;
 
+    c->due = step->replies;
     while (left) {
         ssize_t n = send(c->fd, text, left, MSG_NOSIGNAL);
         if (n < 0)
@@ -314,11 +393,11 @@ static void say(struct conn *c)
     }
 }
 
-/* True when the reply, whose last line has a space behind its number, is there. */
+/* True when all replies are there; the last line of one has a space behind its number. */
 static int replied(struct conn *c)
 {
     char buffer[4096];
-    ssize_t n = recv(c->fd, buffer, sizeof buffer, MSG_DONTWAIT), at;
+    ssize_t n = recv(c->fd, buffer, sizeof buffer, MSG_DONTWAIT);
 
     if (n < 0 && errno == EAGAIN)
         return 0;
@@ -326,25 +405,34 @@ static int replied(struct conn *c)
         fail("the server ended a connection");
     if (buffer[n - 1] != '\n')
         fail("the server sends half a line"); /* replies are short, and loopback splits none */
-    for (at = n - 1; at > 0 && buffer[at - 1] != '\n'; at--)
-        ;
-    if (n - at < 4 || (buffer[at] != '2' && buffer[at] != '3'))
-        fail("the server refused: %.3s", buffer + at);
-    return buffer[at + 3] == ' ';
+    for (char *line = buffer, *end = buffer + n, *next; line < end; line = next) {
+        next = (char *)memchr(line, '\n', (size_t)(end - line)) + 1;
+        if (next - line < 5 || (*line != '2' && *line != '3'))
+            fail("the server refused: %.3s", line);
+        c->due -= line[3] == ' ';
+    }
+    return c->due == 0;
 }
 
 static int mail(char **a)
 {
     struct epoll_event events[BATCH];
-    int active = atoi(a[0]), measuring = 0;
+    int active = atoi(a[0]), recipients = atoi(a[2]), measuring = 0;
+    int count = recipients > 1 ? PIPELINED_STEPS : STEPS;
+    struct step *steps = recipients > 1 ? pipelined : dialogue;
     size_t length = (size_t)atol(a[1]);
     struct conn *conns = calloc((size_t)active, sizeof *conns);
-    char *body = malloc(length + 64);
+    char *body = malloc(length + 64), *envelope = malloc((size_t)recipients * 32 + 64);
     uint64_t mails = 0;
     int64_t begin = 0, start = now_ns();
 
-    if (!conns || !body || active < 1)
+    if (!conns || !body || !envelope || active < 1 || recipients < 1)
         fail("mail: bad arguments");
+    int end = sprintf(envelope, "MAIL FROM:<a@example.com>\r\n");
+    for (int i = 0; i < recipients; i++)
+        end += sprintf(envelope + end, "RCPT TO:<b%d@example.com>\r\n", i);
+    end += sprintf(envelope + end, "DATA\r\n");
+    pipelined[AFTER_MESSAGE] = (struct step){envelope, (size_t)end, recipients + 2};
     size_t at = (size_t)sprintf(body, "Subject: load\r\n\r\n");
     for (size_t column = 0; at < length; at++, column++) {
         if (column == 70) {
@@ -355,10 +443,11 @@ static int mail(char **a)
             body[at] = 'x';
     }
     at += (size_t)sprintf(body + at, "\r\n.\r\n");
-    steps[STEPS - 1].text = body;
-    steps[STEPS - 1].size = at;
+    steps[count - 1].text = body;
+    steps[count - 1].size = at;
     for (int i = 0; i < active; i++) {
         conns[i].fd = open_socket();
+        conns[i].due = 1;
         watch(&conns[i]);
     }
     for (;;) {
@@ -369,20 +458,20 @@ static int mail(char **a)
             struct conn *c = events[i].data.ptr;
             if (!replied(c))
                 continue;
-            if (++c->got == STEPS) {
+            if (++c->got == (uint32_t)count) {
                 c->got = AFTER_MESSAGE;
                 mails++;
             }
-            say(c);
+            say(c, &steps[c->got]);
         }
         int64_t now = now_ns();
-        if (!measuring && now - start >= (int64_t)(atof(a[2]) * 1e9)) {
+        if (!measuring && now - start >= (int64_t)(atof(a[3]) * 1e9)) {
             printf("{\"event\": \"begin\"}\n");
             fflush(stdout);
             measuring = 1;
             mails = 0;
             begin = now_ns();
-        } else if (measuring && now - begin >= (int64_t)(atof(a[3]) * 1e9)) {
+        } else if (measuring && now - begin >= (int64_t)(atof(a[4]) * 1e9)) {
             printf("{\"event\": \"end\", \"mails\": %llu, \"seconds\": %.6f}\n",
                    (unsigned long long)mails, (double)(now - begin) / 1e9);
             fflush(stdout);
@@ -569,7 +658,8 @@ int main(int count, char **a)
 {
     static const struct { const char *name; int count; int (*run)(char **); } modes[] = {
         {"ping", 5, ping}, {"stream", 5, stream}, {"accept", 3, accept_load}, {"hold", 3, hold},
-        {"churn", 4, churn}, {"flood", 6, flooded_ping}, {"lines", 5, lines}, {"mail", 4, mail},
+        {"churn", 4, churn}, {"flood", 6, flooded_ping}, {"lines", 5, lines}, {"mail", 5, mail},
+        {"counted", 4, counted}, {"fair", 5, fair},
     };
     struct rlimit limit;
 
@@ -586,6 +676,6 @@ int main(int count, char **a)
             port = (uint16_t)atoi(a[2]);
             return modes[i].run(a + 3);
         }
-    fprintf(stderr, "usage: load ping|lines|mail|flood|stream|accept|churn|hold PORT ... (see load.c)\n");
+    fprintf(stderr, "usage: load ping|lines|counted|fair|mail|flood|stream|accept|churn|hold PORT ... (see load.c)\n");
     return 2;
 }

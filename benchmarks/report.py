@@ -182,7 +182,17 @@ COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
     "lines": _LINES,
     "lines-alone": _LINES,
     "lines-ahead": _LINES,
+    "counted": _talk("messages", BASIS, "pyasyncore-poll"),
+    "fair": (
+        ("99.9 %, µs", _plain("p999_us")),
+        ("without the transfer, µs", _plain("alone_p999_us")),
+        ("longer", _plain("wait")),
+        ("lowest – highest", _spread("wait")),
+        ("lines/s", _plain("rate")),
+        ("server's core", _PERCENT),
+    ),
     "mail": _MAILS,
+    "mail-pipelined": _MAILS,
     "mail-large": _MAILS,
     "pump": (
         ("3 channels, µs", _plain("of_3")),
@@ -192,6 +202,13 @@ COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
     ),
     "tls-echo": _TLS_ECHO,
     "tls-echo-large": _TLS_ECHO,
+    "tls-lines": (
+        ("lines/s of CPU", _plain("per_core")),
+        ("lowest – highest", _spread("per_core")),
+        ("÷ asynccore's", _ratio("per_core", BASIS_TLS)),
+        ("lines/s", _plain("rate")),
+        ("server's core", _PERCENT),
+    ),
     "tls-handshakes": _SHAKES,
     "tls-handshakes-rsa": _SHAKES,
     "tls-bulk": (

@@ -109,6 +109,14 @@ def _talk() -> Iterator[Target]:
             yield Target(workload, f"{text}, rate ÷ {name}", "rate", bound, other=other)
     yield Target("lines-ahead", "lines, 20 at a time, joined replies, rate ÷ Twisted's", "rate",
                  1.0, "asynccore-joined", "twisted")  # fmt: skip
+    yield Target("counted", "messages with their length in front, rate ÷ pyasyncore's", "rate",
+                 1.15, other="pyasyncore-poll")  # fmt: skip
+    yield Target("fair", "wait of one line in a thousand beside 64 MiB ÷ that without", "wait", 1.5,
+                 at_least=False)  # fmt: skip
+    yield Target("mail-pipelined", "mails to 10, pipelined, rate ÷ Twisted's", "rate", 1.0,
+                 "asynccore-mail", "twisted-mail")  # fmt: skip
+    yield Target("tls-lines", "TLS lines, rate ÷ asyncio streams'", "per_core", 1.5, OURS_TLS,
+                 "asyncio-streams-tls")  # fmt: skip
     for other, name, bound in (
         ("standard-mail", "the classic smtpd's", 1.3),
         ("twisted-mail", "Twisted's", 1.2),

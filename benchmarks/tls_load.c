@@ -345,6 +345,7 @@ static void ping(char **a)
     size = (size_t)atoi(a[1]);
     if (size < 1 || size > MAX_SIZE)
         fail("ping: bad size");
+    message[size - 1] = '\n'; /* who echoes lines has one then */
     open_all(conns, active);
     measure(conns, active, 0, atof(a[2]), atof(a[3]));
 }

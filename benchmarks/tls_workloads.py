@@ -27,6 +27,7 @@ from benchmarks.workload import (
 if TYPE_CHECKING:
     from benchmarks.harness import Bench, Running
 
+LINE = 40  # bytes of a line, its end included
 LARGE = 16000  # bytes of a message that nearly fills a record (16,384: RFC 8446, section 5.1)
 PARALLEL = 20  # peers that shake hands at a time: more than one, far fewer than any backlog
 RESUMED_SHARE = 0.9  # of the handshakes; the first ones have no session to come back to
@@ -42,6 +43,7 @@ _MALLOC = (
 )
 
 PEERS = ("asynccore-tls", "asyncio-tls", "uvloop-tls", "twisted-tls", "gevent-tls")
+LINES = ("asynccore-tls", "asyncio-streams-tls", *PEERS[1:])
 QUICK = PEERS[:2]
 
 
@@ -59,6 +61,11 @@ def _ping(bench: Bench, running: Running, size: int) -> Figures:
     warmup = bench.seconds * WARMUP_SHARE
     with running.tls_load("ping", ACTIVE, size, warmup, bench.seconds) as load:
         return per_core(window(running, load, "requests"))
+
+
+def lines(bench: Bench, running: Running) -> Figures:
+    """Lines, each after the answer to the one before."""
+    return _ping(bench, running, LINE)
 
 
 def _shake(bench: Bench, running: Running, resume: bool) -> Figures:
@@ -144,6 +151,20 @@ ALL = (
             ),
             ("tls-echo-large", LARGE, echo_large, "The same, with a server of its own."),
         )
+    ),
+    Workload(
+        "tls-lines",
+        f"TLS: lines, {ACTIVE} connections",
+        f"{LINE}-byte lines are sent back, each after the answer to the one before, by "
+        "`async_chat` on an `OpenSSLSocket`, and its like.",
+        "per_core",
+        "lines/s of server CPU",
+        True,
+        "lines",
+        lines,
+        LINES,
+        LINES,
+        held=lambda idle: 0,
     ),
     *(
         Workload(

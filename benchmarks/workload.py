@@ -74,7 +74,7 @@ def window(running: Running, load: Process, count: str) -> Figures:
     end = load.event(timeout)
     used = running.process.cpu_seconds() - before
     figures = {"rate": end[count] / end["seconds"], "cpu": used / end["seconds"]}
-    figures.update({key: end[key] for key in ("p50_us", "p99_us") if key in end})
+    figures.update({key: end[key] for key in ("p50_us", "p99_us", "p999_us") if key in end})
     return figures
 
 

@@ -30,6 +30,10 @@ if TYPE_CHECKING:  # a report is made from these descriptions without psutil
 SMALL = 4096  # bytes of a small write
 LINE = 40  # bytes of a line, its end included
 AHEAD = 20  # lines that are sent at a time
+COUNTED = 100  # bytes of a message whose length is in front of it
+MANY_TALKERS = 200  # connections that send lines beside one that takes BULK
+BULK = 64 * MIB
+RECIPIENTS = 10  # of a mail whose commands are sent at once
 TALKERS = 20  # connections that send lines or mails
 TIMERS = 1_000_000  # pending at a time
 TIMED_FACTOR = 4  # times the idle connections: 20,000 of them with timeouts
@@ -161,8 +165,24 @@ def lines_ahead(bench: Bench, running: Running) -> Figures:
     return _lines(bench, running, TALKERS, AHEAD)
 
 
-def _mail(bench: Bench, running: Running, size: int) -> Figures:
-    words = (TALKERS, size, bench.seconds * WARMUP_SHARE, bench.seconds)
+def counted(bench: Bench, running: Running) -> Figures:
+    """Messages that begin with their length."""
+    words = (TALKERS, COUNTED, bench.seconds * WARMUP_SHARE, bench.seconds)
+    with running.load("counted", *words) as load:
+        return per_core(window(running, load, "requests"))
+
+
+def fair(bench: Bench, running: Running) -> Figures:
+    """Lines without and then with a connection that takes as much as it can."""
+    words = (MANY_TALKERS, LINE, BULK, bench.seconds * WARMUP_SHARE, bench.seconds)
+    with running.load("fair", *words) as load:
+        without, figures = (window(running, load, "requests") for _ in range(2))
+    alone = without["p999_us"]
+    return {**figures, "alone_p999_us": alone, "wait": figures["p999_us"] / max(alone, 1)}
+
+
+def _mail(bench: Bench, running: Running, size: int, recipients: int = 1) -> Figures:
+    words = (TALKERS, size, recipients, bench.seconds * WARMUP_SHARE, bench.seconds)
     with running.load("mail", *words) as load:
         return per_core(window(running, load, "mails"))
 
@@ -175,6 +195,11 @@ def mail(bench: Bench, running: Running) -> Figures:
 def mail_large(bench: Bench, running: Running) -> Figures:
     """Messages with a picture in them."""
     return _mail(bench, running, 102_400)
+
+
+def mail_pipelined(bench: Bench, running: Running) -> Figures:
+    """Short messages to many, with the commands sent at once."""
+    return _mail(bench, running, 2048, RECIPIENTS)
 
 
 def pump(bench: Bench, running: Running) -> Figures:
@@ -192,6 +217,7 @@ _MAIL = (
     *("asynccore-mail", "hardened-mail", "standard-mail", "aiosmtpd-mail", "aiosmtpd-uvloop-mail"),
     "twisted-mail",
 )
+_FAIR = ("asynccore", "pyasyncore-poll", "asyncio", "uvloop", "twisted", "gevent")
 _PUMP = ("asynccore", "pyasyncore-select", "pyasyncore-poll")
 _TIMED = ("asynccore", "asynccore-timeouts")
 _TIMERS = ("asynccore", "asyncio", "uvloop")
@@ -375,6 +401,36 @@ ALL = (
             ),
         )
     ),
+    Workload(
+        "counted",
+        "Messages with their length in front",
+        f"{COUNTED}-byte messages behind 4 bytes that say so are sent back on {TALKERS} "
+        "connections, each after the answer to the one before; `async_chat` with numbers as "
+        "terminators, and its like.",
+        "rate",
+        "messages/s",
+        True,
+        "counted",
+        counted,
+        _LINES,
+        _LINES,
+        held=lambda idle: 0,
+    ),
+    Workload(
+        "fair",
+        f"Lines beside a transfer of {BULK // MIB} MiB",
+        f"{MANY_TALKERS} connections send {LINE}-byte lines, first alone, then beside one to which "
+        f"the server pushes {BULK // MIB} MiB again and again. “Longer” is the wait that one of a "
+        "thousand lines exceeds then, divided by that without.",
+        "wait",
+        "times",
+        False,
+        "fair",
+        fair,
+        _FAIR,
+        _FAIR,
+        held=lambda idle: 0,
+    ),
     *(
         Workload(
             name,
@@ -395,6 +451,13 @@ ALL = (
                 "Mails of 2 kB",
                 f"{TALKERS} connections say EHLO once, and send messages one after the other.",
                 mail,
+            ),
+            (
+                "mail-pipelined",
+                f"Mails to {RECIPIENTS} recipients, pipelined",
+                f"The same to {RECIPIENTS} recipients, with MAIL, RCPT and DATA sent at once "
+                "(RFC 2920).",
+                mail_pipelined,
             ),
             ("mail-large", "Mails of 100 kB", "The same with messages of 100 KiB.", mail_large),
         )

@@ -132,8 +132,14 @@ class Patience(LazyTimer):
 
     def begin(self) -> None:
         """Count from now."""
-        self.since = self._timers.clock()
-        self.rearm()
+        self.since = now = self._timers.clock()
+        _, seconds = self.channel._ac_waits_for()
+        timer = self._timer
+        # It is looked soon enough already, nearly always.
+        if seconds is not None and (
+            timer is None or timer.when > now + seconds or timer.callback is None
+        ):
+            self.look_by(now + seconds)
 
     def rearm(self) -> None:
         """Look when the time could be up, if that is sooner than planned."""

@@ -223,7 +223,10 @@ class SMTPSession(Limited, SMTPCommands):
                 line = line.decode("utf-8")
             except UnicodeDecodeError:
                 undecodable = True
-        bare = self.strict_line_ends and not has_only_crlf(line)
+        # What is printable has no line ends at all.
+        bare = self.strict_line_ends and not (
+            undecodable or line.isprintable() or has_only_crlf(line)
+        )
         if undecodable or bare or not line:
             self.push(BAD_SYNTAX)
             return

@@ -138,6 +138,7 @@ ALL = (
     Server(C_SERVER, "C epoll server (the limit)"),
     _tls("asynccore", "asynccore TLS, `OpenSSLSocket`", "ssl_ext"),
     _tls("asyncio", "asyncio TLS"),
+    _tls("asyncio-streams", "asyncio streams, TLS"),
     _tls("uvloop", "uvloop TLS", "uvloop", "uvloop"),
     _tls("twisted", "Twisted TLS", "twisted", "Twisted"),
     _tls("gevent", "gevent TLS", "gevent", "gevent"),

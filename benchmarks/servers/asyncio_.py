@@ -46,6 +46,33 @@ class Lines(_Base):
             self.transport.write(line + b"\n")
 
 
+class Fair(Lines):
+    """Sends back each line, and the bytes that a line asks for."""
+
+    def data_received(self, data: bytes) -> None:
+        if data.startswith(common.PUSH):
+            self.transport.write(common.payload(int(data[len(common.PUSH) :])))
+        else:
+            super().data_received(data)
+
+
+class Counted(_Base):
+    """Sends back messages that begin with their length."""
+
+    rest = b""
+
+    def data_received(self, data: bytes) -> None:
+        data = self.rest + data
+        at, size = 0, len(data)
+        while size - at >= common.HEAD:
+            end = at + common.HEAD + int.from_bytes(data[at : at + common.HEAD], "big")
+            if end > size:
+                break
+            self.transport.write(data[at:end])
+            at = end
+        self.rest = data[at:]
+
+
 async def stream_of_lines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """The same with asyncio's streams."""
     while line := await reader.readline():
@@ -54,9 +81,30 @@ async def stream_of_lines(reader: asyncio.StreamReader, writer: asyncio.StreamWr
     writer.close()
 
 
+async def stream_of_messages(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The messages with asyncio's streams."""
+    try:
+        while True:
+            head = await reader.readexactly(common.HEAD)
+            writer.write(head + await reader.readexactly(int.from_bytes(head, "big")))
+            await writer.drain()
+    except asyncio.IncompleteReadError:
+        writer.close()
+
+
+PROTOCOLS: dict[str, type[_Base]] = {
+    "echo": Echo,
+    "stream": Stream,
+    "lines": Lines,
+    "counted": Counted,
+    "fair": Fair,
+}
+STREAMS = {"lines": stream_of_lines, "counted": stream_of_messages}
+
+
 def protocol_class(options: common.Options) -> type[_Base]:
     """The Protocol class for the role, with the receive size asked for."""
-    chosen: type[_Base] = {"echo": Echo, "stream": Stream, "lines": Lines}[options.role]
+    chosen = PROTOCOLS[options.role]
     chosen.receive_size = options.receive_size
     return chosen
 
@@ -65,7 +113,7 @@ async def serve(options: common.Options, version: str) -> None:
     """Listen, announce, serve until killed."""
     if options.streams:
         served = await asyncio.start_server(
-            stream_of_lines, common.HOST, options.port, backlog=common.BACKLOG
+            STREAMS[options.role], common.HOST, options.port, backlog=common.BACKLOG
         )
         common.announce(served.sockets[0].getsockname()[1], version)
         await served.serve_forever()

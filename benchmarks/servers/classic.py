@@ -49,7 +49,7 @@ def _ours(name: str) -> tuple[ModuleType, str]:
 
 def modules(options: common.Options) -> tuple[ModuleType, ModuleType | None, str]:
     """asyncore, asynchat if the role needs it, and what they are."""
-    chats = options.chat or options.role == "lines"
+    chats = options.chat or options.role in ("lines", "counted", "fair")
     if options.module == "asynccore":
         asyncore, version = _ours("asynccore")
         return asyncore, _ours("asynccore.asynchat")[0] if chats else None, version
@@ -157,6 +157,52 @@ def lines_class(asynchat: Any, joins_replies: bool) -> type:
     return type("Joining", (Lines,), {"joins_replies": True}) if joins_replies else Lines
 
 
+def fair_class(asynchat: Any, joins_replies: bool) -> type:
+    """Sends back each line, and the bytes that a line asks for."""
+
+    class Fair(lines_class(asynchat, joins_replies)):  # type: ignore[misc]
+        def found_terminator(self) -> None:
+            if self.pieces[0].startswith(common.PUSH):
+                size = b"".join(self.pieces)[len(common.PUSH) :]
+                self.pieces.clear()
+                self.push(common.payload(int(size)))
+            else:
+                super().found_terminator()
+
+    return Fair
+
+
+def counted_class(asynchat: Any, joins_replies: bool) -> type:
+    """Sends back messages that begin with their length."""
+
+    class Counted(asynchat.async_chat):  # type: ignore[misc]
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.set_terminator(common.HEAD)
+            self.pieces: list[bytes] = []
+            self.head = b""
+
+        def collect_incoming_data(self, data: bytes) -> None:
+            self.pieces.append(data)
+
+        def found_terminator(self) -> None:
+            data = b"".join(self.pieces)
+            self.pieces.clear()
+            if self.head:
+                self.push(self.head + data)
+                self.head = b""
+                self.set_terminator(common.HEAD)
+            else:
+                self.head = data
+                self.set_terminator(int.from_bytes(data, "big"))
+
+    if joins_replies:
+        return type("Joining", (Counted,), {"joins_replies": True})
+    return Counted
+
+
+CHATS = {"lines": lines_class, "counted": counted_class, "fair": fair_class}
+
 PUMPED = (3, 30)  # channels of a loop that is run pass by pass
 PASSES = 5000
 
@@ -213,8 +259,8 @@ def main() -> None:
     if options.role == "pump":
         pump(asyncore, version)
         return
-    if options.role == "lines":
-        channel = lines_class(asynchat, options.joins_replies)
+    if options.role in CHATS:
+        channel = CHATS[options.role](asynchat, options.joins_replies)
     elif options.role == "echo":
         channel = echo_class(asyncore, options.predicates)
         if options.idle_timeout is not None:

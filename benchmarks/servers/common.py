@@ -20,7 +20,9 @@ from dataclasses import dataclass
 HOST = "127.0.0.1"
 BACKLOG = 1024  # the same for every server; below Linux's somaxconn of 4,096
 RECEIVE_SIZE = 65536  # bytes asked of recv where a program chooses it itself
-ROLES = ["echo", "stream", "timers", "lines", "pump"]
+ROLES = ["echo", "stream", "timers", "lines", "counted", "fair", "pump"]
+HEAD = 4  # bytes of a length in front of a message, in network order
+PUSH = b"push "  # begins a line that asks for so many bytes
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 

@@ -29,11 +29,30 @@ def lines(connection: Any, address: object) -> None:
             connection.sendall(line)
 
 
+def counted(connection: Any, address: object) -> None:
+    """Send back messages that begin with their length."""
+    with connection.makefile("rb") as file:
+        while head := file.read(common.HEAD):
+            connection.sendall(head + file.read(int.from_bytes(head, "big")))
+
+
+def fair(connection: Any, address: object) -> None:
+    """Send back each line, and the bytes that a line asks for."""
+    with connection.makefile("rb") as file:
+        for line in file:
+            asks = line.startswith(common.PUSH)
+            connection.sendall(common.payload(int(line[len(common.PUSH) :])) if asks else line)
+
+
+HANDLERS = {"echo": echo, "stream": stream, "lines": lines, "counted": counted, "fair": fair}
+
+
 def main() -> None:
     """Listen, announce, serve until killed."""
     options = common.parse()
-    handle = {"echo": echo, "stream": stream, "lines": lines}[options.role]
-    server = StreamServer((common.HOST, options.port), handle, backlog=common.BACKLOG)
+    server = StreamServer(
+        (common.HOST, options.port), HANDLERS[options.role], backlog=common.BACKLOG
+    )
     server.start()
     common.announce(server.server_port, common.version_of("gevent"))
     server.serve_forever()

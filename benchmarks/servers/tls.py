@@ -64,6 +64,8 @@ def asynccore(options: argparse.Namespace, certificate: Certificate) -> None:
     ssl_ext = importlib.import_module("ssl_ext")
     if options.role == "stream":
         channel = classic.stream_class(asyncore)
+    elif options.role == "lines":
+        channel = classic.lines_class(importlib.import_module("asynccore.asynchat"), False)
     else:
         # A record is read whole by its peers: the same here, and not in pieces of 8 KiB.
         channel = classic.echo_class(asyncore, "none", common.RECEIVE_SIZE)
@@ -82,7 +84,7 @@ def asynccore(options: argparse.Namespace, certificate: Certificate) -> None:
 def _protocols(options: argparse.Namespace, certificate: Certificate, version: str) -> Any:
     async def serve() -> None:
         server = await asyncio.get_running_loop().create_server(
-            {"echo": asyncio_.Echo, "stream": asyncio_.Stream}[options.role],
+            asyncio_.PROTOCOLS[options.role],
             common.HOST,
             options.port,
             backlog=common.BACKLOG,
@@ -97,6 +99,23 @@ def _protocols(options: argparse.Namespace, certificate: Certificate, version: s
 def on_asyncio(options: argparse.Namespace, certificate: Certificate) -> None:
     """asyncio's Protocol with `ssl=`."""
     asyncio.run(_protocols(options, certificate, "asyncio"))
+
+
+def on_streams(options: argparse.Namespace, certificate: Certificate) -> None:
+    """asyncio's streams with `ssl=`."""
+
+    async def serve() -> None:
+        server = await asyncio.start_server(
+            asyncio_.STREAMS[options.role],
+            common.HOST,
+            options.port,
+            backlog=common.BACKLOG,
+            ssl=certificate.standard(),
+        )
+        common.announce(server.sockets[0].getsockname()[1], "asyncio")
+        await server.serve_forever()
+
+    asyncio.run(serve())
 
 
 def on_uvloop(options: argparse.Namespace, certificate: Certificate) -> None:
@@ -122,7 +141,7 @@ def on_twisted(options: argparse.Namespace, certificate: Certificate) -> None:
         enableSessionTickets=True,
     )
     factory = protocol.ServerFactory()
-    factory.protocol = {"echo": servers.Echo, "stream": servers.Stream}[options.role]
+    factory.protocol = servers.PROTOCOLS[options.role]
     factory.noisy = False
     port = reactor.listenSSL(
         options.port, factory, chosen, backlog=common.BACKLOG, interface=common.HOST
@@ -140,7 +159,7 @@ def on_gevent(options: argparse.Namespace, certificate: Certificate) -> None:
     certificate.certificate.configure_cert(context)
     server = importlib.import_module("gevent.server").StreamServer(
         (common.HOST, options.port),
-        {"echo": servers.echo, "stream": servers.stream}[options.role],
+        servers.HANDLERS[options.role],
         backlog=common.BACKLOG,
         ssl_context=context,
     )
@@ -218,6 +237,7 @@ def blocking(options: argparse.Namespace, certificate: Certificate) -> None:
 KINDS = {
     "asynccore": asynccore,
     "asyncio": on_asyncio,
+    "asyncio-streams": on_streams,
     "uvloop": on_uvloop,
     "twisted": on_twisted,
     "gevent": on_gevent,
@@ -230,7 +250,7 @@ def main() -> None:
     """Listen, announce, serve until killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
-    parser.add_argument("--role", choices=["echo", "stream", "rsa"], default="echo")
+    parser.add_argument("--role", choices=["echo", "stream", "lines", "rsa"], default="echo")
     parser.add_argument("--kind", choices=list(KINDS), required=True)
     options = parser.parse_args()
     # The role says the key, too: echo with an RSA certificate.

@@ -38,6 +38,26 @@ class Lines(basic.LineReceiver):
         self.sendLine(line)
 
 
+class Fair(Lines):
+    """Sends back each line, and the bytes that a line asks for."""
+
+    def lineReceived(self, line: bytes) -> None:
+        if line.startswith(common.PUSH):
+            self.transport.write(common.payload(int(line[len(common.PUSH) :])))
+        else:
+            super().lineReceived(line)
+
+
+class Counted(basic.Int32StringReceiver):
+    """Sends back messages that begin with their length."""
+
+    def stringReceived(self, string: bytes) -> None:
+        self.sendString(string)
+
+
+PROTOCOLS = {"echo": Echo, "stream": Stream, "lines": Lines, "counted": Counted, "fair": Fair}
+
+
 def main() -> None:
     """Listen, announce, serve until killed."""
     options = common.parse()
@@ -46,7 +66,7 @@ def main() -> None:
 
     reactor: Any = chosen
     factory = protocol.ServerFactory()
-    factory.protocol = {"echo": Echo, "stream": Stream, "lines": Lines}[options.role]
+    factory.protocol = PROTOCOLS[options.role]
     factory.noisy = False
     port = reactor.listenTCP(options.port, factory, backlog=common.BACKLOG, interface=common.HOST)
     common.announce(port.getHost().port, common.version_of("Twisted"))

@@ -35,7 +35,7 @@ FIGURES = {
     "tls-bulk": {"rate", "cpu", "per_core"},
     "tls-memory": {"bytes"},
 }
-FIGURES["tls-echo-large"] = FIGURES["tls-echo"]
+FIGURES["tls-echo-large"] = FIGURES["tls-lines"] = FIGURES["tls-echo"]
 FIGURES["tls-handshakes-rsa"] = FIGURES["tls-handshakes"]
 
 
@@ -46,7 +46,7 @@ def bench() -> Iterator[Bench]:
         yield Bench(tools, Cores(server=cores[-1], load=cores[0]), seconds=0.2, idle=50)
 
 
-@pytest.mark.parametrize("role", ["echo", "rsa", "stream"])
+@pytest.mark.parametrize("role", ["echo", "lines", "rsa", "stream"])
 @pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
 def test_every_server_works_over_tls(
     bench: Bench, server: servers.Server, role: str, monkeypatch: pytest.MonkeyPatch

@@ -132,6 +132,21 @@ def test_classes_of_the_program_join_nothing_unless_they_say_so() -> None:
 
     found = [cls.joins_replies for cls in (SMTPChannel, Slow, SlowButJoining, Further)]
     assert found == [True, False, True, True]
+
+    class Settings(SMTPChannel):
+        """Has values of its own, and nothing that could take its time."""
+
+        command_size_limit = 1000
+        max_commands = 7
+
+    class Mixin:
+        def push(self, msg: str) -> None:
+            super().push(msg)  # type: ignore[misc]
+
+    class Mixed(Mixin, Settings):
+        pass
+
+    assert [cls.joins_replies for cls in (Settings, Mixed)] == [True, False]
     assert [cls.joins_replies for cls in (HardenedSMTPChannel, SlowAndHardened)] == [True, True]
 
 
