@@ -194,6 +194,7 @@ COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
     "mail": _MAILS,
     "mail-pipelined": _MAILS,
     "mail-large": _MAILS,
+    "mail-huge": _MAILS,
     "pump": (
         ("3 channels, µs", _plain("of_3")),
         ("÷ asynccore's", _ratio("of_3", BASIS)),

@@ -127,8 +127,9 @@ def _talk() -> Iterator[Target]:
         )
     yield Target("mail", "mails of 2 kB, hardened ÷ plain", "rate", 0.93, "hardened-mail",
                  "asynccore-mail")  # fmt: skip
-    yield Target("mail-large", "mails of 100 kB, rate ÷ the classic smtpd's", "rate", 1.25,
-                 "asynccore-mail", "standard-mail")  # fmt: skip
+    for workload, size in (("mail-large", "100 kB"), ("mail-huge", "10 MB")):
+        yield Target(workload, f"mails of {size}, rate ÷ the classic smtpd's", "rate", 1.25,
+                     "asynccore-mail", "standard-mail")  # fmt: skip
     for count in (3, 30):
         text = f"a pass over {count} channels, time ÷ pyasyncore's"
         yield Target("pump", text, f"of_{count}", 1.5, other="pyasyncore-select",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import tls_workloads
 from benchmarks.results import CannotMeasure
-from benchmarks.servers import C_SERVER
+from benchmarks.servers import BARE, C_SERVER
 from benchmarks.workload import (
     ACTIVE,
     HOSTED,
@@ -181,8 +181,10 @@ def fair(bench: Bench, running: Running) -> Figures:
     return {**figures, "alone_p999_us": alone, "wait": figures["p999_us"] / max(alone, 1)}
 
 
-def _mail(bench: Bench, running: Running, size: int, recipients: int = 1) -> Figures:
-    words = (TALKERS, size, recipients, bench.seconds * WARMUP_SHARE, bench.seconds)
+def _mail(
+    bench: Bench, running: Running, size: int, recipients: int = 1, talkers: int = TALKERS
+) -> Figures:
+    words = (talkers, size, recipients, bench.seconds * WARMUP_SHARE, bench.seconds)
     with running.load("mail", *words) as load:
         return per_core(window(running, load, "mails"))
 
@@ -195,6 +197,11 @@ def mail(bench: Bench, running: Running) -> Figures:
 def mail_large(bench: Bench, running: Running) -> Figures:
     """Messages with a picture in them."""
     return _mail(bench, running, 102_400)
+
+
+def mail_huge(bench: Bench, running: Running) -> Figures:
+    """Messages with a film in them."""
+    return _mail(bench, running, 10 * MIB, talkers=1)
 
 
 def mail_pipelined(bench: Bench, running: Running) -> Figures:
@@ -380,24 +387,32 @@ ALL = (
             True,
             "lines",
             measure,
-            _LINES,
-            _LINES,
+            servers,
+            servers,
             held=lambda idle: 0,
         )
-        for name, title, text, measure in (
+        for name, title, text, measure, servers in (
             (
                 "lines",
                 f"Lines, {TALKERS} connections",
                 f"{LINE}-byte lines are sent back, each after the answer to the one before, by "
-                "`async_chat` and its like.",
+                "`async_chat` and its like. The bare loop sends back what comes, lines or not.",
                 lines,
+                (*_LINES, BARE),
             ),
-            ("lines-alone", "Lines, one connection", "The same on one connection.", lines_alone),
+            (
+                "lines-alone",
+                "Lines, one connection",
+                "The same on one connection.",
+                lines_alone,
+                (*_LINES, BARE),
+            ),
             (
                 "lines-ahead",
                 f"Lines, {AHEAD} at a time",
                 f"The same on {TALKERS} connections, with {AHEAD} lines sent at a time.",
                 lines_ahead,
+                _LINES,
             ),
         )
     ),
@@ -460,6 +475,13 @@ ALL = (
                 mail_pipelined,
             ),
             ("mail-large", "Mails of 100 kB", "The same with messages of 100 KiB.", mail_large),
+            (
+                "mail-huge",
+                "Mails of 10 MB",
+                "The same with messages of 10 MiB, from one connection: a hundredth of the rate above "
+                "is linear.",
+                mail_huge,
+            ),
         )
     ),
     Workload(

@@ -57,8 +57,11 @@ class _Sweep:
 
     def ask(self) -> list[int]:
         if self.kind == OWN_BOTH:
+            # Spelled out: four constants, and no number is made of two.
             return [
-                (1 if channel.readable() else 0) | (4 if channel.writable() else 0)
+                (5 if channel.writable() else 1)
+                if channel.readable()
+                else (4 if channel.writable() else 0)
                 for channel in self.channels
             ]
         if self.kind == OWN_READABLE:
