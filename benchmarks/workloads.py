@@ -478,8 +478,8 @@ ALL = (
             (
                 "mail-huge",
                 "Mails of 10 MB",
-                "The same with messages of 10 MiB, from one connection: a hundredth of the rate above "
-                "is linear.",
+                "The same with messages of 10 MiB, from one connection: a hundredth of the rate "
+                "above is linear.",
                 mail_huge,
             ),
         )
