@@ -40,6 +40,7 @@ from ..errors import HandshakeError
 from ..states import CLOSED, CONNECTING, HANDSHAKING, LISTENING, OPEN, RECORD
 from .datagrams import (
     SHARE,
+    SHARE_BYTES,
     DatagramLink,
     DatagramReader,
     DatagramWriter,
@@ -84,6 +85,7 @@ class DTLSSocket(OpenSSLSocket):
 
     _reader: DatagramReader
     _kind, _needed = _socket.SOCK_DGRAM, "datagram socket"
+    _tickets = 0  # they come in the handshake
     takes_pieces = False  # each piece is a datagram of its own,
     keeps_bounds = True  # and each send() is one
 
@@ -186,10 +188,11 @@ class DTLSSocket(OpenSSLSocket):
             self._link.feed(data)
 
     def _handshake(self) -> None:
-        for _ in range(SHARE):
+        share = self._link.share()
+        while True:
             super()._handshake()
             self._transmit()
-            if self.state is not HANDSHAKING or not self._link.receive():
+            if self.state is not HANDSHAKING or not next(share):
                 break
         self._give_up_if_refused()
         self._plan_retransmission()
@@ -318,11 +321,15 @@ class DTLSSocket(OpenSSLSocket):
         incoming = self._datagrams
         if incoming is None:
             raise OSError(EINVAL, "this socket doesn't listen: call bind() and listen() first")
+        left = SHARE_BYTES
         for _ in range(SHARE):
+            if left <= 0:
+                break
             try:
                 data, sender, here = incoming.receive(self._raw)
             except ConnectionError:
                 continue  # one of our answers has come back
+            left -= len(data)
             if not data:
                 continue
             known = self._recent.get((sender, here))

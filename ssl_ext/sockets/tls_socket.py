@@ -146,6 +146,7 @@ class OpenSSLSocket(SocketProxy):
     )
 
     _kind, _needed = _socket.SOCK_STREAM, "stream socket"
+    _tickets = TICKETS
 
     takes_pieces = True  # `asynccore.dispatchers.vectored`
 
@@ -657,7 +658,7 @@ class OpenSSLSocket(SocketProxy):
         reader = self._reader
         reader.fill()
         if self._nothing_received:
-            for _ in range(TICKETS):
+            for _ in range(self._tickets):
                 if reader.data or reader.ended or reader.error is not None:
                     break
                 reader.fill()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hmac
 import socket
 import struct
 import threading
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from OpenSSL import SSL
 
 import asynccore
@@ -17,71 +15,9 @@ from asynccore import ChannelMap
 from ssl_ext import HandshakeError, OpenSSLSocket, TLSError
 from ssl_ext.sockets import handshake_link, records
 from ssl_ext.states import FAILED, HANDSHAKING, OPEN
-from tests.tls.support import HOST, TLS13, client_raw, raw_context, server_raw, shake
+from tests.tls.flooding import CLOSE_NOTIFY, HELLO_REQUESTS, USER_CANCELED, Attacker
+from tests.tls.support import HOST, TLS13, client_raw, raw_context, server_raw
 from tests.tls.wire import Noting, connected_pair
-
-KEY_UPDATE = b"\x18\0\0\1\0\x16"  # RFC 8446 section 4.6.3, and the record's inner type
-USER_CANCELED = b"\1\x5a\x15"  # section 6.1
-CLOSE_NOTIFY = b"\1\0\x15"
-
-
-class Sealing:
-    """Makes records of a side whose secrets are known (RFC 8446 sections 5.2, 7.2 and 7.3)."""
-
-    def __init__(self) -> None:
-        self.secrets: dict[bytes, bytes] = {}
-        self.secret = b""
-        self.number = 0
-
-    def note(self, connection: object, line: bytes) -> None:
-        label, _, secret = line.split()
-        self.secrets[label] = bytes.fromhex(secret.decode())
-
-    def derived(self, name: bytes, size: int) -> bytes:
-        info = struct.pack(">HB", size, 6 + len(name)) + b"tls13 " + name + b"\0\1"
-        return hmac.digest(self.secret, info, "sha256")[:size]
-
-    def record(self, inner: bytes) -> bytes:
-        head = b"\x17\x03\x03" + struct.pack(">H", len(inner) + 16)
-        nonce = int.from_bytes(self.derived(b"iv", 12), "big") ^ self.number
-        self.number += 1
-        sealed = AESGCM(self.derived(b"key", 16)).encrypt(nonce.to_bytes(12, "big"), inner, head)
-        return head + sealed
-
-    def key_updates(self, count: int) -> bytes:
-        made = []
-        for _ in range(count):
-            made.append(self.record(KEY_UPDATE))
-            self.secret, self.number = self.derived(b"traffic upd", 32), 0
-        return b"".join(made)
-
-
-class Attacker:
-    """The end of a TLS 1.3 connection that writes records of its own."""
-
-    def __init__(self, role: str) -> None:
-        self.sealing = Sealing()
-        context = client_raw(TLS13) if role == "client" else server_raw(TLS13)
-        context.set_keylog_callback(self.sealing.note)
-        context.set_tls13_ciphersuites(b"TLS_AES_128_GCM_SHA256")
-        ours, self.sock = socket.socketpair()
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        there = OpenSSLSocket(
-            context, self.sock, role == "server", HOST if role == "client" else None
-        )
-        if role == "client":
-            self.end = OpenSSLSocket(server_raw(TLS13), ours, True)
-        else:
-            self.end = OpenSSLSocket(client_raw(TLS13), ours, server_hostname=HOST)
-        shake(there, self.end)
-        self.there = there
-        self.sealing.secret = self.sealing.secrets[f"{role.upper()}_TRAFFIC_SECRET_0".encode()]
-        # Two tickets went with a server's handshake.
-        self.sealing.number = 2 if role == "server" else 0
-
-    def close(self) -> None:
-        self.end.close()
-        self.there.close()
 
 
 def reads_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -181,9 +117,6 @@ def test_user_canceled_alone_is_no_end(role: str, channels: ChannelMap) -> None:
 
 
 # In the handshake --------------------------------------------------------------------------------
-
-# 4,096 empty HelloRequests (RFC 5246 section 7.4.1.1), which a client skips.
-HELLO_REQUESTS = b"\x16\x03\x03\x40\0" + b"\0\0\0\0" * 4096
 
 
 def flooded_client(count: int) -> tuple[OpenSSLSocket, threading.Thread, socket.socket]:
