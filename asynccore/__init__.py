@@ -32,6 +32,7 @@ from errno import EWOULDBLOCK as EWOULDBLOCK
 from errno import errorcode as errorcode
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from . import worker as _worker
 from .channels import ChannelMap as ChannelMap
 from .classic.namespace import publish as _publish
 from .classic.rebinding import observe as _observe
@@ -142,7 +143,11 @@ if not _TYPE_CHECKING:  # for which a module would have any name then
 # Each enters itself among what is called when a loop begins. Nobody else pays for it.
 if os.environ.get("ASYNCCORE_TOP"):
     from .monitoring import server as _server
-if os.environ.get("ASYNCCORE_SUPERVISOR"):
+if os.environ.get("ASYNCCORE_SUPERVISOR") or _worker.present is not None:
     from .running import supervision as _supervision
 
     _supervision.enter()
+if os.environ.get("ASYNCCORE_DRAIN"):
+    from .running import draining as _draining
+
+    _draining.enter()

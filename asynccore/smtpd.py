@@ -39,6 +39,7 @@ from .classic.settings import Setting as _Setting
 from .classic.settings import Switch as _Switch
 from .dispatchers.dispatcher import dispatcher
 from .neighbours import is_ours as _is_ours
+from .running import draining as _draining
 from .smtp import command_line as command_line
 from .smtp.command_line import Options as Options
 from .smtp.limits import Patience as _Patience
@@ -480,8 +481,9 @@ def parseargs() -> Options:
 
 
 def _main() -> None:
-    """Run the command line: serve until SIGINT."""
+    """Run the command line: serve until SIGINT, or until SIGTERM and the last message's end."""
     options = parseargs()
+    _draining.enter()
     limit = DATA_SIZE_DEFAULT if options.size_limit is None else options.size_limit
     server = command_line.server_class(options.classname, __name__)(
         (options.localhost, options.localport),

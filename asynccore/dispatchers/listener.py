@@ -54,6 +54,8 @@ class Listening(Duplex):
         self.accepting = True
         self.connected = False
         self.socket.listen(num)
+        if socket_activation.arranged is not None:
+            socket_activation.arranged.listens(self.socket)
         # Before bind() the socket may have been taken for one whose connection is over.
         self._ac_ended = 0
         self._ac_shutdown_state = 0
@@ -121,6 +123,8 @@ class Listening(Duplex):
     def _ac_stop_listening(self) -> None:
         if self._ac_acceptor is not None:
             self._ac_acceptor.stop()
+        if socket_activation.arranged is not None and self.socket is not None:
+            socket_activation.arranged.closes(self.socket)
 
     @OverridableProperty
     def accept_counts(self) -> AcceptCounts:

@@ -24,6 +24,7 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any, NamedTuple
 
+from .. import worker
 from ..engine.engine import Engine
 
 # "1": every TCP and UDP socket is bound with SO_REUSEPORT, here and in child processes.
@@ -119,7 +120,9 @@ class Arrangement:
         Raises `OSError` for what processes can't share.
         """
         family = getattr(sock, "family", None)
-        for given in self.given:
+        place = worker.present
+        handed_down = [] if place is None else [_look_at(fd) for fd in place.handed_down]
+        for given in (*handed_down, *self.given):
             if family == given.family and sock.type == given.kind and _same(given, address):
                 return given.fd
         for given in self.given:
@@ -136,6 +139,16 @@ class Arrangement:
                     " 'asynccore run' by socket activation or --fd, or use one worker",
                 )
         return None
+
+    def listens(self, sock: Any) -> None:
+        """A socket of this process listens now: a worker's parent keeps it for who comes next."""
+        if self.reuse_port and worker.present is not None:
+            worker.present.tell(worker.LISTENS, sock.fileno())
+
+    def closes(self, sock: Any) -> None:
+        """A listener of this process is about to be closed."""
+        if self.reuse_port and worker.present is not None:
+            worker.present.tell(worker.CLOSES, sock.fileno())
 
     def check_listener(self, address: Any) -> None:
         """Raise `OSError` for a listener on port 0, which would be another port in each worker."""
@@ -169,6 +182,8 @@ def take_over(sock: Any, fd: int, engine: Engine | None) -> None:
     os.dup2(fd, own, inheritable=False)
     if engine is not None:
         engine.added(own)
+    if worker.present is not None and fd in worker.present.handed_down:
+        worker.present.take(fd)
 
 
 def _look_at(fd: int) -> _Given:

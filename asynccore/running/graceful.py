@@ -1,4 +1,4 @@
-"""Ending a loop without cutting anybody off: `graceful_close`.
+"""Ending a loop without cutting anybody off: `graceful_close`, and `drain`.
 
 Facts. A server that is told to end has listeners, which should take nobody more; connections with
 nothing left to say; and others whose last answer is still in a buffer. When a buffer has been sent
@@ -10,6 +10,11 @@ closes what is left.
 
 Trade-off. Channels go on reading meanwhile, for output may depend on input (a producer, TLS); a
 peer that keeps asking is answered until the time is up.
+
+Nothing tells whether a connection without output is over, or between a question and its answer: a
+program that ends by itself knows, and calls `graceful_close`. For one that doesn't, `drain` lets
+the connections that it serves go on until nothing has passed for a while, or until they end.
+What else is there, such as connections to other servers, may be what they need, and stays as long.
 """
 
 from __future__ import annotations
@@ -23,10 +28,16 @@ from ..channels import Map
 from ..classic.namespace import default_map
 from ..classic.own_names import hook
 from ..engine.engine import Engine, engine_for
+from ..engine.timers import Timer
 from ..errors import reraised
+from ..pollers import EVENTS_PER_PASS, READ
+from ..pollers.single import readiness
 
 # asyncio, gunicorn and systemd have 30, 30 and 90 seconds for the like.
 GRACE = 30.0
+
+# How often `drain` looks which connections are quiet, in seconds.
+LOOK = 0.1
 
 
 def graceful_close(map: Map | None = None, timeout: float = GRACE) -> None:
@@ -46,9 +57,19 @@ def graceful_close(map: Map | None = None, timeout: float = GRACE) -> None:
     """
     if not timeout >= 0:
         raise ValueError(f"a timeout is at least 0 seconds, not {timeout!r}")
-    engine = engine_for(default_map() if map is None else map)
+    drain(default_map() if map is None else map, timeout, 0.0)
+
+
+def drain(map: Map, timeout: float, quiet: float) -> None:
+    """Do as `graceful_close`, and let connections go on until they were quiet for so long.
+
+    `quiet` is in seconds; infinity lets them end by themselves. Who waits at a listener is
+    accepted before that is closed. A class with a `handle_shutdown` of its own is asked that, as
+    ever. Safe from any thread and from signal handlers.
+    """
+    engine = engine_for(map)
     engine.keep()
-    engine.call_soon_threadsafe(_close, engine, engine.clock() + timeout)
+    engine.call_soon_threadsafe(_close, engine, engine.clock() + timeout, quiet)
 
 
 def done(engine: Engine) -> None:
@@ -58,28 +79,39 @@ def done(engine: Engine) -> None:
         closing.end()
 
 
-def _close(engine: Engine, when: float) -> None:
+def _close(engine: Engine, when: float, quiet: float) -> None:
     closing = _closings.get(engine)
     if closing is None:
-        closing = _closings[engine] = _Closing(engine, when)
-    elif when < closing.timer.when:
-        closing.timer.reset(when - engine.clock())
+        closing = _closings[engine] = _Closing(engine, when, quiet)
+    else:
+        closing.quiet = min(closing.quiet, quiet)
+        if when < closing.timer.when:
+            closing.timer.reset(when - engine.clock())
     closing.go_on()
 
 
 class _Closing:
     """The graceful close of one map."""
 
-    def __init__(self, engine: Engine, when: float) -> None:
+    def __init__(self, engine: Engine, when: float, quiet: float) -> None:
         self.engine = engine
+        self.quiet = quiet
+        self.began = engine.clock()
         self.timer = engine.timers.call_at(when, self.expire)
+        self.look_timer: Timer | None = None
+        self.served: set[Any] = set()  # where the listeners listened
+        self.going_on: dict[int, tuple[Any, Any]] = {}  # they were not quiet for long enough
         self.told: dict[int, Any] = {}  # by identity: their handle_shutdown was called
         self.flushing: dict[int, tuple[Any, Any, Any]] = {}  # descriptor, channel, its `writable`
         self.staying: list[tuple[Any, Any]] = []  # they end by themselves
 
     def go_on(self) -> None:
         """Begin with the channels that are there and were not told yet, listeners first."""
+        if self.quiet:
+            self.accept_the_last()
         new = [(fd, c) for fd, c in list(self.engine.map.items()) if id(c) not in self.told]
+        if self.quiet:
+            new = self.without_going_on(new)
         new.sort(key=lambda item: not _listens(item[1]))
         self.told.update((id(channel), channel) for _, channel in new)
         for fd, channel in new:
@@ -90,6 +122,44 @@ class _Closing:
             elif _listens(channel) or not has_output(channel) or not self.watch(fd, channel):
                 self.close(fd, channel)
         self.end_if_empty()
+
+    def accept_the_last(self) -> None:
+        """Accept who waits at the listeners, and note where these are."""
+        for fd, channel in list(self.engine.map.items()):
+            if not _listens(channel) or id(channel) in self.told:
+                continue
+            self.served.add(_own_port(channel))
+            for _ in range(EVENTS_PER_PASS):
+                if not (self.holds(fd, channel) and readiness(fd, READ)):
+                    break
+                _guarded(channel, channel.handle_read_event)
+
+    def without_going_on(self, new: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        """Return those whose time has come, and look at the others again a little later."""
+        self.going_on = {id(c): (fd, c) for fd, c in new if self.goes_on(fd, c)}
+        if not self.going_on:
+            return new
+        if self.look_timer is None or not self.look_timer.active:
+            self.look_timer = self.engine.timers.call_later(LOOK, self.go_on)
+        return [
+            (fd, channel)
+            for fd, channel in new
+            if id(channel) not in self.going_on and (_listens(channel) or self.serves(channel))
+        ]
+
+    def serves(self, channel: Any) -> bool:
+        """Whether a channel is a connection that one of the listeners accepted."""
+        return _own_port(channel) in self.served
+
+    def goes_on(self, fd: Any, channel: Any) -> bool:
+        """Whether a connection is served on for now."""
+        if _listens(channel) or not self.serves(channel) or _ends_its_own_way(channel):
+            return False
+        times = channel._ac_timing() if hasattr(type(channel), "_ac_timing") else None
+        since = self.began if times is None else times.active
+        return bool(
+            self.engine.clock() - since < self.quiet or has_output(channel) or readiness(fd, READ)
+        )
 
     def holds(self, fd: Any, channel: Any) -> bool:
         return self.engine.map.get(fd) is channel
@@ -139,7 +209,8 @@ class _Closing:
     def expire(self) -> None:
         """Close what is left, if it is what was there, or if a loop waits for it to end."""
         left = list(self.engine.map.items())
-        awaited = self.staying + [(fd, channel) for fd, channel, _ in self.flushing.values()]
+        awaited = [*self.staying, *self.going_on.values()]
+        awaited += [(fd, channel) for fd, channel, _ in self.flushing.values()]
         ours = any(self.holds(fd, channel) for fd, channel in awaited)
         done(self.engine)
         if not left or not (ours or self.engine.loops):
@@ -155,6 +226,8 @@ class _Closing:
     def end(self) -> None:
         """Leave no trace."""
         self.timer.cancel()
+        if self.look_timer is not None:
+            self.look_timer.cancel()
         for _, channel, _ in list(self.flushing.values()):
             self.release(channel)
 
@@ -197,6 +270,32 @@ def _hook_of(channel: Any) -> Callable[[], object]:
     if _is_ours(channel):
         return hook(channel, "handle_shutdown", 0)
     return getattr(channel, "handle_shutdown", _nothing)
+
+
+def _ends_its_own_way(channel: Any) -> bool:
+    """Whether a class of ours has a `handle_shutdown` other than the dispatcher's."""
+    if not _is_ours(channel):
+        return False
+    first = next(
+        cls.__dict__["handle_shutdown"]
+        for cls in reversed(type(channel).__mro__)
+        if "handle_shutdown" in cls.__dict__
+    )
+    return getattr(_hook_of(channel), "__func__", None) is not first
+
+
+def _own_port(channel: Any) -> Any:
+    """Return what a listener and the connections it accepts have in common; a new object without.
+
+    It is the family and the port, for a listener may have been bound to any address.
+    """
+    sock = getattr(channel, "socket", None)
+    try:
+        name = sock.getsockname()  # type: ignore[union-attr]
+        family = sock.family  # type: ignore[union-attr]
+    except (AttributeError, OSError):
+        return object()  # equal to nothing
+    return family, name[1] if isinstance(name, tuple) and len(name) > 1 else name
 
 
 def _listens(channel: Any) -> bool:

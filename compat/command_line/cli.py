@@ -115,6 +115,18 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="so many processes, which share the ports that the program binds",
     )
     command.add_argument(
+        "--drain",
+        type=float,
+        metavar="SECONDS",
+        help="SIGTERM lets connections end by themselves, for so long (default with --workers: 30)",
+    )
+    command.add_argument(
+        "--watchdog",
+        type=float,
+        metavar="SECONDS",
+        help="replace a worker whose loop has not answered for so long, and show where it is",
+    )
+    command.add_argument(
         "--fd",
         dest="fds",
         type=int,
@@ -204,7 +216,13 @@ def _run(arguments: argparse.Namespace) -> int:
     files = {name: getattr(arguments, f"tls_{name}") for name in runner.TLS}
     tls = {name: file for name, file in files.items() if file is not None}
     options = runner.Options(
-        arguments.engine, arguments.workers, tuple(arguments.fds), arguments.top, tls or None
+        arguments.engine,
+        arguments.workers,
+        tuple(arguments.fds),
+        arguments.top,
+        tls or None,
+        arguments.drain,
+        arguments.watchdog,
     )
     return runner.run(program, interpreter, options)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import getopt
+import math
 import os
 import stat
 import string
@@ -27,6 +28,7 @@ from typing import NamedTuple
 from asynccore.listening import interception, socket_activation
 from asynccore.monitoring import address
 from asynccore.neighbours import resolve
+from asynccore.running import draining, graceful, supervision
 
 from .. import engines
 
@@ -99,6 +101,8 @@ class Options(NamedTuple):
     fds: tuple[int, ...] = ()  # inherited sockets, besides those that LISTEN_FDS tells of
     top: str | None = None  # where `asynccore top` may look: a path, "1" for the usual one
     tls: Mapping[str, str] | None = None  # the files of TLS in front of its listeners, see `TLS`
+    drain: float | None = None  # how long an end by SIGTERM may take, in seconds
+    watchdog: float | None = None  # how long a worker's loop may not answer, in seconds
 
 
 def run(
@@ -128,9 +132,30 @@ def run(
         if options.workers is not None and options.top != address.USUAL:
             raise ValueError("several workers can't share one --top=PATH: leave the path out")
         env[address.VARIABLE] = options.top
+    drain = _drain(env, options)
     if options.workers is None:
+        if options.watchdog is not None:
+            raise ValueError("--watchdog needs --workers: a program can't replace itself")
         return _become(command, _for_process(env, sockets, os.getpid(), os.getpid()))
-    return _prefork(command, env, sockets, options.workers)
+    if options.watchdog is not None:
+        if not 0 < options.watchdog < math.inf:
+            raise ValueError(f"--watchdog is more than 0 seconds, not {options.watchdog:g}")
+        env[supervision.WATCHDOG_VARIABLE] = str(options.watchdog)
+        env["PYTHONFAULTHANDLER"] = "1"  # SIGABRT has it print its stacks
+    return _prefork(command, env, sockets, options.workers, drain, options.watchdog)
+
+
+def _drain(env: dict[str, str], options: Options) -> float | None:
+    """Have the program drain if that is wanted, and say how long that may take.
+
+    Workers do so unless told otherwise: others go on, or come.
+    """
+    if options.drain is not None:
+        env[draining.VARIABLE] = str(options.drain)
+    elif options.workers is not None:
+        env.setdefault(draining.VARIABLE, str(graceful.GRACE))
+    text = env.get(draining.VARIABLE)
+    return draining.seconds_of(text) if text else None
 
 
 def _with_tls(env: dict[str, str], files: Mapping[str, str]) -> dict[str, str]:
@@ -227,7 +252,14 @@ def _for_process(
     return changed
 
 
-def _prefork(command: list[str], env: dict[str, str], sockets: list[int], count: int) -> int:
+def _prefork(
+    command: list[str],
+    env: dict[str, str],
+    sockets: list[int],
+    count: int,
+    drain: float | None,
+    watchdog: float | None,
+) -> int:
     if count < 1:
         raise ValueError(f"--workers is at least 1, not {count}")
     if sys.platform == "win32":
@@ -237,7 +269,7 @@ def _prefork(command: list[str], env: dict[str, str], sockets: list[int], count:
 
         env[socket_activation.REUSE_PORT_VARIABLE] = "1"
         for_process = functools.partial(_for_process, env, sockets, os.getpid())
-        return workers.supervise(command, for_process, count)
+        return workers.supervise(command, for_process, count, drain, watchdog)
 
 
 def _become(command: list[str], env: dict[str, str]) -> int:

@@ -21,7 +21,7 @@ if sys.platform == "win32":
     pytest.skip("Windows has no fork", allow_module_level=True)
 
 from compat.command_line import workers
-from compat.command_line.workers import ATTEMPTS, PAUSE, UP, Workers, in_words
+from compat.command_line.workers import ATTEMPTS, LAST_WORDS, PAUSE, UP, Workers, in_words
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 
@@ -32,25 +32,31 @@ TERM, INT = signal.SIGTERM, signal.SIGINT
 class World:
     """Processes that exist only by number."""
 
-    def __init__(self, count: int = 2) -> None:
+    def __init__(self, count: int = 2, **options: float) -> None:
         self.clock = FakeClock()
         self.running: list[int] = []
+        self.numbers: dict[int, int] = {}
         self.killed: list[tuple[int, int]] = []
+        self.retired: list[int] = []
         self.said: list[str] = []
         self._next = 100
-        self.workers = Workers(
-            count,
-            self._start,
-            lambda pid, signum: self.killed.append((pid, signum)),
-            self.clock,
-            self.said.append,
-        )
+        self.workers = Workers(count, self, **options)
         self.workers.begin()
 
-    def _start(self) -> int:
+    def start(self, number: int) -> int:
         self._next += 1
         self.running.append(self._next)
+        self.numbers[self._next] = number
         return self._next
+
+    def kill(self, pid: int, signum: int) -> None:
+        self.killed.append((pid, signum))
+
+    def retire(self, pid: int) -> None:
+        self.retired.append(pid)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
     def end(self, pid: int, status: int) -> None:
         self.running.remove(pid)
@@ -175,18 +181,105 @@ def test_replacing_one_by_one():
     assert world.running == [101, 102, 103]
     assert world.workers.wait() == UP
     world.pass_time(UP / 2)
-    assert world.killed == []
+    assert world.retired == []
     world.pass_time(UP / 2)
-    assert world.killed == [(101, TERM)]
-    assert world.running == [101, 102, 103]  # the next one when this one has ended
-    world.end(101, -TERM)
-    assert world.running == [102, 103, 104]
+    assert world.retired == [101]
+    assert world.running == [101, 102, 103, 104]  # the next, while the old one ends
+    assert world.numbers == {101: 1, 102: 2, 103: 1, 104: 2}
     world.pass_time(UP)
-    assert world.killed == [(101, TERM), (102, TERM)]
+    assert world.retired == [101, 102]
+    world.end(101, -TERM)
     world.end(102, 7)
     world.pass_time(99)
     assert world.running == world.workers.pids() == [103, 104]
-    assert world.said == []
+    assert world.said == world.killed == []
+
+
+def test_who_drains_for_too_long_is_killed():
+    world = World(1, drain=10.0)
+    world.workers.replace_all()
+    world.workers.tick()
+    world.pass_time(UP)
+    assert world.retired == [101]
+    assert world.workers.wait() == 10 + LAST_WORDS
+    world.pass_time(10 + LAST_WORDS)
+    assert world.killed == [(101, signal.SIGKILL)]
+    assert world.said == ["process 101 did not end in time; killing it"]
+    world.workers.stop(TERM)
+    world.workers.tick()
+    world.pass_time(9)
+    world.end(101, -9)
+    world.end(102, 0)
+    assert world.workers.over()
+    assert world.killed == [(101, 9), (102, TERM), (101, TERM)]
+
+
+def test_one_more_and_one_less():
+    world = World()
+    world.workers.add()
+    assert world.running == [101, 102, 103]
+    assert world.workers.numbers() == {1, 2, 3}
+    for _ in range(3):
+        world.workers.remove()
+    assert world.retired == [103, 102], "one stays"
+    assert world.workers.numbers() == {1}
+    world.workers.add()
+    assert world.numbers[104] == 2
+    world.end(103, 0)
+    world.workers.stop(TERM)
+    world.workers.add()
+    world.workers.remove()
+    world.workers.tick()
+    assert world.workers.numbers() == set()
+    assert sorted(world.killed) == [(101, TERM), (102, TERM), (104, TERM)]
+
+
+def test_one_less_while_that_one_is_replaced():
+    world = World()
+    world.workers.replace_all()
+    world.workers.tick()
+    world.pass_time(UP)
+    world.workers.remove()
+    assert world.retired == [101, 102, 104]
+    world.pass_time(UP)
+    assert world.workers.numbers() == {1}
+    world.workers.replace_all()
+    world.workers.add()
+    world.workers.remove()
+    world.workers.tick()
+    assert world.numbers[max(world.running)] == 1
+
+
+def test_silence():
+    world = World(2, watchdog=8.0)
+    assert world.workers.wait() is None, "before its first sign of life nobody is missed"
+    world.workers.answered(101)
+    world.workers.answered(102)
+    world.workers.answered(999)  # somebody who has ended
+    for _ in range(3):
+        assert world.workers.wait() == 2.0
+        world.pass_time(2.0)
+    world.workers.answered(102)
+    world.pass_time(2.0)
+    assert world.killed == [(101, signal.SIGABRT)]
+    assert world.said == ["process 101 has not answered for 8 s; replacing it"]
+    world.pass_time(LAST_WORDS - 1)
+    world.workers.answered(102)
+    world.pass_time(1)
+    assert world.killed[1:] == [(101, signal.SIGKILL)]
+    world.end(101, -9)
+    world.pass_time(PAUSE)
+    assert world.running == [102, 103]
+
+
+def test_no_silence_is_held_against_anybody_if_it_was_the_parent_that_slept():
+    world = World(1, watchdog=8.0)
+    world.workers.answered(101)
+    world.pass_time(1000)
+    assert world.killed == []
+    for _ in range(4):
+        world.pass_time(2)
+    assert world.killed == [(101, signal.SIGABRT)]
 
 
 def test_a_new_worker_that_does_not_come_up_ends_the_replacing():
@@ -209,7 +302,7 @@ def test_an_old_worker_that_ends_while_being_replaced():
     world.end(101, 1)
     assert world.running == [102, 103, 104]  # 103 is in its place, and 104 comes for 102
     world.pass_time(UP)
-    assert world.killed == [(102, TERM)]
+    assert world.retired == [102]
 
 
 def test_a_worker_that_waits_for_its_start_needs_no_replacing():
@@ -363,6 +456,9 @@ def test_the_options(monkeypatch):
     ("arguments", "message"),
     [
         (["--workers", "0"], "--workers is at least 1, not 0"),
+        (["--watchdog", "2"], "--watchdog needs --workers"),
+        (["--watchdog", "0", "--workers", "2"], "--watchdog is more than 0 seconds, not 0"),
+        (["--drain=-1"], "a drain is a number of seconds, at least 0, not '-1.0'"),
         (["--workers", "2", "--top=s"], "several workers can't share one --top=PATH"),
         (["--fd", "9999"], "there is no descriptor 9999 to inherit: Bad file descriptor"),
     ],
@@ -404,7 +500,7 @@ def test_the_environment_of_the_program(monkeypatch):
 def test_the_environment_of_workers(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        workers, "supervise", lambda command, env, count: seen.append((env(4711), count)) or 5
+        workers, "supervise", lambda command, env, *args: seen.append((env(4711), args)) or 5
     )
     monkeypatch.setattr(sys, "orig_argv", ["python", "asynccore"])
     monkeypatch.setattr(sys, "argv", ["asynccore"])
@@ -413,8 +509,9 @@ def test_the_environment_of_workers(monkeypatch):
     with socket.socket() as one:
         arguments = ["--workers", "3", "--top", f"--fd={one.fileno()}", "script.py"]
         assert cli.main(["run", *arguments]) == 5
-        ((env, count),) = seen
-        assert count == 3
+        ((env, args),) = seen
+        assert args == (3, 30.0, None)
+        assert env["ASYNCCORE_DRAIN"] == "30.0"
         assert env["ASYNCCORE_REUSE_PORT"] == env["ASYNCCORE_TOP"] == "1"
         assert env["ASYNCCORE_SOCKETS"] == f"4711:{one.fileno()}"
         assert env["LISTEN_PID"] == "4711"

@@ -40,20 +40,22 @@ class Sparse:
         self.pid = 100
         self.killed: list[int] = []
         self.said: list[str] = []
-        self.workers = Workers(
-            count,
-            self._start,
-            lambda pid, signum: self.killed.append(pid),
-            self.clock,
-            self.said.append,
-        )
+        self.workers = Workers(count, self)
 
-    def _start(self) -> int:
+    def start(self, number: int) -> int:
         if self.failures:
             self.failures -= 1
             raise BlockingIOError(11, "Resource temporarily unavailable")
         self.pid += 1
         return self.pid
+
+    def kill(self, pid: int, signum: int) -> None:
+        self.killed.append(pid)
+
+    retire = None  # type: ignore[assignment]  # nobody gets so far
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)

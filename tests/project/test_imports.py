@@ -46,7 +46,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 ROOMS: dict[str, list[set[str]]] = {
     "asynccore": [
         {"neighbours"},
-        {"errors", "logs", "channels", "producers", "classic"},
+        {"errors", "logs", "channels", "producers", "classic", "worker"},
         {"pollers"},
         {"engine"},
         {"running", "connecting", "listening", "testing"},
