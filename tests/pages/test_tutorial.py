@@ -165,7 +165,7 @@ def test_who_has_no_certificate_does_not_enter(folder: Path) -> None:
     step = TUTORIAL["7. Mutual TLS"]
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
     with started(step, folder) as program, program.connect() as plain:
-        with pytest.raises(ssl.SSLError, match="certificate required|bad certificate|handshake"):
+        with pytest.raises(ssl.SSLError, match=r"certificate required|bad certificate|handshake"):
             with context.wrap_socket(plain, server_hostname="localhost") as sock:
                 sock.sendall(b"hello\n")
                 sock.recv(100)

@@ -154,8 +154,10 @@ def on_any_port(program: str, port: str) -> str:
     )
 
 
-def test_the_contexts_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def write_files_of_the_page(folder: Path) -> None:
+    """Write what the page's programs read."""
     server, ca = issue(names=("localhost",)), ca_pem(authority())
+    ann = issue(names=(), common_name="ann")
     files = {
         "ca.pem": ca,
         "authorities/ca.pem": ca,
@@ -167,10 +169,16 @@ def test_the_contexts_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "staff.pem": issue(names=("x.staff.example",)).pem,
         "spare.pem": issue().pem,
         "response.der": ocsp_response(server.certificate),
+        "ann.pem": ann.certificate.public_bytes(Encoding.PEM),
+        "ann.key": ann.key_pem(),
     }
-    (tmp_path / "authorities").mkdir()
+    (folder / "authorities").mkdir()
     for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
+        (folder / name).write_bytes(content)
+
+
+def test_the_contexts_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files_of_the_page(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KEY_PASSWORD", "secret")
     monkeypatch.setenv("SSLKEYLOGFILE", "keys")
