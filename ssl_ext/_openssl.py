@@ -8,7 +8,7 @@ become vague or slow, not wrong.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from errno import ENOMEM
 from socket import socket
 from typing import Any
@@ -125,6 +125,57 @@ def expect_address(connection: SSL.Connection, packed: bytes) -> bool:
         return bool(_lib.X509_VERIFY_PARAM_set1_ip(parameters, packed, len(packed)))
     except AttributeError:
         return False
+
+
+# X509_V_ERR_CERT_REJECTED (x509_vfy.h), of which the alert is bad_certificate.
+_REJECTED = 28
+
+
+def tell_rejections(context: SSL.Context) -> None:
+    """Have the alert of a certificate that the verify callback of a client's context refuses, and
+    OpenSSL does not, be bad_certificate (X509_STORE_CTX_set_error(3)): without a reason, it is
+    internal_error."""
+    try:
+        private: Any = context
+        ask = private._verify_helper.callback
+
+        def verify(fine: int, store: Any) -> int:
+            answer: int = ask(fine, store)
+            if fine and not answer:
+                _lib.X509_STORE_CTX_set_error(store, _REJECTED)
+            return answer
+
+        callback = _ffi.callback("int (*)(int, X509_STORE_CTX *)", verify)
+        _lib.SSL_CTX_set_verify(private._context, SSL.VERIFY_PEER, callback)
+        private._verify_callback = callback  # OpenSSL does not keep it
+    except (AttributeError, TypeError):
+        pass
+
+
+def refuse_hosts(context: SSL.Context, alert: Callable[[SSL.Connection], int | None]) -> None:
+    """Have a server's handshake end where the callback for SNI, which the context has already,
+    leaves `alert` with a number (SSL_CTX_set_tlsext_servername_callback(3)).
+
+    pyOpenSSL's callbacks can't refuse a name, but by an exception, which is printed.
+    """
+    try:
+        private: Any = context
+        choose = private._tlsext_servername_callback
+        connections = SSL.Connection._reverse_mapping
+
+        def answer(ssl: Any, number: Any, argument: Any) -> int:
+            found: int = choose(ssl, number, argument)
+            wanted = alert(connections[ssl])
+            if wanted is None:
+                return found
+            number[0] = wanted
+            return int(_lib.SSL_TLSEXT_ERR_ALERT_FATAL)
+
+        callback = _ffi.callback("int (*)(SSL *, int *, void *)", answer)
+        _lib.SSL_CTX_set_tlsext_servername_callback(private._context, callback)
+        private._tlsext_servername_callback = callback  # OpenSSL does not keep it
+    except (AttributeError, TypeError):
+        pass
 
 
 def verify_result(connection: SSL.Connection) -> int:

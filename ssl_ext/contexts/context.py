@@ -57,6 +57,10 @@ from .sni import check_agreement, checked_table
 # cache and browsers keep a few hundred.
 _SESSIONS = 256
 
+# X509_V_ERR numbers that only X509_V_FLAG_X509_STRICT brings about: from PATHLEN_INVALID_FOR_NON_CA
+# to EXTENSIONS_REQUIRE_VERSION_3 (x509_vfy.h).
+_STRICT = range(80, 94)
+
 # OpenSSL's words for a client that answered the demand for a certificate with none.
 _NO_CERTIFICATE = "peer did not return a certificate"
 
@@ -246,6 +250,8 @@ class Context:
                     certificate = seen.own.to_cryptography()
                 return peer.wrong_name(certificate, seen.server_hostname, queue)
             text = f"certificate verify failed: {verify_error_text(code)}"
+            if code in _STRICT:
+                text += " (which strict=False accepts)"
             return CertificateError(text, queue, depth=depth, code=code)
         if any(entry[-1] == _NO_CERTIFICATE for entry in queue):
             return CertificateError("the client showed no certificate", queue)
@@ -292,6 +298,7 @@ def client_context(
     key: Source | None = None,
     password: Password | None = None,
     check_hostname: bool = True,
+    strict: bool = True,
     pins: str | Iterable[str] | None = None,
     crl: Source | Iterable[Source] | None = None,
     stapling: Stapling = "none",
@@ -309,8 +316,11 @@ def client_context(
       PEM files, folders of such, or PEM text as bytes, one or several.
     - `certificate`, `key`, `password`: what to show if the server asks (`load_identity`).
     - `check_hostname`: whether the certificate must be for the `server_hostname`.
+    - `strict`: whether certificates that break rules of RFC 5280 are refused, such as an authority
+      without its key's identifier (X509_V_FLAG_X509_STRICT, as in `ssl` since Python 3.13).
     - `pins`: public keys of which one must be in the chain (`pin`).
-    - `crl`: revocation lists; then the server's certificate must be covered by one of its issuer.
+    - `crl`: revocation lists; then the server's certificate must be covered by one of its issuer,
+      and the authorities in between count as far as there is a list of theirs.
     - `stapling`: "request" checks the OCSP response if the server sends one, "require" insists.
     - `alpn`: application protocols, the best first (RFC 7301).
     - `minimum_version`, `maximum_version`: "TLSv1.2" or "TLSv1.3".
@@ -327,6 +337,7 @@ def client_context(
             certificate, key, password, ca, crl, minimum_version, maximum_version, ciphers,
             protocols(alpn), resume, keylog, dtls,
             check_hostname=check_hostname,
+            strict=strict,
             pins=None if pins is None else checked_pins(pins),
             stapling=stapling,
         )
@@ -357,7 +368,7 @@ def server_context(
     - `certificate`, `key`, `password`: who it is (`load_identity`).
     - `client_auth`: whether clients may ("optional") or must ("required") show a certificate of
       one of the authorities in `ca`, whose names they are told. What they show is always verified.
-    - `crl`: revocation lists; then client certificates must be covered by one of their issuer.
+    - `crl`: revocation lists, for client certificates as there for a server's.
     - `sni`: other server contexts by host name, "*.example.org" for all names one level below.
       Everything of theirs counts, their `client_auth` too, but `minimum_version`,
       `maximum_version` and `dtls` must be as here, and they have no table themselves. Sessions are

@@ -14,6 +14,9 @@ from OpenSSL import SSL, crypto
 from ..errors import CertificateError
 from .settings import ServerContext
 
+# X509_V_ERR_UNABLE_TO_GET_CRL (x509_vfy.h).
+_NO_LIST = 3
+
 # Raises `CertificateError` for a peer that is not acceptable.
 Check = Callable[[SSL.Connection], object]
 
@@ -64,6 +67,8 @@ def note_verification(
     if not isinstance(seen, HandshakeNotes):
         return bool(fine)
     if not fine:
+        if code == _NO_LIST and depth:
+            return True  # an authority, of whose issuer the program has given no list
         if seen.failure is None:
             seen.failure = code, depth
             seen.own = certificate if depth == 0 else None

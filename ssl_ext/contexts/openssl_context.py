@@ -12,14 +12,14 @@ import certifi
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
-from .._openssl import use_groups
+from .._openssl import refuse_hosts, tell_rejections, use_groups
 from ..certificates import ocsp
 from ..certificates.loading import Identity, load_certificates, load_crls, load_identity
 from ..certificates.sources import Source
 from .cookies import Cookies
 from .handshake_notes import note_stapled, note_verification, notes_of
 from .settings import AUTH_MODES, GROUPS, OLDER_GROUPS, Client, Common, Server
-from .sni import chooser, resumes
+from .sni import alert_of, chooser, resumes
 
 _log = logging.getLogger("ssl_ext")
 
@@ -61,6 +61,8 @@ def _build_client(context: SSL.Context, settings: Client) -> None:
     if settings.verify:
         _trust(context, settings)
         context.set_verify(SSL.VERIFY_PEER, note_verification)
+        if settings.pins is not None:
+            tell_rejections(context)
     else:
         context.set_verify(SSL.VERIFY_NONE)
     if settings.dtls:
@@ -95,6 +97,8 @@ def _build_server(context: SSL.Context, settings: Server) -> None:
         # Without it OpenSSL does not acknowledge the name (RFC 6066 section 3), for it changes
         # nothing.
         context.set_tlsext_servername_callback(chooser(settings))
+        if settings.sni_required:
+            refuse_hosts(context, alert_of)
     # Servers that ask for client certificates can't resume without it
     # (SSL_CTX_set_session_id_context(3)). Any will do: the ticket keys are this context's own.
     context.set_session_id(os.urandom(32))
@@ -123,6 +127,8 @@ def _trust(context: SSL.Context, settings: Common) -> list[x509.Certificate]:
     assert store is not None
     # Whoever is named is believed, be it a root or not, as by the standard library's ssl.
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+    if isinstance(settings, Client) and settings.strict:
+        store.set_flags(crypto.X509StoreFlags.X509_STRICT)
     for part in settings.ca or ("certifi",):  # type: ignore[union-attr]
         if part == "certifi":
             context.load_verify_locations(certifi.where())
@@ -135,7 +141,8 @@ def _trust(context: SSL.Context, settings: Common) -> list[x509.Certificate]:
     if settings.crl is not None:
         for revoked in load_crls(settings.crl):
             store.add_crl(revoked)
-        store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
+        # Where there is no list for an authority, `note_verification` lets it pass.
+        store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
     return named
 
 

@@ -128,6 +128,7 @@ class Common:
 class Client(Common):
     verify: bool = True
     check_hostname: bool = True
+    strict: bool = True
     pins: frozenset[str] | None = None
     stapling: Stapling = "none"
 

@@ -2,12 +2,9 @@
 
 *Facts.* OpenSSL agrees on the version of TLS, and decides whether a session is resumed, before it
 asks which host is meant. Another context then brings along its certificate, authorities, ciphers
-and callbacks, but not its demand for client certificates. pyOpenSSL's callback can't refuse a name,
-and what it raises is printed.
+and callbacks, but not its demand for client certificates.
 *Consequence.* What would not count is refused when the table is made, or holds for all hosts. A
-name that must be known and is not gets a context without a certificate, with which OpenSSL ends
-the handshake by an alert.
-*Trade-off.* The alert is handshake_failure and not unrecognized_name.
+name that must be known and is not ends the handshake by an alert.
 """
 
 from __future__ import annotations
@@ -20,6 +17,9 @@ from .. import peer
 from ..certificates.hostnames import sni_key
 from .handshake_notes import note_verification, notes_of
 from .settings import AUTH_MODES, Server, ServerContext
+
+_MISSING_EXTENSION = 109
+_UNRECOGNIZED_NAME = 112
 
 
 def checked_table(sni: Mapping[str, ServerContext] | None) -> dict[str, ServerContext]:
@@ -84,7 +84,6 @@ def resumes(settings: Server) -> bool:
 
 def chooser(settings: Server) -> Callable[[SSL.Connection], None]:
     """Return the callback that looks a client's wish up (`set_tlsext_servername_callback`)."""
-    nobody = SSL.Context(SSL.DTLS_SERVER_METHOD if settings.dtls else SSL.TLS_SERVER_METHOD)
 
     def choose(connection: SSL.Connection) -> None:
         asked = (peer.server_name(connection) or "").lower().rstrip(".")
@@ -92,9 +91,7 @@ def chooser(settings: Server) -> Callable[[SSL.Connection], None]:
         context = settings.sni.get(asked) or settings.sni.get(f"*.{parent}")
         if context is None:
             if settings.sni_required:
-                # A resumed session needs no certificate: `verify_peer` looks at this, too.
                 notes_of(connection).unknown_host = asked
-                connection.set_context(nobody)
             return
         seen = notes_of(connection)
         seen.context = context
@@ -104,3 +101,13 @@ def chooser(settings: Server) -> Callable[[SSL.Connection], None]:
         connection.set_verify(mode, note_verification)
 
     return choose
+
+
+def alert_of(connection: SSL.Connection) -> int | None:
+    """Return the alert for a client whose wish is not to be met (RFC 8446 section 6)."""
+    asked = notes_of(connection).unknown_host
+    if asked is None:
+        return None
+    # RFC 8446 section 9.2. Before TLS 1.3, there is no such alert.
+    silent = not asked and connection.get_protocol_version() == SSL.TLS1_3_VERSION
+    return _MISSING_EXTENSION if silent else _UNRECOGNIZED_NAME

@@ -35,8 +35,12 @@ from ..errors import (
 _UNEXPECTED_EOF = -1
 
 # "sslv3 alert bad certificate", "ssl/tls alert …", "tlsv1 alert …", "tlsv13 alert …": the spellings
-# of OpenSSL 1.1 to 4.0 for what the peer sent. "bad alert" and the like are found by ourselves.
-_ALERT = re.compile(r"(ssl|tls)\S* alert ")
+# of OpenSSL 1.1 to 4.0 for what the peer sent, but for those of RFC 6066. "bad alert" and the like
+# are found by ourselves.
+_ALERT = re.compile(
+    r"(ssl|tls)\S* alert |tlsv1 (unrecognized name|certificate unobtainable|unsupported extension"
+    r"|bad certificate (status response|hash value))$"
+)
 
 # The reasons with which OpenSSL says that our side does not accept a certificate.
 _CERTIFICATE_REASONS = frozenset(

@@ -122,18 +122,20 @@ def revocation_list(
     *revoked: x509.Certificate,
     begin: datetime.datetime = NOW - 2 * DAY,
     end: datetime.datetime = NOW + DAY,
+    ca: trustme.CA | None = None,
 ) -> bytes:
-    """A list (PEM) of what `authority()` revoked."""
+    """A list (PEM) of what `authority()`, or another, revoked."""
+    ca = ca or authority()
     builder = (
         x509.CertificateRevocationListBuilder()
-        .issuer_name(ca_certificate(authority()).subject)
+        .issuer_name(ca_certificate(ca).subject)
         .last_update(begin)
         .next_update(end)
     )
     for certificate in revoked:
         entry = x509.RevokedCertificateBuilder(certificate.serial_number, NOW - DAY)
         builder = builder.add_revoked_certificate(entry.build())
-    return builder.sign(ca_key(authority()), hashes.SHA256()).public_bytes(Encoding.PEM)
+    return builder.sign(ca_key(ca), hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
 def ocsp_response(

@@ -293,6 +293,81 @@ def test_a_missing_or_old_revocation_list_fails_closed(monkeypatch: pytest.Monke
     assert failure(Pair(client, serving(other.pem))).code == NO_CRL
 
 
+@pytest.fixture(scope="module")
+def between() -> trustme.CA:
+    """An authority between `authority()` and those whom it has issued certificates."""
+    return authority().create_child_ca(key_type=trustme.KeyType.ECDSA)
+
+
+def below(between: trustme.CA) -> bytes:
+    """What a server shows whose certificate is from there."""
+    return issue(ca=between).pem + ca_pem(between)
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_an_authority_between_is_looked_up_where_there_is_a_list(
+    between: trustme.CA, side: str
+) -> None:
+    def pair(*lists: bytes) -> Pair:
+        if side == "client":
+            return Pair(trusting(crl=lists), serving(below(between)))
+        return Pair(trusting(certificate=below(between)), asking(crl=lists))
+
+    leaves = revocation_list(ca=between)
+    pair(leaves).handshake()  # there is none of the root's
+    pair(leaves, revocation_list()).handshake()
+    revoked = failure(pair(leaves, revocation_list(ca_certificate(between))))
+    assert (revoked.code, revoked.depth) == (REVOKED, 1)
+    # A list of the root's is none of the authority between.
+    alone = failure(pair(revocation_list()))
+    assert (alone.code, alone.depth) == (NO_CRL, 0)
+
+
+def test_an_old_list_about_an_authority_between(
+    between: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificates, "_now", lambda: NOW - DAY)  # it has become old since
+    old = revocation_list(end=NOW - DAY / 2)
+    client = trusting(crl=[revocation_list(ca=between), old])
+    why = failure(Pair(client, serving(below(between))))
+    assert (why.code, why.depth) == (12, 1)  # CRL_HAS_EXPIRED
+
+
+# What RFC 5280 says --------------------------------------------------------------------------
+
+
+def test_an_authority_that_does_not_say_what_its_key_is_for() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    common = x509.NameOID.COMMON_NAME
+    home, name = (x509.Name([x509.NameAttribute(common, n)]) for n in ("made at home", HOST))
+
+    def made(ca: bool) -> x509.Certificate:
+        public, subject = key.public_key(), home if ca else name
+        builder = x509.CertificateBuilder(home, subject, public, 7, NOW - DAY, NOW + DAY)
+        for extension, critical in (
+            (x509.BasicConstraints(ca, None), True),
+            (x509.SubjectAlternativeName([x509.DNSName(HOST)]), False),
+            (x509.SubjectKeyIdentifier.from_public_key(public), False),
+            (x509.AuthorityKeyIdentifier.from_issuer_public_key(public), False),
+        ):
+            builder = builder.add_extension(extension, critical)  # type: ignore[arg-type]
+        return builder.sign(key, hashes.SHA256())
+
+    ca, leaf = made(True).public_bytes(Encoding.PEM), Leaf(made(False), key)
+    why = failure(Pair(client_context(ca=ca), serving(leaf.pem)))
+    assert why.code == 92  # X509_V_ERR_CA_CERT_MISSING_KEY_USAGE
+    assert why.reason == (
+        "certificate verify failed: CA cert does not include key usage extension (which "
+        "strict=False accepts)"
+    )
+    Pair(client_context(ca=ca, strict=False), serving(leaf.pem)).handshake()
+    # A server leaves that to the authority that it was given.
+    Pair(
+        trusting(certificate=leaf.pem),
+        server_context(pem(server_certificate()), client_auth="required", ca=ca),
+    ).handshake()
+
+
 # Pins ----------------------------------------------------------------------------------------
 
 

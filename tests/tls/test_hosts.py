@@ -10,7 +10,8 @@ import pytest
 from OpenSSL import SSL
 
 import ssl_ext
-from ssl_ext import HandshakeError, peer, server_context
+from ssl_ext import HandshakeError, PeerRefused, peer, server_context
+from ssl_ext.sockets.translation import translated
 from tests.tls.pki import Leaf, Pair, ca_pem, issue, revocation_list
 from tests.tls.support import HOST, authority, client_certificate, other_authority
 from tests.tls.test_contexts import (
@@ -51,14 +52,20 @@ def test_a_name_that_must_be_known_and_is_not_ends_the_handshake_by_an_alert(ver
     server, _ = hosts(sni_required=True)
     client = trusting(maximum_version=version, check_hostname=False)
     Pair(client, server, "a.example").handshake()
-    for name, told in (("c.example", "'c.example'"), (None, "''")):
+    missing = "alert missing extension" if version == "TLSv1.3" else "unrecognized name"
+    for name, told, alert in (
+        ("c.example", "'c.example'", "tlsv1 unrecognized name"),
+        (None, "''", missing),
+    ):
         pair = Pair(client, server, name)
         with pytest.raises(HandshakeError, match=f"no virtual host here is called {told}") as why:
             pair.handshake()
         assert type(why.value) is HandshakeError
         pair.pump()
-        with pytest.raises(SSL.Error, match="alert handshake failure"):
+        with pytest.raises(SSL.Error, match=alert) as theirs:
             pair.client.do_handshake()
+        told_so = translated(theirs.value, client, pair.client, shaking=True)
+        assert type(told_so) is PeerRefused
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -13,13 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509 import ocsp
 from OpenSSL import SSL, crypto
 
 import ssl_ext
 from ssl_ext import CertificateError, peer
 from ssl_ext.sockets.translation import RawContext, translated
-from tests.tls.pki import Pair
-from tests.tls.support import HOST, client_certificate, raw_context
+from tests.tls.pki import Pair, ca_pem
+from tests.tls.support import CLIENT, HOST, authority, client_certificate, raw_context
 from tests.tls.test_contexts import ADDRESS_MISMATCH, NAME_MISMATCH
 
 D, U = x509.DNSName, x509.UniformResourceIdentifier
@@ -65,23 +66,48 @@ def made(
     subject = NAME if ca else x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, cn or "x")])
     key = KEY.public_key()
     builder = x509.CertificateBuilder(NAME, subject, key, 7, now - DAY, now + DAY)
-    extensions: list[x509.ExtensionType] = [x509.BasicConstraints(ca, None), *more]
+    extensions: list[x509.ExtensionType] = [
+        x509.SubjectKeyIdentifier.from_public_key(key),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(key),
+        *more,
+    ]
     if names:
         extensions.append(x509.SubjectAlternativeName(names))
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
+    usage = x509.KeyUsage(not ca, False, False, False, False, ca, ca, False, False)
+    builder = builder.add_extension(x509.BasicConstraints(ca, None), critical=True)
+    builder = builder.add_extension(usage, critical=True)
     return builder.sign(KEY, hashes.SHA256())
 
 
 CA = made([], ca=True).public_bytes(Encoding.PEM)
 
 
-def serving(leaf: x509.Certificate, client_ca: bool = False) -> ssl_ext.Context:
+def serving(leaf: x509.Certificate, client_ca: bool = False, **options: Any) -> ssl_ext.Context:
     key = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     pem = leaf.public_bytes(Encoding.PEM) + key
     if client_ca:
-        return ssl_ext.server_context(pem, client_auth="optional", ca=CA)
-    return ssl_ext.server_context(pem)
+        options.update(client_auth="optional", ca=ca_pem(authority()))
+    return ssl_ext.server_context(pem, **options)
+
+
+def response(leaf: x509.Certificate | None = None, *, good: bool = True) -> bytes:
+    """An OCSP response about a certificate; they all have the same number."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    ca = x509.load_pem_x509_certificate(CA)
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        cert=leaf or made([D(HOST)]),
+        issuer=ca,
+        algorithm=hashes.SHA256(),
+        cert_status=ocsp.OCSPCertStatus.GOOD if good else ocsp.OCSPCertStatus.REVOKED,
+        this_update=now - DAY,
+        next_update=now + DAY,
+        revocation_time=None if good else now - DAY,
+        revocation_reason=None,
+    )
+    builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, ca)
+    return builder.sign(KEY, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
 def verdict(leaf: x509.Certificate, name: str) -> CertificateError | None:
@@ -152,9 +178,11 @@ def test_the_error_says_why(names: list[x509.GeneralName], name: str, text: str)
 # Who is refused, and how --------------------------------------------------------------------------
 
 
-def refused(context: ssl_ext.Context, leaf: x509.Certificate) -> tuple[CertificateError, SSL.Error]:
+def refused(
+    context: ssl_ext.Context, leaf: x509.Certificate, **options: Any
+) -> tuple[CertificateError, SSL.Error]:
     """Return our error, and the server's, of a handshake that we refuse."""
-    pair = Pair(context, serving(leaf, client_ca=True), HOST)
+    pair = Pair(context, serving(leaf, client_ca=True, **options), HOST)
     with pytest.raises(CertificateError) as ours:
         pair.handshake()
     pair.server.bio_write(pair.client.bio_read(65536))
@@ -183,24 +211,45 @@ def test_a_wrong_name_is_told_before_our_certificate(newest: str) -> None:
 @pytest.mark.parametrize("newest", ["TLSv1.2", "TLSv1.3"])
 def test_a_wrong_key_is_told_before_our_certificate(newest: str) -> None:
     pins = "sha256/" + "A" * 43 + "="
-    found, _ = refused(client(maximum_version=newest, pins=pins), made([D(HOST)]))
+    found, theirs = refused(client(maximum_version=newest, pins=pins), made([D(HOST)]))
     assert type(found) is CertificateError
     assert "is pinned; its own is" in found.reason and found.code == 0
+    assert "alert bad certificate" in str(theirs)
 
 
 @pytest.mark.parametrize("newest", ["TLSv1.2", "TLSv1.3"])
 def test_a_missing_response_is_told_before_our_certificate(newest: str) -> None:
     context = client(maximum_version=newest, stapling="require")
-    found, _ = refused(context, made([D(HOST)]))
+    found, theirs = refused(context, made([D(HOST)]))
     assert type(found) is CertificateError
     assert found.reason == "the server stapled no OCSP response"
+    assert "bad certificate status response" in str(theirs)  # RFC 6066 section 8
 
 
-def test_the_right_pin_passes() -> None:
+@pytest.mark.parametrize("newest", ["TLSv1.2", "TLSv1.3"])
+def test_a_wrong_response_is_told_before_our_certificate(newest: str) -> None:
+    context = client(maximum_version=newest, stapling="request")
+    found, theirs = refused(context, made([D(HOST)]), stapled=response(good=False))
+    assert type(found) is CertificateError
+    assert found.reason == "the OCSP responder says of the certificate: revoked"
+    assert "bad certificate status response" in str(theirs)
+
+
+@pytest.mark.parametrize("newest", ["TLSv1.2", "TLSv1.3"])
+@pytest.mark.parametrize("check", ["name", "pin", "response"])
+def test_who_is_the_right_one_is_shown_our_certificate(newest: str, check: str) -> None:
+    """So that the tests above can see whether it is."""
     leaf = made([D(HOST)])
-    pair = Pair(client(pins=ssl_ext.pin(leaf)), serving(leaf), HOST)
+    options: dict[str, Any] = {"maximum_version": newest}
+    if check == "pin":
+        options["pins"] = ["sha256/" + "A" * 43 + "=", ssl_ext.pin(leaf)]
+    if check == "response":
+        options["stapling"] = "require"
+    pair = Pair(client(**options), serving(leaf, True, stapled=response(leaf)), HOST)
     pair.handshake()
-    pair.client.get_app_data().context.verify_peer(pair.client)
+    pair.server.do_handshake()
+    shown = pair.server.get_peer_certificate(as_cryptography=True)
+    assert shown is not None and ssl_ext.peer.names_in(shown) == [CLIENT]
 
 
 def test_a_plain_context_checks_in_the_handshake_too(version: int) -> None:
