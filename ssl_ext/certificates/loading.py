@@ -102,6 +102,15 @@ def load_crls(source: Source | Iterable[Source]) -> list[x509.CertificateRevocat
     return [crl for part in checked_sources("source", source) for crl in _crls(part)]
 
 
+def out_of_time(certificates: Iterable[x509.Certificate]) -> list[x509.Certificate]:
+    """Return those that are not valid now."""
+    return [
+        found
+        for found in certificates
+        if not found.not_valid_before_utc <= _now() <= found.not_valid_after_utc
+    ]
+
+
 def spki(certificate: x509.Certificate) -> bytes:
     """Return the DER form of a certificate's public key (SubjectPublicKeyInfo)."""
     return _spki(certificate.public_key())

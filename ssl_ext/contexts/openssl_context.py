@@ -14,11 +14,18 @@ from OpenSSL import SSL, crypto
 
 from .._openssl import refuse_hosts, tell_rejections, use_groups
 from ..certificates import ocsp
-from ..certificates.loading import Identity, load_certificates, load_crls, load_identity
+from ..certificates.loading import (
+    Identity,
+    load_certificates,
+    load_crls,
+    load_identity,
+    out_of_time,
+)
+from ..certificates.quiet import quietly
 from ..certificates.sources import Source
 from .cookies import Cookies
 from .handshake_notes import note_stapled, note_verification, notes_of
-from .settings import AUTH_MODES, GROUPS, OLDER_GROUPS, Client, Common, Server
+from .settings import AUTH_MODES, GROUPS, OLDER_GROUPS, PUBLIC, Client, Common, Server
 from .sni import alert_of, chooser, resumes
 
 _log = logging.getLogger("ssl_ext")
@@ -136,6 +143,7 @@ def _trust(context: SSL.Context, settings: Common) -> list[x509.Certificate]:
             context.set_default_verify_paths()
         else:
             named += load_certificates(part)  # type: ignore[arg-type]
+    _look_at_times(named, alone=not set(settings.ca or PUBLIC) & set(PUBLIC))
     for certificate in named:
         store.add_cert(crypto.X509.from_cryptography(certificate))
     if settings.crl is not None:
@@ -144,6 +152,26 @@ def _trust(context: SSL.Context, settings: Common) -> list[x509.Certificate]:
         # Where there is no list for an authority, `note_verification` lets it pass.
         store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
     return named
+
+
+def _look_at_times(named: list[x509.Certificate], alone: bool) -> None:
+    """Tell of authorities that are out of time: whom they vouch for is refused. Raises `ValueError`
+    if they are `alone`, and so nobody could be believed."""
+    with quietly():
+        old = out_of_time(named)
+        names = "; ".join(
+            f"{found.subject.rfc4514_string()} ({found.not_valid_before_utc:%Y-%m-%d} to "
+            f"{found.not_valid_after_utc:%Y-%m-%d})"
+            for found in old
+        )
+    if old and alone and len(old) == len(named):
+        raise ValueError(f"ca: no authority there is valid now: {names}")
+    if old:
+        _log.warning(
+            "whom these authorities vouch for is refused, for they are no longer (or not "
+            "yet) valid: %s",
+            names,
+        )
 
 
 def _alpn_selector(ours: tuple[bytes, ...]) -> Callable[[SSL.Connection, list[bytes]], Any]:

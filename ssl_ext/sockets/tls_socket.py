@@ -203,7 +203,8 @@ class OpenSSLSocket(SocketProxy):
         self._handshake_tables: tuple[HandshakeTable, ...] = ()  # in which this one is counted
         self._handshake_wants = READ
         self._listeners_table: HandshakeTable | None = None
-        self._may_be_refused = False  # by a server that has said nothing yet
+        # By a server that has said nothing yet: a client hears that even if it doesn't read.
+        self._may_be_refused = False
         self._nothing_received = True
         self._output_ends = False  # shutdown() was called,
         self._pending_shutdown: int | None = None  # and how, while our close_notify has no room
@@ -251,7 +252,7 @@ class OpenSSLSocket(SocketProxy):
             mask = writer.waits_for if wanted & WRITE or writer.pending else 0
             if self._pending_shutdown is not None:
                 mask |= writer.waits_for
-            if wanted & READ and not reader.ended:
+            if (wanted & READ or self._may_be_refused) and not reader.ended:
                 mask |= reader.waits_for
             return mask
         if state is HANDSHAKING:
@@ -291,7 +292,7 @@ class OpenSSLSocket(SocketProxy):
 
     def _handle_open_event(self, mask: int, wanted: int) -> int:
         reader, writer, ready = self._reader, self._writer, 0
-        if wanted & READ and mask & (reader.waits_for | _GONE):
+        if (wanted & READ or self._may_be_refused) and mask & (reader.waits_for | _GONE):
             if not reader.data and not reader.ended:
                 reader.fill()
                 if not reader.data:
@@ -299,7 +300,7 @@ class OpenSSLSocket(SocketProxy):
                 if self._nothing_received or reader.error is not None:
                     self._review_reading()
             if reader.data or reader.ended:
-                ready = READ
+                ready = wanted & READ
         if mask & (writer.waits_for | _GONE) and self.failure is None:
             if writer.pending and not writer.flush():
                 self._review_writing()
@@ -366,7 +367,8 @@ class OpenSSLSocket(SocketProxy):
         if self.state is CLOSED:
             return  # a callback has closed the socket in the middle of what has failed
         # What fails later is found when its channel reads, as without TLS.
-        self._failure_reminders = 0 if self.state is OPEN else _REMINDERS
+        later = self.state is OPEN and not self._may_be_refused
+        self._failure_reminders = 0 if later else _REMINDERS
         self.failure = why
         self._writer.drop()
         self._enter(FAILED)
@@ -672,6 +674,7 @@ class OpenSSLSocket(SocketProxy):
             if reader.data:
                 # With TLS 1.3, the session to be resumed comes after the handshake.
                 self._nothing_received = self._may_be_refused = False
+                self._report()
                 self.context.remember(reader.connection)
         elif self.failure is None:
             failure = translated(reader.error, self.context, reader.connection, shaking=False)

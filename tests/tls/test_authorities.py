@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 import ssl_ext
 from ssl_ext import CertificateError
-from tests.tls.pki import Pair
+from tests.tls.pki import DAY, NOW, Pair
 from tests.tls.support import CLIENT, HOST, authority
 
 
@@ -125,3 +131,38 @@ def test_a_name_that_is_not_acknowledged_is_known() -> None:
     pair = Pair(ssl_ext.client_context(ca=authority().cert_pem.bytes()), server)
     pair.handshake()
     assert ssl_ext.peer.server_name(pair.server) == HOST
+
+
+# Out of time -------------------------------------------------------------------------------------
+
+
+def lasting(begin: datetime.datetime, end: datetime.datetime, name: str) -> bytes:
+    """An authority that is valid from one moment to another."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 7, begin, end)
+    builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+PAST = lasting(NOW - 9 * DAY, NOW - DAY, "past")
+FUTURE = lasting(NOW + DAY, NOW + 9 * DAY, "future")
+
+
+@pytest.mark.parametrize(("ca", "name"), [(PAST, "CN=past"), ([FUTURE, PAST], "CN=future")])
+def test_authorities_that_are_all_out_of_time(ca: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^ca: no authority there is valid now: {name} \(20"):
+        ssl_ext.client_context(ca=ca)
+    with pytest.raises(ValueError, match="no authority there is valid now"):
+        ssl_ext.server_context(pem(SERVER_LEAF, 2), client_auth="optional", ca=ca)
+
+
+@pytest.mark.parametrize("other", [authority().cert_pem.bytes(), "certifi"])
+def test_one_that_is_out_of_time_among_others(other: Any, caplog: pytest.LogCaptureFixture) -> None:
+    ssl_ext.client_context(ca=[other, PAST])
+    (line,) = caplog.messages
+    assert line.startswith("whom these authorities vouch for is refused, for ")
+    assert f"CN=past ({NOW - 9 * DAY:%Y-%m-%d} to {NOW - DAY:%Y-%m-%d})" in line
+    caplog.clear()
+    ssl_ext.client_context(ca=other)
+    assert caplog.messages == []

@@ -16,9 +16,9 @@ from asynccore import dispatcher, loop
 from asynccore.engine import Engine
 from asynccore.pollers import ERROR, PRIORITY, READ
 from asynccore.testing import FakeClock
-from ssl_ext import OpenSSLSocket, tls_dispatcher_with_send, tls_listener
+from ssl_ext import OpenSSLSocket, PeerRefused, tls_dispatcher_with_send, tls_listener
 from ssl_ext.states import CONNECTING
-from tests.tls.support import HOST, client_raw, server_raw, shake
+from tests.tls.support import HOST, TLS13, client_raw, server_raw, shake
 from tests.tls.talking import settle
 from tests.tls.wire import Noting
 
@@ -318,3 +318,60 @@ def test_an_af_unix_listener_with_a_full_backlog(
         assert log == []
     for sock in fill:
         sock.close()
+
+
+# Refused after the client's handshake (TLS 1.3) ---------------------------------------------------
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_client_that_only_writes_hears_that_it_is_refused(
+    channels: Any, tcp_pair: Any, version: int, writes: bool, poller_name: str
+) -> None:
+    ours, theirs = tcp_pair()
+    server = Noting(theirs, channels, context=server_raw(version, demands=True), server_side=True)
+    client = Paused(ours, channels, context=client_raw(version), server_hostname=HOST)
+    if writes:
+        client.send(b"a message")
+    for _ in range(100):
+        loop(timeout=0.01, map=channels, count=1, poller=poller_name)
+        if client.log[-1:] == ["PeerRefused"]:
+            break
+    assert client.log[-1:] == ["PeerRefused"]
+    assert type(client.error) is PeerRefused
+    assert server.log == ["CertificateError"]
+
+
+def test_a_legacy_client_that_waits_for_nothing_hears_it_too(channels: Any, tcp_pair: Any) -> None:
+    ours, theirs = tcp_pair()
+    context = server_raw(TLS13, demands=True)
+    server = Noting(theirs, channels, context=context, server_side=True)
+    client = Idle(OpenSSLSocket(client_raw(TLS13), ours, server_hostname=HOST), channels)
+    settle(channels, lambda: client.log)
+    assert client.log == ["error PeerRefused"]
+    assert server.log == ["CertificateError"]
+
+
+def test_what_comes_to_a_client_that_only_writes_waits_for_it(
+    channels: Any, tcp_pair: Any, poller_name: str
+) -> None:
+    """It is looked at once whether it was refused: the first record is kept, and no other read."""
+    ours, theirs = tcp_pair()
+    server = Noting(theirs, channels, context=server_raw(TLS13), server_side=True)
+    client = Paused(ours, channels, context=client_raw(TLS13), server_hostname=HOST)
+    server.begin = lambda: server.send(b"hello")
+    settle(channels, lambda: "handshake" in client.log and "handshake" in server.log)
+    loop(timeout=0, map=channels, count=20, poller=poller_name)
+    assert client.got == b""
+    server.send(b" again")
+    loop(timeout=0, map=channels, count=5, poller=poller_name)
+    assert unread(ours) > 0, "only the first record was read"
+    assert client.socket.poll_interest(0) == 0
+    client.resume_reading()
+    settle(channels, lambda: client.got == b"hello again")
+
+
+def unread(sock: socket.socket) -> int:
+    try:
+        return len(sock.recv(1000, socket.MSG_PEEK))
+    except BlockingIOError:
+        return 0
