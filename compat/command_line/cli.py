@@ -193,6 +193,16 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         " program on today's Python. The exit status is 1 if anything will stop it.",
     )
     command.add_argument("paths", metavar="PATH", nargs="+", help="a file, or a folder of files")
+    command.add_argument(
+        "--python", metavar="VERSION", help="for this version of Python (default: the running one)"
+    )
+    form = command.add_mutually_exclusive_group()
+    form.add_argument(
+        "--format", default="text", choices=["text", "json", "github"], help="for whom (text)"
+    )
+    form.add_argument(
+        "--json", dest="format", action="store_const", const="json", help="as one JSON document"
+    )
     command.set_defaults(action=_check)
 
 
@@ -253,4 +263,4 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from ..old_programs.check import command
 
-    return command.main(arguments.paths)
+    return command.main(arguments.paths, arguments.python, arguments.format)

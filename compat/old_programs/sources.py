@@ -17,10 +17,11 @@ import ast
 import io
 import os
 import stat
+import sys
 import tokenize
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,7 @@ class Source:
     tree: ast.Module | None = None  # of Python 3
     tree2: Any = None  # of Python 2: a `fissix.pytree.Node`, whose lines end in "\n"
     problem: SyntaxError | None = None  # why this Python does not compile it
+    encoding_problem: bool = False  # that is the reason
     missing: NeedsExtra | None = None  # what would tell whether it is Python 2
 
 
@@ -200,18 +202,20 @@ def _problem(words: str, data: bytes, at: int) -> SyntaxError:
 
 
 def parse(path: Path, text: str, encoding: str, problem: SyntaxError | None = None) -> Source:
-    """Return a text, parsed; `problem` is what is known to stand in its way already."""
+    """Return a text, parsed; `problem` is what was wrong with its encoding."""
+    bad = problem is not None
     try:
-        return Source(path, text, encoding, 3, tree=_parse3(text), problem=problem)
+        tree = _parse3(text)
+        return Source(path, text, encoding, 3, tree=tree, problem=problem, encoding_problem=bad)
     except SyntaxError as why:
         problem = problem or why
+    source = Source(path, text, encoding, 0, problem=problem, encoding_problem=bad)
     try:
-        return Source(path, text, encoding, 2, tree2=parse2(text), problem=problem)
+        return replace(source, python=2, tree2=parse2(text))
     except NeedsExtra as why:
-        return Source(path, text, encoding, 0, problem=problem, missing=why)
+        return replace(source, missing=why)
     except SyntaxError:
-        # It is neither; what Python 3 says is of more use.
-        return Source(path, text, encoding, 0, problem=problem)
+        return source  # It is neither; what Python 3 says is of more use.
 
 
 def _parse3(text: str) -> ast.Module:
@@ -220,11 +224,27 @@ def _parse3(text: str) -> ast.Module:
         warnings.simplefilter("ignore")
         # Bytes are decoded already, so the coding line counts no more.
         try:
-            return ast.parse(text.removeprefix("\ufeff"))
+            tree = ast.parse(text.removeprefix("\ufeff"))
         except (RecursionError, MemoryError) as why:
             raise SyntaxError("nested too deeply for the parser") from why
         except ValueError as why:  # what it says of a lone surrogate
             raise SyntaxError(str(why)) from why
+    _forbid_commas(tree)
+    return tree
+
+
+def _forbid_commas(tree: ast.Module) -> None:
+    """Raise SyntaxError for `except X, name:`, which Python 3.14 reads as two exceptions."""
+    if sys.version_info < (3, 14):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler) and isinstance(node.type, ast.Tuple):
+            first, last = node.type.elts[0], node.type.elts[-1]
+            # The place of a tuple in brackets is that of the bracket.
+            bare = (first.lineno, first.col_offset) == (node.type.lineno, node.type.col_offset)
+            if bare and isinstance(last, ast.Name) and last.id.islower():
+                words = "multiple exception types must be parenthesized"
+                raise SyntaxError(words, (None, node.lineno, node.col_offset + 1, None))
 
 
 def parse2(text: str) -> Any:
