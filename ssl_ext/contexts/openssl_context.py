@@ -136,14 +136,15 @@ def _trust(context: SSL.Context, settings: Common) -> list[x509.Certificate]:
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     if isinstance(settings, Client) and settings.strict:
         store.set_flags(crypto.X509StoreFlags.X509_STRICT)
-    for part in settings.ca or ("certifi",):  # type: ignore[union-attr]
+    parts: tuple[Any, ...] = tuple(settings.ca or ("certifi",))  # type: ignore[arg-type]
+    for part in parts:
         if part == "certifi":
             context.load_verify_locations(certifi.where())
         elif part == "system":
             context.set_default_verify_paths()
         else:
-            named += load_certificates(part)  # type: ignore[arg-type]
-    _look_at_times(named, alone=not set(settings.ca or PUBLIC) & set(PUBLIC))
+            named += load_certificates(part)
+    _look_at_times(named, alone=not any(part in PUBLIC for part in parts))
     for certificate in named:
         store.add_cert(crypto.X509.from_cryptography(certificate))
     if settings.crl is not None:
