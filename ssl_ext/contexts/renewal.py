@@ -2,14 +2,16 @@
 
 Facts. Certificates are renewed every few weeks, by a program that knows nothing of this one. It
 replaces one file after the other, so that for a moment the key is that of another certificate. A
-file that can't be used must not end what works. To look at a file costs microseconds.
+file that can't be used must not end what works. To look at a file costs microseconds, to read it
+milliseconds. A program whose loop is its own may run no timers.
 
-Consequence. Before a handshake, once in a while, the files are looked at. What was changed, and
-is the same at two looks, is read; if it can't be used, that is said once and what was there before
-stays. Who has renewed them may ask for it to be done at once.
+Consequence. A timer of each listener's loop looks at the files, and so does a handshake that finds
+it late. What was changed is read, and used if it can be. If it can't be and is the same at the next
+look, that is said once and what was there before stays. Who has renewed them may ask for it to be
+done at once.
 
-Trade-off. Without a handshake nothing is looked at, and there is no timer that would wake a loop
-which waits: the first connection after a renewal may still see the certificate of before.
+Trade-off. A loop that waits wakes up once a second. A chain that is written in two parts may be
+used without its second one for as long.
 """
 
 from __future__ import annotations
@@ -22,12 +24,18 @@ from socket import socket
 from OpenSSL import SSL
 
 from asynccore import logs
+from asynccore.channels import Map
+from asynccore.engine.timers import Timer
+from asynccore.running.loop import call_every
 
 from .context import Context
 
-# How often the files are looked at, at the most, and so how long they must be unchanged before
-# they are read, in seconds: as often as the engine looks for what changed without a report.
+# How often the files are looked at, in seconds: as often as the engine looks for what changed
+# without a report.
 LOOK_INTERVAL = 1.0
+
+# How soon after a look there may be another one: no two timers are exactly as far apart.
+_SOONEST = LOOK_INTERVAL / 2
 
 # What tells a file from what it was: where and what it is, its length, and when it was written.
 _Stamp = tuple[int, int, int, int] | None
@@ -49,7 +57,7 @@ class RenewedContext(Context):
         self._make = make
         self._files = tuple(files)
         self._clock = clock
-        self._next_look = clock() + LOOK_INTERVAL
+        self._next_look = clock() + _SOONEST
         # Before they are read: a change meanwhile is one that is to be found.
         self._read = self._seen = self._stamps()
         self.reload()
@@ -66,34 +74,41 @@ class RenewedContext(Context):
         server_hostname: str | None = None,
     ) -> SSL.Connection:
         """Return a connection, as `Context.connection`, by the files as they are now."""
-        self._look()
+        if self._clock() >= self._next_look + _SOONEST:
+            self.look()  # no timer has
         return super().connection(sock, server_side, server_hostname)
+
+    def watch(self, map: Map) -> Timer:
+        """Look at the files in the loop of `map`, until the timer is cancelled."""
+        return call_every(LOOK_INTERVAL, self.look, map=map)
 
     def renew(self) -> None:
         """Read the files now, changed or not. What is wrong with them is said, not raised."""
         self._seen = self._stamps()
-        self._reread()
+        self._reread(settled=True)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Read the files if they were changed, unless they were looked at just now."""
         now = self._clock()
         if now < self._next_look:
             return
-        self._next_look = now + LOOK_INTERVAL
+        self._next_look = now + _SOONEST
         before, self._seen = self._seen, self._stamps()
-        if self._seen not in (before, self._read):
-            return  # somebody may be at it: the next look will tell
         if self._seen != self._read:
-            self._reread()
+            self._reread(settled=self._seen == before)
 
-    def _reread(self) -> None:
-        self._read = self._seen
+    def _reread(self, settled: bool) -> None:
         try:
             self.reload()
         except Exception as why:
+            if not settled:
+                return  # somebody may be at it: the next look will tell
+            self._read = self._seen
             place = f": {why.filename}" if isinstance(why, OSError) and why.filename else ""
             what = why.strerror if isinstance(why, OSError) else why
             logs.warn(f"TLS goes on with the files of before: {what}{place}")
         else:
+            self._read = self._seen
             logs.emit("info", f"TLS: {self!r} was renewed")
 
     def _stamps(self) -> tuple[_Stamp, ...]:

@@ -28,6 +28,7 @@ from typing import Any
 from asynccore import logs
 from asynccore.channels import Map, NullChannel
 from asynccore.engine import leave_map
+from asynccore.engine.timers import Timer
 from asynccore.errors import NOBODY
 from asynccore.listening.acceptor import ACCEPT_BATCH
 from asynccore.pollers import READ
@@ -64,6 +65,8 @@ class AcceptingSocket(SocketProxy):
     Raises `TypeError` for what is no context, and `ValueError` for one of a client.
     """
 
+    _watching: Timer | None = None
+
     def __init__(
         self,
         context: AnyContext,
@@ -97,6 +100,9 @@ class AcceptingSocket(SocketProxy):
     def __repr__(self) -> str:
         return f"<AcceptingSocket fd={self._raw.fileno()}, {len(self._pending)} handshakes>"
 
+    def __del__(self) -> None:
+        self._stop_watching()  # it was forgotten, and not closed
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
 
@@ -104,8 +110,17 @@ class AcceptingSocket(SocketProxy):
 
     def entered(self, map: Map, report: Callable[[], None]) -> None:
         """Serve a listener in `map`."""
+        self._stop_watching()
         self.map = map
         self._report = report
+        watch = getattr(self.context, "watch", None)
+        if watch is not None:
+            self._watching = watch(map)  # its files, for as long as this listens
+
+    def _stop_watching(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
 
     def poll_interest(self, wanted: int) -> int:
         """Return what to wait for: new connections, as long as there is room for handshakes."""
@@ -192,6 +207,7 @@ class AcceptingSocket(SocketProxy):
 
     def close(self) -> None:
         """Close the socket, and all connections that nobody has accepted."""
+        self._stop_watching()
         self._raw.close()
         for handshake in tuple(self._pending):
             handshake.close()

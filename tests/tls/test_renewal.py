@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asynccore import use_logging
+from asynccore import dispatcher, loop, use_logging
+from asynccore.engine import Engine
 from asynccore.testing import FakeClock
-from ssl_ext import CertificateError
+from ssl_ext import CertificateError, secure
 from ssl_ext.contexts import renewal
 from ssl_ext.contexts.renewal import LOOK_INTERVAL, RenewedContext
 from ssl_ext.termination import Settings, make_context
@@ -63,14 +66,76 @@ def served(tmp_path: Path) -> Served:
     return Served(tmp_path)
 
 
-def test_new_files_are_used_once_they_are_settled(served: Served) -> None:
+def test_new_files_are_used_at_the_next_look(served: Served) -> None:
     served.write(issue(names=("second.example",)))
     assert served.shows("first.example")  # not looked at yet
     served.later()
-    assert served.shows("first.example")  # seen, and perhaps being written
-    served.later()
     assert served.shows("second.example")
     assert not served.shows("first.example")
+
+
+class Listener(dispatcher):
+    def __init__(self, channels: Any) -> None:
+        super().__init__(map=channels)
+        self.create_socket()
+        self.bind(("127.0.0.1", 0))
+        self.listen(5)
+
+
+def test_a_timer_of_the_listener_looks(served: Served, channels: Any) -> None:
+    """No client, be it the first, sees the certificate of before."""
+    channels.engine = Engine(channels, served.clock)
+    listener = secure(Listener, served.context)(channels)
+    loop(timeout=0, map=channels, count=1)
+    served.write(issue(names=("second.example",)))
+    loop(timeout=0, map=channels, count=3)
+    assert served.shows("first.example")
+    served.later()
+    loop(timeout=0, map=channels, count=1)
+    made = served.context.openssl
+    assert served.shows("second.example")
+    assert served.context.openssl is made, "it was not the handshake that read the files"
+    # Once more, after nothing has happened for long.
+    for _ in range(10):
+        served.later()
+        loop(timeout=0, map=channels, count=1)
+    assert served.context.openssl is made
+    served.write(issue(names=("third.example",)))
+    served.later()
+    loop(timeout=0, map=channels, count=1)
+    assert served.context.openssl is not made
+    assert served.shows("third.example")
+    listener.close()
+    assert len(channels.engine.timers) == 0
+
+
+def test_the_timer_ends_with_a_listener_that_is_forgotten(served: Served, channels: Any) -> None:
+    channels.engine = Engine(channels, served.clock)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        listener = secure(Listener, served.context)(channels)
+        loop(timeout=0, map=channels, count=1)
+        assert len(channels.engine.timers) == 1
+        channels.clear()
+        del listener
+        gc.collect()
+    loop(timeout=0, map=channels, count=1)
+    assert len(channels.engine.timers) == 0
+
+
+def test_several_listeners_look_as_often_as_one(
+    served: Served, channels: Any, monkeypatch: Any
+) -> None:
+    channels.engine = Engine(channels, served.clock)
+    listeners = [secure(Listener, served.context)(channels) for _ in range(3)]
+    loop(timeout=0, map=channels, count=1)
+    looked: list[str] = []
+    monkeypatch.setattr(renewal, "_stamp", lambda name: looked.append(name))
+    served.later()
+    loop(timeout=0, map=channels, count=3)
+    assert looked == [str(served.cert), str(served.key)]
+    for listener in listeners:
+        listener.close()
 
 
 def test_a_connection_keeps_what_it_began_with(served: Served) -> None:
@@ -88,8 +153,6 @@ def test_files_that_are_replaced_one_by_one(served: Served, capsys: Any) -> None
     served.later()
     assert served.shows("first.example")
     _replace(served.key, second.key_pem())
-    served.later()
-    assert served.shows("first.example")
     served.later()
     assert served.shows("second.example")
     assert capsys.readouterr().err == ""
