@@ -328,6 +328,11 @@ class ConnectByName(Entry):
                     and not channel._ac_closed
                 ):
                     channel.close()  # the program has neither closed it nor begun anew
+        finally:
+            # Its traceback knows this frame, and whose frames it knows later on is the program's
+            # affair: what is kept here would keep all of that.
+            del error
+            self._errors = []
 
     def cancel(self) -> None:
         """End it without a word."""

@@ -18,6 +18,7 @@ Trade-off. A round costs some 10 µs. So our transports call their protocols wit
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 import signal
 import socket
@@ -74,7 +75,8 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         self._planned = True
         self._pumps = self._missed = self._implicit = self._in_pass = False
         self._leaving: BaseException | None = None
-        self._handlers: dict[int, tuple[Any, Any, tuple[Any, ...]]] = {}
+        self._signal_handlers: dict[int, asyncio.Handle]  # asyncio's
+        self._before_signals: dict[int, Any] = {}  # what was there before those
         super().__init__(self._selecting)
         self._selecting.begin()
         self._selecting.before_wait = self._run_due
@@ -197,8 +199,6 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         if self.is_closed():
             return
         super().close()
-        for number in list(self._handlers):
-            self.remove_signal_handler(number)
         while (self._round, ()) in self.engine.calls:
             self.engine.calls.remove((self._round, ()))
         self.engine.give(self.engine.take())
@@ -219,6 +219,8 @@ class ClassicLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Handle:
         """Run a callback in the next round (asyncio)."""
         handle = super().call_soon(callback, *args, context=context)
+        if self._debug:  # type: ignore[attr-defined]
+            _leave_out_last_frame(handle)
         if not self._planned:
             self._plan()
         return handle
@@ -240,7 +242,10 @@ class ClassicLoop(asyncio.SelectorEventLoop):
             raise TypeError("when is a time in seconds, not None")
         if self.get_debug():
             self._check_thread()  # type: ignore[attr-defined]
+            self._check_callback(callback, "call_at")  # type: ignore[attr-defined]
         handle = _TimerHandle(when, callback, args, self, context)
+        if self.get_debug():
+            _leave_out_last_frame(handle)
         handle.timer = asynccore.call_at(
             when, self._due, handle, callback, args, context, map=self.map
         )
@@ -272,30 +277,30 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         """
         if asyncio.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
+        self._check_signal(sig)  # type: ignore[attr-defined]
         if self.is_closed():
             raise RuntimeError("Event loop is closed")
 
         def caught(number: int, frame: object) -> None:
-            self.call_soon_threadsafe(self._caught, number)
+            self.call_soon_threadsafe(self._handle_signal, number)  # type: ignore[attr-defined]
 
         try:
             before = signal.signal(sig, caught)
-        except OSError as why:
-            raise RuntimeError(f"signal {sig} can't be caught: {why}") from why
-        known = self._handlers.get(sig)
-        self._handlers[sig] = before if known is None else known[0], callback, args
-
-    def _caught(self, number: int) -> None:
-        if number in self._handlers:
-            _, callback, args = self._handlers[number]
-            self.call_soon(callback, *args)
+        except (OSError, ValueError) as why:  # ValueError: not on the main thread
+            raise _not_caught(sig, why) from why
+        self._before_signals.setdefault(sig, before)
+        self._signal_handlers[sig] = asyncio.Handle(callback, args, self)
 
     def remove_signal_handler(self, sig: int) -> bool:
         """Give a signal back; tell whether there was a handler (asyncio)."""
-        known = self._handlers.pop(sig, None)
-        if known is None:
+        self._check_signal(sig)  # type: ignore[attr-defined]
+        if self._signal_handlers.pop(sig, None) is None:
             return False
-        signal.signal(sig, known[0] if known[0] is not None else signal.SIG_DFL)
+        before = self._before_signals.pop(sig, None)
+        try:
+            signal.signal(sig, signal.SIG_DFL if before is None else before)
+        except (OSError, ValueError) as why:
+            raise _not_caught(sig, why) from why
         return True
 
     # -- connections ----------------------------------------------------------------------------
@@ -308,46 +313,53 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         **options: Any,
     ) -> tuple[Any, Any]:
         """Connect, and return `(transport, protocol)` (asyncio)."""
-        if _is_asyncios(options, connections.CONNECTION_OPTIONS):
-            return await super().create_connection(protocol_factory, host, port, **options)
-        return await connections.connect(self, self.map, protocol_factory, host, port, **options)
+        if _is_ssl_ext(options):
+            return await connections.connect(
+                self, self.map, protocol_factory, host, port, **options
+            )
+        return await super().create_connection(protocol_factory, host, port, **options)
 
     async def create_unix_connection(
         self, protocol_factory: Any, path: Any = None, **options: Any
     ) -> tuple[Any, Any]:
         """Connect to a Unix socket, and return `(transport, protocol)` (asyncio)."""
-        if _is_asyncios(options, connections.CONNECTION_OPTIONS):
-            return await super().create_unix_connection(protocol_factory, path, **options)
-        options["sock"] = await connections.unix_socket(self, path, options.get("sock"))
-        return await connections.connect(self, self.map, protocol_factory, None, None, **options)
+        if _is_ssl_ext(options):
+            options["sock"] = await connections.unix_socket(self, path, options.get("sock"))
+            return await connections.connect(
+                self, self.map, protocol_factory, None, None, **options
+            )
+        return await super().create_unix_connection(protocol_factory, path, **options)
+
+    async def connect_accepted_socket(
+        self, protocol_factory: Any, sock: socket.socket, **options: Any
+    ) -> tuple[Any, Any]:
+        """Serve a connection that was accepted elsewhere (asyncio)."""
+        if _is_ssl_ext(options):
+            return await connections.connect(
+                self, self.map, protocol_factory, None, None, sock=sock, server_side=True, **options
+            )
+        return await super().connect_accepted_socket(protocol_factory, sock, **options)
+
+    def _make_socket_transport(
+        self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None, server: Any = None
+    ) -> Any:
+        """Make the transport of a connection that stands: asyncio's methods call this."""
+        return connections.serve_connected(self, self.map, sock, protocol, waiter)
 
     async def create_server(
         self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any
     ) -> Any:
         """Listen, and return the server (asyncio)."""
-        if not set(options) <= connections.SERVER_OPTIONS:
-            return await super().create_server(protocol_factory, host, port, **options)
         return await connections.listen(self, self.map, protocol_factory, host, port, **options)
 
     async def create_unix_server(
         self, protocol_factory: Any, path: Any = None, **options: Any
     ) -> Any:
         """Listen at a Unix socket, and return the server (asyncio)."""
-        if not set(options) <= connections.SERVER_OPTIONS:
-            return await super().create_unix_server(protocol_factory, path, **options)
+        connections.check_server_options(**options)
         options["sock"] = connections.unix_listener(path, options.get("sock"))
         options.setdefault("cleanup_socket", connections.CLEANS_UP)
         return await connections.listen(self, self.map, protocol_factory, None, None, **options)
-
-    async def connect_accepted_socket(
-        self, protocol_factory: Any, sock: socket.socket, **options: Any
-    ) -> tuple[Any, Any]:
-        """Serve a connection that was accepted elsewhere (asyncio)."""
-        if _is_asyncios(options, connections.CONNECTION_OPTIONS):
-            return await super().connect_accepted_socket(protocol_factory, sock, **options)
-        return await connections.connect(
-            self, self.map, protocol_factory, None, None, sock=sock, server_side=True, **options
-        )
 
     async def create_datagram_endpoint(
         self, protocol_factory: Any, local_addr: Any = None, remote_addr: Any = None, **options: Any
@@ -356,6 +368,11 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         return await datagram_endpoints.datagrams(
             self, self.map, protocol_factory, local_addr, remote_addr, **options
         )
+
+    def _ensure_fd_no_transport(self, fd: Any) -> None:
+        """Raise `RuntimeError` for a descriptor of a transport: `add_reader` of asyncio asks."""
+        super()._ensure_fd_no_transport(fd)  # type: ignore[misc]
+        self._selecting.check(fd if isinstance(fd, int) else fd.fileno())
 
     async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: Any) -> int:
         """Send a file by sendfile(2): `sendfile` of asyncio calls this."""
@@ -382,11 +399,23 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         return transport
 
 
-def _is_asyncios(options: dict[str, Any], ours: frozenset[str]) -> bool:
-    """Whether a connection is for asyncio's own transports."""
-    given = {name for name, value in options.items() if value is not None}
+def _is_ssl_ext(options: dict[str, Any]) -> bool:
+    """Whether a connection is to speak TLS by a context that asyncio does not know."""
     ssl = options.get("ssl")
-    return ssl is True or isinstance(ssl, _stdlib_ssl.SSLContext) or not given <= ours
+    return bool(ssl) and ssl is not True and not isinstance(ssl, _stdlib_ssl.SSLContext)
+
+
+def _leave_out_last_frame(handle: Any) -> None:
+    """Have a handle say, in debug mode, where the program made it, and not that we did."""
+    if handle._source_traceback:
+        del handle._source_traceback[-1]
+
+
+def _not_caught(sig: int, why: Exception) -> Exception:
+    """Return what asyncio raises for a signal that can't have a handler, or no other one."""
+    if isinstance(why, OSError) and why.errno != errno.EINVAL:
+        return why
+    return RuntimeError(f"sig {sig} cannot be caught: {why}")
 
 
 def _close_both(one: socket.socket, two: socket.socket) -> None:

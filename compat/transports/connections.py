@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl as _stdlib_ssl
@@ -21,28 +22,46 @@ from .streams import StreamChannel, StreamTransport, Timeouts, set_nodelay
 Pair = tuple[Any, Any]
 Path = str | bytes | os.PathLike[str]
 
-# What these transports know of asyncio's options; with others, asyncio's own are made.
-CONNECTION_OPTIONS = frozenset(
-    {
-        *("ssl", "sock", "family", "server_hostname", "local_addr", "happy_eyeballs_delay"),
-        *("ssl_handshake_timeout", "ssl_shutdown_timeout"),
-    }
-)
-SERVER_OPTIONS = frozenset(
-    {
-        *("ssl", "sock", "family", "flags", "backlog", "reuse_address", "reuse_port"),
-        *("start_serving", "ssl_handshake_timeout", "ssl_shutdown_timeout", "cleanup_socket"),
-    }
-)
-
 # Windows has none.
 SO_REUSEPORT: int | None = getattr(socket, "SO_REUSEPORT", None)
 
 # Whether asyncio removes the file of a Unix socket when its server is closed.
 CLEANS_UP = sys.version_info >= (3, 13)
 
+# Whether asyncio's servers have the option `keep_alive`.
+KEEPS_ALIVE = sys.version_info >= (3, 13)
+
 # asyncio's default for `backlog`.
 BACKLOG = 100
+
+
+def check_tls_options(
+    ssl: Any = None,
+    server_hostname: str | None = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
+    **others: Any,
+) -> None:
+    """Raise `ValueError` for what only TLS needs, without TLS."""
+    if ssl:
+        return
+    given = {
+        "server_hostname": server_hostname,
+        "ssl_handshake_timeout": ssl_handshake_timeout,
+        "ssl_shutdown_timeout": ssl_shutdown_timeout,
+    }
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name} is only meaningful with ssl")
+
+
+def check_server_options(ssl: Any = None, **options: Any) -> None:
+    """Raise `TypeError` or `ValueError` for what no server can have."""
+    if isinstance(ssl, bool):
+        raise TypeError("ssl argument must be an SSLContext, or one of ssl_ext, or None")
+    check_tls_options(ssl, **options)
+    if "keep_alive" in options and not KEEPS_ALIVE:
+        raise TypeError("keep_alive is for Python 3.13 and later")
 
 
 class TLSOptions:
@@ -56,21 +75,7 @@ class TLSOptions:
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> None:
-        if isinstance(ssl, _stdlib_ssl.SSLContext):
-            raise TypeError(
-                "a context of ssl_ext is needed here; those of the module ssl are for the methods "
-                "of ClassicLoop"
-            )
-        if not ssl:
-            given = server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout
-            if any(value is not None for value in given):
-                raise ValueError("server_hostname and the timeouts of TLS are for ssl=")
-        elif ssl is True:
-            if server_side:
-                raise TypeError("a server needs a context: ssl_ext.server_context(...)")
-            from asynccore.ssl_ext import client_context
-
-            ssl = client_context()
+        check_tls_options(ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
         self.context = ssl or None
         self.server_side = server_side
         self.server_hostname = server_hostname
@@ -122,15 +127,33 @@ def channel_of(transport: StreamTransport, sock: Any, map: Map) -> StreamChannel
 
 
 def check_connection(
-    host: object, port: object, sock: socket.socket | None, tls: bool, server_hostname: str | None
+    host: object,
+    port: object,
+    sock: socket.socket | None,
+    ssl: object,
+    server_side: bool,
+    server_hostname: str | None,
 ) -> None:
-    """Raise `ValueError` for what can't be connected; `tls` for a client that speaks it."""
-    if (host is None) == (sock is None) or (host is not None and port is None):
-        raise ValueError("say either host and port, or sock")
-    if sock is not None and sock.type != socket.SOCK_STREAM:
-        raise ValueError(f"a stream socket is needed, and {sock!r} is none")
-    if tls and sock is not None and server_hostname is None:
-        raise ValueError("server_hostname is needed: whom is the peer of sock to be?")
+    """Raise `ValueError` or `TypeError` for what can't be connected."""
+    if ssl and not server_side and server_hostname is None and not host:
+        raise ValueError("You must set server_hostname when using ssl without a host")
+    if host is None and port is None:
+        if sock is None:
+            raise ValueError("host and port was not specified and no sock specified")
+        check_stream(sock)
+    elif sock is None:
+        if port is None:
+            raise ValueError("port was not specified")
+    else:
+        raise ValueError("host/port and sock can not be specified at the same time")
+
+
+def check_stream(sock: socket.socket) -> None:
+    """Raise for a socket that no stream can go over."""
+    if isinstance(sock, _stdlib_ssl.SSLSocket):
+        raise TypeError("Socket cannot be of type SSLSocket")
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"A Stream Socket was expected, got {sock!r}")
 
 
 def begin_connection(
@@ -143,7 +166,7 @@ def begin_connection(
     ssl: Any = None,
     family: int = 0,
     sock: socket.socket | None = None,
-    local_addr: tuple[str, int] | None = None,
+    local_addr: tuple[str | None, int] | None = None,
     server_hostname: str | None = None,
     happy_eyeballs_delay: float | None = None,
     ssl_handshake_timeout: float | None = None,
@@ -151,41 +174,115 @@ def begin_connection(
     server_side: bool = False,
 ) -> asyncio.Future[Pair]:
     """Begin to connect; the future's result is `(transport, protocol)`."""
-    check_connection(host, port, sock, bool(ssl) and not server_side, server_hostname)
+    check_connection(host, port, sock, ssl, server_side, server_hostname)
     hostname = server_hostname or None
     tls = TLSOptions(ssl, server_side, hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
+    if sock is not None:
+        return _begin(loop, protocol_factory, lambda made: _go_on(made, sock, tls, map))
+    options: dict[str, Any] = {"family": family}
+    if happy_eyeballs_delay is not None:
+        options["attempt_delay"] = happy_eyeballs_delay
+
+    def begin(local: Any) -> asyncio.Future[Pair]:
+        def dial(transport: StreamTransport) -> None:
+            transport.channel = tls.channel(transport, None, map)
+            transport.channel.connect_name(
+                "localhost" if host is None else host,
+                port or 0,
+                local_address=local,
+                **options,
+            )
+
+        return _begin(loop, protocol_factory, dial)
+
+    if local_addr is None:
+        return begin(None)
+    return loop.create_task(_connect_from(loop, local_addr, family, begin))
+
+
+async def _connect_from(
+    loop: asyncio.AbstractEventLoop,
+    local_addr: tuple[str | None, int],
+    family: int,
+    begin: Callable[[Any], asyncio.Future[Pair]],
+) -> Pair:
+    """Connect from the first of the addresses of a name from which that is possible."""
+    infos = await loop.getaddrinfo(*local_addr[:2], family=family, type=socket.SOCK_STREAM)
+    errors: list[BaseException] = []
+    for sockaddr in dict.fromkeys(info[4] for info in infos):
+        try:
+            return await begin(sockaddr[:2])
+        except OSError as why:
+            errors.append(why)
+    try:
+        # An address of the other family can't be told from one that nobody has.
+        raise next((why for why in errors if not isinstance(why, socket.gaierror)), errors[0])
+    finally:
+        errors.clear()
+
+
+def _begin(
+    loop: asyncio.AbstractEventLoop,
+    protocol_factory: Callable[[], Any],
+    start: Callable[[StreamTransport], object],
+) -> asyncio.Future[Pair]:
+    """Have a transport begin to connect; the protocol is made when the connection stands."""
     future: asyncio.Future[Pair] = loop.create_future()
-    protocol = protocol_factory()
 
     def answer(why: BaseException | None) -> None:
         if future.done():
             transport.abort()
         elif why is None:
-            future.set_result((transport, protocol))
+            future.set_result((transport, transport.protocol))
         else:
             future.set_exception(_as_asyncio_says(why))
-
-    transport = StreamTransport(loop, protocol, upgrade, answer)
-    if sock is not None:
-        sock.setblocking(False)
-        set_nodelay(sock)
-        transport.channel = tls.channel(transport, sock, map)
-        if tls.context is None:
-            transport.established()
-    else:
-        assert host is not None and port is not None
-        transport.channel = tls.channel(transport, None, map)
-        options: dict[str, Any] = {"family": family, "local_address": local_addr}
-        if happy_eyeballs_delay is not None:
-            options["attempt_delay"] = happy_eyeballs_delay
-        transport.channel.connect_name(host, port, **options)
 
     def ended(future: asyncio.Future[Pair]) -> None:
         if future.cancelled():
             transport.abort()
 
+    transport = StreamTransport(loop, None, upgrade, answer)
+    transport.protocol_factory = protocol_factory
+    start(transport)
     future.add_done_callback(ended)
     return future
+
+
+def _go_on(transport: StreamTransport, sock: socket.socket, tls: TLSOptions, map: Map) -> None:
+    """Go on with a socket that is connected."""
+    sock.setblocking(False)
+    set_nodelay(sock)
+    transport.channel = tls.channel(transport, sock, map)
+    if tls.context is None:
+        transport.established()
+
+
+def serve_connected(
+    loop: asyncio.AbstractEventLoop,
+    map: Map,
+    sock: socket.socket,
+    protocol: Any,
+    waiter: asyncio.Future[None] | None,
+) -> StreamTransport:
+    """Return the transport of a connection that stands, and tell its protocol soon."""
+
+    def answer(why: BaseException | None) -> None:
+        if waiter is not None and not waiter.done():
+            if why is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(why)
+
+    def begin() -> None:
+        transport.channel.resume_reading()
+        transport.established()
+
+    transport = StreamTransport(loop, protocol, upgrade, answer)
+    set_nodelay(sock)
+    transport.channel = StreamChannel(transport, sock, map)
+    transport.channel.pause_reading()  # A pass may come before the protocol knows of it all.
+    loop.call_soon(begin)
+    return transport
 
 
 def _as_asyncio_says(why: BaseException) -> BaseException:
@@ -203,12 +300,21 @@ async def connect(
     return pair
 
 
+def check_path(path: Path | None, sock: socket.socket | None) -> None:
+    """Raise `ValueError` unless there is either a path or a Unix socket."""
+    if path is not None and sock is not None:
+        raise ValueError("path and sock can not be specified at the same time")
+    if path is None and sock is None:
+        raise ValueError("path was not specified, and no sock specified")
+    if sock is not None and (sock.family != unix_family() or sock.type != socket.SOCK_STREAM):
+        raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
+
+
 async def unix_socket(
     loop: asyncio.AbstractEventLoop, path: Path | None, sock: socket.socket | None
 ) -> socket.socket:
     """Return a socket that is connected to a path, or `sock`."""
-    if (path is None) == (sock is None):
-        raise ValueError("say either path or sock")
+    check_path(path, sock)
     if sock is not None:
         return sock
     assert path is not None
@@ -225,8 +331,20 @@ async def unix_socket(
 # -- servers ------------------------------------------------------------------------------------
 
 
-def hosts(host: str | Iterable[str] | None) -> list[str | None]:
-    """Return what `create_server` is to listen at: one host, several, or `None` for all."""
+def hosts(
+    host: str | Iterable[str] | None, port: object, sock: socket.socket | None
+) -> list[str | None]:
+    """Return what `create_server` is to listen at: one host, several, or `None` for all; and none
+    of these with `sock`.
+
+    Raises `ValueError` if there is nothing to listen at, or too much.
+    """
+    if host is None and port is None:
+        if sock is None:
+            raise ValueError("Neither host/port nor sock were specified")
+        return []
+    if sock is not None:
+        raise ValueError("host/port and sock can not be specified at the same time")
     if host is None or host == "":
         return [None]
     return [host] if isinstance(host, str) else list(host)
@@ -243,6 +361,7 @@ def make_server(
     backlog: int = BACKLOG,
     reuse_address: bool | None = None,
     reuse_port: bool | None = None,
+    keep_alive: bool | None = None,
     start_serving: bool = True,
     ssl_handshake_timeout: float | None = None,
     ssl_shutdown_timeout: float | None = None,
@@ -259,12 +378,11 @@ def make_server(
         ssl = ssl_handshake_timeout = ssl_shutdown_timeout = None
     tls = TLSOptions(ssl, True, None, ssl_handshake_timeout, ssl_shutdown_timeout)
     if sock is not None:
-        if sock.type != socket.SOCK_STREAM:
-            raise ValueError(f"a stream socket is needed, and {sock!r} is none")
+        check_stream(sock)
         sock.setblocking(False)
         socks = [sock]
     else:
-        socks = _listening_sockets(infos, reuse_address, reuse_port)
+        socks = _listening_sockets(infos, reuse_address, reuse_port, keep_alive)
     secured = tls.context is not None
     server = Server(loop, map, protocol_factory, socks, backlog, tls.channel, upgrade, secured)
     # The file of an inherited socket belongs to whoever made it.
@@ -306,21 +424,31 @@ def _secured(
 
 
 def _listening_sockets(
-    infos: Iterable[Any], reuse_address: bool | None, reuse_port: bool | None
+    infos: Iterable[Any],
+    reuse_address: bool | None,
+    reuse_port: bool | None,
+    keep_alive: bool | None,
 ) -> list[socket.socket]:
     made: list[socket.socket] = []
+    missing: OSError | None = None
     if reuse_address is None:
         # This is asyncio's default: on Windows the option lets others take the port over.
         reuse_address = os.name == "posix"
     try:
         for family, kind, proto, _, address in dict.fromkeys(infos):
-            sock = socket.socket(family, kind, proto)
+            try:
+                sock = socket.socket(family, kind, proto)
+            except OSError as why:
+                missing = why  # This system does not know the family.
+                continue
             made.append(sock)
             sock.setblocking(False)
             if reuse_address:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if reuse_port:
                 share_port(sock)
+            if keep_alive:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if family == socket.AF_INET6:
                 # The IPv4 addresses have a socket of their own.
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -330,11 +458,20 @@ def _listening_sockets(
                 if not socket_activation.inherit(sock, address):
                     sock.bind(address)
             except OSError as why:
-                raise OSError(why.errno, f"can't listen at {address!r}: {why.strerror}") from why
+                said = OSError(why.errno, f"can't listen at {address!r}: {why.strerror}")
+                if why.errno != errno.EADDRNOTAVAIL:
+                    raise said from why
+                # IPv6 may be turned off, and "localhost" has both addresses nevertheless.
+                made.pop().close()
+                missing = said
+        if not made:
+            raise missing or OSError("there is no address to listen at")
     except BaseException:
         for sock in made:
             sock.close()
         raise
+    finally:
+        missing = None
     return made
 
 
@@ -357,23 +494,21 @@ async def listen(
     **options: Any,
 ) -> Server:
     """Look up where to listen, and do."""
+    check_server_options(**options)
     infos: list[Any] = []
-    if options.get("sock") is None:
-        for name in hosts(host):
-            infos += await loop.getaddrinfo(
-                name, port or 0, family=family, type=socket.SOCK_STREAM, flags=flags
-            )
-    elif host is not None or port is not None:
-        raise ValueError("say either host and port, or sock")
-    if host is None and port is None and options.get("sock") is None:
-        raise ValueError("say host, port or sock: where is it to listen?")
+    for name in hosts(host, port, options.get("sock")):
+        found = await loop.getaddrinfo(
+            name, port or 0, family=family, type=socket.SOCK_STREAM, flags=flags
+        )
+        if not found:
+            raise OSError(f"getaddrinfo({name!r}) returned empty list")
+        infos += found
     return make_server(loop, map, protocol_factory, infos, **options)
 
 
 def unix_listener(path: Path | None, sock: socket.socket | None) -> socket.socket:
     """Return a socket that is bound to a path, or `sock`. A dead socket there is removed."""
-    if (path is None) == (sock is None):
-        raise ValueError("say either path or sock")
+    check_path(path, sock)
     if sock is not None:
         return sock
     assert path is not None
@@ -381,6 +516,11 @@ def unix_listener(path: Path | None, sock: socket.socket | None) -> socket.socke
     made = socket.socket(unix_family(), socket.SOCK_STREAM)
     try:
         bind_path(made, place)
+    except OSError as why:
+        made.close()
+        if why.errno == errno.EADDRINUSE:
+            raise OSError(why.errno, f"Address {place!r} is already in use") from None
+        raise
     except BaseException:
         made.close()
         raise

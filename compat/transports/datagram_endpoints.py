@@ -15,28 +15,26 @@ from .datagrams import DatagramTransport
 
 
 def datagram_socket(
+    infos: Any,
     local: Any,
     remote: Any,
-    family: int,
-    proto: int,
     reuse_port: bool | None,
     allow_broadcast: bool | None,
 ) -> socket.socket:
     """Return a socket that is bound and connected as asked, of the first family that can be."""
     failure: OSError | None = None
-    for info in local or remote:
+    for info in infos:
         family, kind, proto = info[:3]
         peer = next((found for found in remote or () if found[0] == family), None)
         if remote and peer is None:
             continue
         sock = socket.socket(family, kind, proto)
         try:
-            sock.setblocking(False)
             if reuse_port:
                 share_port(sock)
             if allow_broadcast:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            if local and family == getattr(socket, "AF_UNIX", None):
+            if local and family == _AF_UNIX:
                 bind_path(sock, info[4])
             elif local:
                 if not socket_activation.inherit(sock, info[4]):
@@ -45,13 +43,16 @@ def datagram_socket(
                 sock.connect(peer[4])
         except OSError as why:
             sock.close()
-            failure = why
+            failure = failure or why
             continue
         except BaseException:
             sock.close()
             raise
         return sock
-    raise failure or ValueError("the addresses have no family in common")
+    try:
+        raise failure or ValueError("can not get address information: no family in common")
+    finally:
+        failure = None
 
 
 async def datagrams(
@@ -69,28 +70,63 @@ async def datagrams(
     sock: socket.socket | None = None,
 ) -> Pair:
     """Look up the addresses, and make an endpoint."""
+    options = {
+        "family": family,
+        "proto": proto,
+        "flags": flags,
+        "reuse_port": reuse_port,
+        "allow_broadcast": allow_broadcast,
+    }
+    check(local_addr, remote_addr, sock, options)
     infos = []
     for address in (local_addr, remote_addr):
         found: Any = None
-        if address is not None and sock is None:
-            found = unix_datagrams(address) or await loop.getaddrinfo(
-                *address[:2], family=family, type=socket.SOCK_DGRAM, proto=proto, flags=flags
+        if address:
+            found = unix_datagrams(address, family) or await loop.getaddrinfo(
+                *address, family=family, type=socket.SOCK_DGRAM, proto=proto, flags=flags
             )
+            if not found:
+                raise OSError(f"getaddrinfo({address[0]!r}) returned empty list")
         infos.append(found)
-    return make_datagrams(
-        *(loop, map, protocol_factory, infos[0], infos[1]),
-        family=family,
-        proto=proto,
-        reuse_port=reuse_port,
-        allow_broadcast=allow_broadcast,
-        sock=sock,
-    )
+    del options["flags"]
+    make: Any = make_datagrams
+    pair: Pair = make(loop, map, protocol_factory, *infos, sock=sock, **options)
+    return pair
 
 
-def unix_datagrams(address: Any) -> Any:
-    if isinstance(address, (str, bytes)):
+def check(
+    local_addr: Any, remote_addr: Any, sock: socket.socket | None, options: dict[str, Any]
+) -> None:
+    """Raise `TypeError` or `ValueError` for what no endpoint can be made of."""
+    family = options["family"]
+    if sock is not None:
+        if sock.type == socket.SOCK_STREAM:
+            raise ValueError(f"A datagram socket was expected, got {sock!r}")
+        given = {"local_addr": local_addr, "remote_addr": remote_addr, **options}
+        if problems := ", ".join(f"{name}={value}" for name, value in given.items() if value):
+            raise ValueError(f"either sock, or what one is to be made of: {problems}")
+        return
+    if not (local_addr or remote_addr or family):
+        raise ValueError("unexpected address family")
+    for address in (local_addr, remote_addr):
+        if not address:
+            continue
+        if family and family == _AF_UNIX:
+            if not isinstance(address, str):
+                raise TypeError(f"the address of a Unix socket is a string, not {address!r}")
+        elif not (isinstance(address, tuple) and len(address) == 2):
+            raise TypeError(f"an address is a 2-tuple of host and port, not {address!r}")
+
+
+def unix_datagrams(address: Any, family: int) -> Any:
+    """Return what the look-up of a Unix socket's path would find, and `None` for others."""
+    if family and family == _AF_UNIX:
         return [(unix_family(), socket.SOCK_DGRAM, 0, "", address)]
     return None
+
+
+# Windows has none.
+_AF_UNIX: int | None = getattr(socket, "AF_UNIX", None)
 
 
 def make_datagrams(
@@ -107,19 +143,11 @@ def make_datagrams(
     sock: socket.socket | None,
 ) -> Pair:
     """Make an endpoint of addresses that were looked up."""
-    if sock is not None:
-        if local or remote:
-            raise ValueError("say either addresses or sock")
-        if sock.type != socket.SOCK_DGRAM:
-            raise ValueError(f"a datagram socket is needed, and {sock!r} is none")
-        sock.setblocking(False)
-    elif local or remote:
-        sock = datagram_socket(local, remote, family, proto, reuse_port, allow_broadcast)
-    elif family:
-        sock = socket.socket(family, socket.SOCK_DGRAM, proto)
-        sock.setblocking(False)
-    else:
-        raise ValueError("say local_addr, remote_addr, family or sock")
+    if sock is None:
+        nowhere = [(family, socket.SOCK_DGRAM, proto)]
+        infos = local or remote or nowhere
+        sock = datagram_socket(infos, local, remote, reuse_port, allow_broadcast)
+    sock.setblocking(False)
     peer = None
     if remote:
         peer = next(found[4] for found in remote if found[0] == sock.family)

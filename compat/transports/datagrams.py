@@ -65,10 +65,11 @@ class DatagramChannel(dispatcher):
         self.transport.gone()
 
 
-class DatagramTransport(asyncio.DatagramTransport, Flow):
+class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport, Flow):
     """An asyncio transport for UDP, or for datagrams of Unix sockets.
 
-    Made by `create_datagram_endpoint`. The contract is that of `asyncio.DatagramTransport`.
+    Made by `create_datagram_endpoint`. The contract is that of `asyncio.DatagramTransport`;
+    asyncio's own are instances of `asyncio.Transport`, too.
     """
 
     channel: DatagramChannel

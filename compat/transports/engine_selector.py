@@ -158,7 +158,7 @@ class EngineSelector(selectors.BaseSelector):
         fd = _number(fileobj)
         if fd in self._keys:
             raise KeyError(f"{fileobj!r} is registered already")
-        self._check(fd)
+        self.check(fd)
         key = self._keys[fd] = selectors.SelectorKey(fileobj, fd, events, data)
         if not self._beginning:
             self._entries[fd] = WatchedDescriptor(self, fd, events)
@@ -245,12 +245,12 @@ class EngineSelector(selectors.BaseSelector):
         self.engine.map[entry.fd] = entry
         self.engine.added(entry.fd)
 
-    def _check(self, fd: int) -> None:
+    def check(self, fd: int) -> None:
+        """Raise `RuntimeError` for a descriptor that a channel has."""
         other = self.engine.map.get(fd)
         if other is not None and not isinstance(other, WatchedDescriptor):
-            raise RuntimeError(
-                f"descriptor {fd} is {other!r} on this loop, and can't be watched too"
-            )
+            user = getattr(other, "transport", None) or other
+            raise RuntimeError(f"File descriptor {fd} is used by transport {user!r}")
 
 
 def _number(fileobj: Fileobj) -> int:

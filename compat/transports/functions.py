@@ -22,11 +22,12 @@ from .connections import (
     Path,
     begin_connection,
     check_connection,
+    check_server_options,
     hosts,
     make_server,
     unix_listener,
 )
-from .datagram_endpoints import make_datagrams, unix_datagrams
+from .datagram_endpoints import check, make_datagrams, unix_datagrams
 from .servers import Server
 
 
@@ -56,7 +57,8 @@ def create_connection(
     ssl = options.get("ssl")
     if ssl is True or isinstance(ssl, SSLContext):
         # What the module `ssl` does, asyncio's own transports do.
-        check_connection(host, port, options.get("sock"), True, options.get("server_hostname"))
+        given = options.get("sock"), ssl, False, options.get("server_hostname")
+        check_connection(host, port, *given)
         connect: Any = loop.create_connection
         return loop.create_task(connect(protocol_factory, host, port, **options))
     return begin_connection(loop, _map(map), protocol_factory, host, port, **options)
@@ -78,17 +80,20 @@ def create_server(
     be called on the loop's thread: a name for `host` is looked up before it returns.
 
     Options: `ssl` (a context of `ssl_ext` or of the module `ssl`), `family`, `sock`, `backlog`,
-    `reuse_address`, `reuse_port`, `start_serving`, `ssl_handshake_timeout`, `ssl_shutdown_timeout`,
+    `reuse_address`, `reuse_port`, `keep_alive` (Python 3.13 and later, as in asyncio),
+    `start_serving`, `ssl_handshake_timeout`, `ssl_shutdown_timeout`,
     `cleanup_socket` (with `path`; by default since Python 3.13, as in asyncio).
 
-    Raises `OSError` if it can't listen there.
+    Raises `OSError` if it can't listen there, `TypeError` and `ValueError` for arguments that
+    can't be right.
     """
     infos: list[Any] = []
+    check_server_options(**options)
     if path is not None:
         options["sock"] = unix_listener(path, options.get("sock"))
         options.setdefault("cleanup_socket", CLEANS_UP)
-    elif options.get("sock") is None:
-        for name in hosts(host):
+    else:
+        for name in hosts(host, port, options.get("sock")):
             infos += socket.getaddrinfo(
                 name, port or 0, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE
             )
@@ -112,22 +117,24 @@ def create_datagram_endpoint(
     As `loop.create_datagram_endpoint` of asyncio, but a plain function: names are looked up before
     it returns. Raises `OSError` and `ValueError` as that does.
     """
+    options = {
+        "family": family,
+        "proto": proto,
+        "reuse_port": reuse_port,
+        "allow_broadcast": allow_broadcast,
+    }
+    check(local_addr, remote_addr, sock, options)
     found: list[Any] = []
     for address in (local_addr, remote_addr):
         infos: Any = None
-        if address is not None and sock is None:
-            infos = unix_datagrams(address) or socket.getaddrinfo(
+        if address:
+            infos = unix_datagrams(address, family) or socket.getaddrinfo(
                 address[0], address[1], family, socket.SOCK_DGRAM, proto
             )
         found.append(infos)
-    return make_datagrams(
-        *(event_loop(map), _map(map), protocol_factory, found[0], found[1]),
-        family=family,
-        proto=proto,
-        reuse_port=reuse_port,
-        allow_broadcast=allow_broadcast,
-        sock=sock,
-    )
+    make: Any = make_datagrams
+    pair: Pair = make(event_loop(map), _map(map), protocol_factory, *found, sock=sock, **options)
+    return pair
 
 
 def _map(map: Map | None) -> Map:

@@ -171,6 +171,7 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
         self.channel: StreamChannel
         self._upgrade = upgrade
         self._on_established = on_established
+        self.protocol_factory: Callable[[], Any] | None = None  # for when the connection stands
         self._on_lost: Callable[[], object] | None = None
         self._paused = self._eof_sent = self._begun = self._reading_over = False
         self._shaking: asyncio.Future[None] | None = None
@@ -193,6 +194,17 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
         if self._begun or self.lost:
             self._note_names()
             return
+        if self.protocol_factory is not None:
+            factory, self.protocol_factory = self.protocol_factory, None
+            try:
+                self.in_loop(lambda: self.set_protocol(factory()))
+            except reraised():
+                raise
+            except BaseException as why:
+                if leaves_loop(why):
+                    raise
+                self.fail(why, "the protocol's factory failed")
+                return
         self._begun = True
         self._note_names()
         self.tell("connection_made", self.protocol.connection_made, self)
@@ -419,7 +431,7 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
         if self._eof_sent:
             raise RuntimeError("write() after write_eof()")
         if self._drained is not None:
-            raise RuntimeError("write() while sendfile() sends a file")
+            raise RuntimeError("unable to write; sendfile is in progress")
         if self.lost:
             # asyncio puts up with a few, and then says so in its log.
             self._ignored_writes += 1

@@ -26,6 +26,7 @@ import sys
 import time
 import types
 import unittest
+from collections.abc import Callable
 from typing import Any
 
 CLASSIC = ("asyncore", "asynchat", "smtpd")
@@ -103,6 +104,23 @@ class Collector(unittest.TestResult):
             self._note(test, "failed" if failed else "error", collected[-1][1])
 
 
+def run_and_report(
+    suite: unittest.TestSuite, result_file: str, facts: Callable[[], dict[str, Any]]
+) -> None:
+    """Run a suite, and write what came of it, with the facts that are known then."""
+    collector = Collector()
+    started = time.monotonic()
+    suite.run(collector)
+    result = {
+        "outcomes": collector.outcomes,
+        "details": collector.details,
+        "seconds": round(time.monotonic() - started, 2),
+        **facts(),
+    }
+    with open(result_file, "w", encoding="utf-8") as out:
+        json.dump(result, out)
+
+
 def main(suite_name: str, implementation: str, result_file: str, *selectors: str) -> None:
     stand_ins: dict[str, str] = {} if implementation == "original" else json.loads(implementation)
     support: Any = importlib.import_module("test.support")
@@ -127,18 +145,7 @@ def main(suite_name: str, implementation: str, result_file: str, *selectors: str
         for name in CLASSIC
         if isinstance(vars(suite_module).get(name), types.ModuleType)
     }
-    collector = Collector()
-    started = time.monotonic()
-    suite.run(collector)
-    result = {
-        "bound": bound,
-        "outcomes": collector.outcomes,
-        "details": collector.details,
-        "pollers": sorted(waited),
-        "seconds": round(time.monotonic() - started, 2),
-    }
-    with open(result_file, "w", encoding="utf-8") as out:
-        json.dump(result, out)
+    run_and_report(suite, result_file, lambda: {"bound": bound, "pollers": sorted(waited)})
 
 
 def watch_pollers(waited: set[str]) -> None:

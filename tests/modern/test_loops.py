@@ -151,9 +151,9 @@ def test_unix_sockets(run: Any, tmp_path: Any) -> None:
             await writer.wait_closed()
             server.close()
             await server.wait_closed()
-        with pytest.raises(ValueError, match="path or sock"):
+        with pytest.raises(ValueError, match="path"):
             await makers.loop.create_unix_connection(asyncio.Protocol)
-        with pytest.raises(ValueError, match="path or sock"):
+        with pytest.raises(ValueError, match="path"):
             await makers.loop.create_unix_server(asyncio.Protocol)
         return results
 
@@ -373,7 +373,7 @@ def test_the_selector_has_the_interface_of_selectors() -> None:
         key = selector.modify(one, selectors.EVENT_WRITE, "other")
         assert selector.select(5) == [(key, selectors.EVENT_WRITE)]
         channel = asynccore.dispatcher(two, channels)
-        with pytest.raises(RuntimeError, match="can't be watched too"):
+        with pytest.raises(RuntimeError, match="is used by transport"):
             selector.register(two, selectors.EVENT_READ)
         channel.del_channel()
         asynccore.close_all(channels)
