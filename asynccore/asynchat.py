@@ -198,9 +198,7 @@ class async_chat(OutputQueue):
     def _ac_deliver_lines(self, sock: Any) -> None:
         try:
             while self._ac_taken < len(self._ac_input) and not self._ac_closed:
-                hold = self._ac_hold
-                held = None if hold is None else hold.socket  # to ask for `socket` would send
-                present = self.socket if held is None else held
+                present = self._ac_present_socket()
                 if present is not sock:
                     if sock.fileno() != self._fileno or layered_socket(present) is not None:
                         # What is left is of another connection, or came in clear before TLS.
@@ -218,6 +216,12 @@ class async_chat(OutputQueue):
             if self._ac_hold is not None:
                 self._ac_hold.more = False
                 self._ac_send_held()
+
+    def _ac_present_socket(self) -> Any:
+        hold = self._ac_hold
+        if hold is None or hold.socket is None:
+            return self.socket
+        return hold.socket  # to ask for `socket` would send
 
     def _ac_take(self, end: int) -> bytes:
         start, self._ac_taken = self._ac_taken, end
@@ -242,22 +246,42 @@ class async_chat(OutputQueue):
         if isinstance(terminator, str) and self.use_encoding:
             terminator = terminator.encode(self.encoding)
         received, start = self._ac_input, self._ac_taken
-        found = received.find(terminator, start)
-        more = 0 <= found < len(received) - len(terminator)
-        hold = self._ac_hold
-        if hold is not None and hold.socket is not None:
-            hold.more = more
-        elif hold is not None or (more and self._ac_joins_replies):
-            self._ac_expect(more)
-        # Nearly all lines are whole, and nothing bounds them.
-        if found >= 0 and self.max_line_length is None and not self._ac_skipping:
-            self._ac_taken = found + len(terminator)
+        step = len(terminator)
+        last = len(received) - step
+        sock = None
+        while True:
+            found = received.find(terminator, start)
+            more = 0 <= found < last
+            hold = self._ac_hold
+            if hold is not None and hold.socket is not None:
+                hold.more = more
+            elif hold is not None or (more and self._ac_joins_replies):
+                self._ac_expect(more)
+            if found < 0 or self.max_line_length is not None or self._ac_skipping:
+                break
+            # Nearly all lines are whole, and nothing bounds them.
+            if more and sock is None:
+                sock = self._ac_present_socket()
+            self._ac_taken = end = found + step
             self._ac_line_length = 0
             if found > start:
                 self.collect_incoming_data(received[start:found])
             if not self._ac_closed:
                 self.found_terminator()
-            return True
+            hold = self._ac_hold
+            held = None if hold is None else hold.socket
+            # The next one, at once, if the handlers have left everything as it was.
+            if (
+                not more
+                or self.terminator is not terminator
+                or self._ac_taken != end
+                or self._ac_input is not received
+                or self._ac_closed
+                or (self.socket if held is None else held) is not sock
+                or getattr(self.get_terminator, "__func__", None) is not _GET_TERMINATOR
+            ):
+                return True
+            start = end
         if found >= 0:
             end, held = found, 0
         else:
@@ -351,6 +375,9 @@ class async_chat(OutputQueue):
         self._ac_line_length = 0
         self._ac_skipping = False
         super().discard_buffers()
+
+
+_GET_TERMINATOR = async_chat.get_terminator
 
 
 class simple_producer:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from errno import EMSGSIZE
 from socket import socket as _plain_socket
 from threading import get_ident
@@ -203,8 +204,21 @@ class OutputQueue(dispatcher, Watermarked):
             engine.run_on_loop(self._ac_push, data)
             return
         hold = self._ac_hold
-        if hold is not None and hold.more and self._ac_hold_back(hold, data):
-            return
+        if hold is not None and hold.more:
+            # As `_ac_hold_back`, without the call, if something is held back already.
+            size = len(data)
+            if (
+                hold.socket is not None
+                and self._ac_queued is None
+                and size <= self.ac_out_buffer_size
+            ):
+                self._ac_fifo.append(data)
+                hold.size += size
+                if hold.size >= HELD_BYTES or monotonic() - hold.since >= HELD_SECONDS:
+                    self._ac_send_held()
+                return
+            if self._ac_hold_back(hold, data):
+                return
         # The usual case, without a detour through the queue: nothing waits in it, the socket is a
         # plain one, and no class and no instance has a way of sending of its own.
         if (
@@ -313,6 +327,11 @@ class OutputQueue(dispatcher, Watermarked):
             return
         sock = hold.socket
         other = self._ac_show_socket(hold)
+        with suppress(TypeError):  # a handler has queued something else than bytes
+            joined = b"".join(self._ac_fifo)
+            if len(joined) == hold.size:
+                self._ac_fifo.clear()
+                self._ac_fifo.append(joined)
         try:
             self._ac_start_sending()
         finally:

@@ -91,7 +91,7 @@ def test_a_line() -> None:
 
 
 def test_each_of_twenty_lines() -> None:
-    for cls, most in ((Chat, 6), (Joining, 9.5)):
+    for cls, most in ((Chat, 5), (Joining, 5)):
         peer, sock = tcp()
         chat = cls(sock, {})
         found = calls_of_events(chat, peer, [(b"x" * 40 + b"\n") * 20] * ROUNDS) / 20
