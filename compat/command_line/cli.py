@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_top(commands)
     _add_demo(commands)
     _add_check(commands)
+    _add_port(commands)
     return parser
 
 
@@ -206,6 +207,28 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.set_defaults(action=_check)
 
 
+def _add_port(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "port",
+        help="rewrite a program for today's Python",
+        description="Rewrite programs step by step, and print what would change. The steps are"
+        " python3, modern-names, tls and timers. What can't be rewritten safely is left, with a"
+        " comment that says what to do.",
+        allow_abbrev=False,
+    )
+    command.add_argument(
+        "--step",
+        dest="steps",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="take this step (and those it needs) only; may be given again",
+    )
+    command.add_argument("--write", action="store_true", help="change the files")
+    command.add_argument("paths", metavar="PATH", nargs="+", help="a file, or a folder of files")
+    command.set_defaults(action=_port)
+
+
 def _add_engine(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--engine",
@@ -264,3 +287,16 @@ def _check(arguments: argparse.Namespace) -> int:
     from ..old_programs.check import command
 
     return command.main(arguments.paths, arguments.python, arguments.format)
+
+
+def _port(arguments: argparse.Namespace) -> int:
+    try:
+        from ..old_programs.port import command
+    except ImportError as why:
+        if why.name != "libcst":
+            raise
+        from ..old_programs import sources
+
+        return _failed(arguments, sources.NeedsExtra("libcst", "rewriting programs"), 1)
+
+    return command.main(arguments.paths, arguments.steps, arguments.write)
