@@ -23,8 +23,8 @@ from collections.abc import MutableMapping
 VARIABLE = "ASYNCCORE_WORKER"
 
 # What a worker says: that it listens on the socket that comes along, that it closes it, and that
-# its loops answer.
-LISTENS, CLOSES, ANSWERS = b"+", b"-", b"."
+# its loops answer; and, with the reason behind it, that another start would not help.
+LISTENS, CLOSES, ANSWERS, HOPELESS = b"+", b"-", b".", b"!"
 
 # What the parent says: another process has taken this one's place.
 REPLACED = b"r"

@@ -41,7 +41,11 @@ def check(engine: str) -> str:
             )
         _make_known()
         return engine
-    raise ValueError(f"unknown engine {engine!r}: choose from {', '.join((*here, *HOSTS))}")
+    from difflib import get_close_matches
+
+    close = get_close_matches(engine, (*here, *HOSTS), 1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    raise ValueError(f"unknown engine {engine!r}{meant}: choose from {', '.join((*here, *HOSTS))}")
 
 
 def register() -> None:

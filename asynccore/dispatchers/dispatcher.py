@@ -12,10 +12,11 @@ from .. import logs
 from ..channels import ChannelMap, Map, inspectors, reports_changes
 from ..classic.namespace import default_map, legacy_name, package
 from ..classic.own_names import yield_to_mixins
+from ..connecting.target import show
 from ..engine.engine import Engine, engine_for, leave_map
 from ..errors import _strerror, disconnected, reraised
 from ..listening import acceptor as accepting
-from ..listening import connection_limits, socket_activation
+from ..listening import bind_errors, connection_limits, socket_activation
 from ..pollers import READ, WRITE
 from ..pollers.layered import waits_for
 from .connect_name import ConnectsByName
@@ -206,7 +207,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     # -- socket calls ---------------------------------------------------------------------------
 
     def bind(self, addr: Any) -> None:
-        """Bind the socket to an address. Raises `OSError` (bind(2)).
+        """Bind the socket to an address. Raises `OSError` (bind(2)), with that in `filename`.
 
         Under `asynccore run`, a socket that the process inherited may take its place.
         """
@@ -215,7 +216,11 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if socket_activation.arranged is not None:
             inherited = socket_activation.arranged.prepare(self.socket, addr)
         if inherited is None:
-            self.socket.bind(addr)
+            try:
+                self.socket.bind(addr)
+            except OSError as why:
+                bind_errors.explain(why, show(addr))
+                raise
         else:
             socket_activation.take_over(self.socket, inherited, self._ac_engine)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 
 import asynccore
 from asynccore.monitoring import address
@@ -24,13 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises SystemExit, as argparse does, after --help, --version and usage errors.
     """
-    parser = _parser()
     words = _with_usual_top(sys.argv[1:] if argv is None else argv)
-    arguments, unknown = parser.parse_known_args(words)
+    top = parser()
+    arguments, unknown = top.parse_known_args(words)
     if unknown:
-        options = ", ".join(map(runner.option_of, runner.TLS))
-        known = f" (those of TLS are {options})" if unknown[0].startswith("--tls") else ""
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{known}")
+        command = _commands(top)[arguments.command]
+        meant = _meant(unknown[0], command)
+        command.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
     try:
         status: int = arguments.action(arguments)
     except (ValueError, runner.CannotRun) as problem:
@@ -38,6 +39,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as problem:
         return _failed(arguments, problem, 1)
     return status
+
+
+def _commands(top: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    (action,) = (a for a in top._actions if isinstance(a, argparse._SubParsersAction))
+    found: Mapping[str, argparse.ArgumentParser] = action.choices
+    return found
+
+
+def _meant(unknown: str, command: argparse.ArgumentParser) -> str:
+    """Say what an unknown option could be: one that is much like it, or that begins so."""
+    name = unknown.partition("=")[0]
+    if not name.startswith("--"):
+        return ""
+    if name.startswith("--tls"):
+        return f" (those of TLS are {', '.join(map(runner.option_of, runner.TLS))})"
+    options = [option for action in command._actions for option in action.option_strings]
+    close = [option for option in options if option.startswith(name)]
+    close = close or get_close_matches(name, options, 1)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def _failed(arguments: argparse.Namespace, problem: Exception, status: int) -> int:
@@ -60,10 +80,12 @@ def _with_usual_top(argv: Sequence[str]) -> list[str]:
     return found
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; also for what makes its manual page of it."""
     parser = argparse.ArgumentParser(
         prog="asynccore",
         description="Run programs written for asyncore, asynchat and smtpd on today's Python.",
+        epilog="'asynccore COMMAND --help' tells more about a command.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"asynccore {asynccore.__version__}")
@@ -94,40 +116,83 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_check(commands)
     _add_port(commands)
+    summary = "what 'import asyncore' gives here, which engines there are, what is enabled"
+    command = commands.add_parser("status", help=summary, description=f"Print {summary}.")
+    command.set_defaults(action=_status)
+    summary = "print a script with which a shell completes this command line"
+    command = commands.add_parser("completion", help=summary, description=summary)
+    command.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    command.set_defaults(action=_completion)
+    for command in _commands(parser).values():
+        command.allow_abbrev = False
     return parser
+
+
+_RUN_USAGE = """\
+asynccore run [OPTION ...] SCRIPT [ARG ...]
+       asynccore run [OPTION ...] -m MODULE [ARG ...]
+       asynccore run [OPTION ...] -c CODE [ARG ...]"""
+
+_RUN_EPILOG = """\
+engines:
+  epoll, kqueue, poll, select   pollers, as far as the platform has them; the best is the default
+  asyncio, uvloop, twisted      the program's loop() waits in that event loop
+
+variables:
+  ASYNCCORE_ENGINE, ASYNCCORE_TOP, ASYNCCORE_DRAIN, ASYNCCORE_TLS_CERT ...
+                                what the option of that name says, for programs that are started
+                                without this command, too
+
+examples:
+  asynccore run server.py 8080
+  asynccore run --engine asyncio server.py 8080
+  asynccore run --workers 4 --drain 30 --top server.py 8080
+  asynccore run -m smtpd -n -c DebuggingServer localhost:8025
+  asynccore run --tls-cert server.pem --tls-key server.key server.py 8443
+
+Options of Python itself go before: python -u -m asynccore run SCRIPT
+"""
 
 
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "run",
         help="run a program under the legacy names",
-        description="Run a program as Python would, with asynccore for asyncore, asynchat and"
-        " smtpd, in its child processes too.",
-        usage="asynccore run [--engine ENGINE] [--workers N] [--fd N] [--top[=PATH]]"
-        " [--tls-cert FILE ...] (SCRIPT | -m MODULE | -c CODE) [ARG ...]",
-        epilog="Options of Python itself go before: python -u -m asynccore run SCRIPT",
+        description="Run a program as Python would, with asynccore for asyncore, asynchat and\n"
+        "smtpd, in its child processes too.",
+        usage=_RUN_USAGE,
+        epilog=_RUN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     _add_engine(command)
-    command.add_argument(
+    processes = command.add_argument_group("processes, and how they end")
+    processes.add_argument(
         "--workers",
         type=int,
         metavar="N",
         help="so many processes, which share the ports that the program binds",
     )
-    command.add_argument(
+    processes.add_argument(
         "--drain",
         type=float,
         metavar="SECONDS",
         help="SIGTERM lets connections end by themselves, for so long (default with --workers: 30)",
     )
-    command.add_argument(
+    processes.add_argument(
         "--watchdog",
         type=float,
         metavar="SECONDS",
         help="replace a worker whose loop has not answered for so long, and show where it is",
     )
-    command.add_argument(
+    looking = command.add_argument_group("looking inside")
+    looking.add_argument(
+        "--top",
+        metavar="PATH",
+        help="let 'asynccore top' look at it, at the usual place, or at the given one (--top=PATH)",
+    )
+    sockets = command.add_argument_group("sockets")
+    sockets.add_argument(
         "--fd",
         dest="fds",
         type=int,
@@ -137,21 +202,19 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="an inherited socket, which the program gets when it binds that address; the sockets"
         " of LISTEN_FDS are found without it",
     )
-    command.add_argument(
-        "--top",
-        metavar="PATH",
-        help="let 'asynccore top' look at it, at the usual place or at the given one",
-    )
     for name, holds in runner.TLS.items():
-        command.add_argument(
+        sockets.add_argument(
             runner.option_of(name),
             metavar="FILE",
             help=f"TLS in front of its TCP listeners: {holds}" if name == "cert" else holds,
         )
     # Everything from here on belongs to the program, whatever it looks like.
-    command.add_argument("-m", dest="module", help="a module to run", nargs=argparse.REMAINDER)
-    command.add_argument("-c", dest="code", help="code to run", nargs=argparse.REMAINDER)
-    command.add_argument(
+    program = command.add_argument_group("what to run, and its arguments")
+    program.add_argument(
+        "-m", dest="module", metavar="MODULE", help="a module", nargs=argparse.REMAINDER
+    )
+    program.add_argument("-c", dest="code", metavar="CODE", help="code", nargs=argparse.REMAINDER)
+    program.add_argument(
         "script",
         metavar="SCRIPT",
         help="a file, a folder or a zip file with a __main__.py, or - for the standard input",
@@ -281,6 +344,22 @@ def _demo(arguments: argparse.Namespace) -> int:
     from . import demo
 
     return demo.main(arguments.engine)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from . import status
+
+    print(status.report())
+    return 0
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    try:
+        import shtab
+    except ImportError:
+        raise ValueError("this needs the package shtab: pip install 'asynccore[shell]'") from None
+    print(shtab.complete(parser(), arguments.shell))
+    return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from .. import engines
 from ..legacy_names._asynccore_names import TARGETS
 
 # How long a program may take to start or to answer, in seconds; both take milliseconds.
@@ -50,8 +51,11 @@ def examples() -> Path:
 def main(engine: str | None = None, folder: Path | None = None) -> int:
     """Show every example program at work; return 0 when all did what they should, otherwise 1.
 
-    `engine` is passed on to `asynccore run`; `folder` holds the programs (default: `examples()`).
+    `engine` is passed on to `asynccore run`, and `ValueError` raised for one that can't be used;
+    `folder` holds the programs (default: `examples()`).
     """
+    if engine is not None:
+        engines.check(engine)
     folder = examples() if folder is None else folder
     steps: dict[str, Callable[[], None]] = {
         "-c 'import asyncore, asynchat, smtpd'": partial(_check_names, engine)

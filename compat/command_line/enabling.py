@@ -58,6 +58,14 @@ def site_packages(where: str | None = None) -> Path:
     return Path(sysconfig.get_path("purelib"))
 
 
+def places() -> list[Path]:
+    """Return the folders in which this interpreter reads `.pth` files."""
+    found = [Path(sysconfig.get_path("purelib"))]
+    if site.ENABLE_USER_SITE:
+        found.append(Path(site.getusersitepackages()))
+    return found
+
+
 def enable(folder: Path) -> str:
     """Put the two files into `folder`; return what was done, in words.
 

@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from asynccore.listening import interception, socket_activation
+from asynccore.listening import bind_errors, interception, socket_activation
 from asynccore.monitoring import address
 from asynccore.neighbours import resolve
 from asynccore.running import draining, graceful, supervision
@@ -64,21 +64,24 @@ def environment(inherited: Mapping[str, str], engine: str | None = None) -> dict
     return changed
 
 
-def interpreter_options(command_line: Sequence[str], arguments: int) -> list[str]:
-    """Return the options that Python itself was started with.
+def interpreter_options(command_line: Sequence[str], arguments: int) -> list[str] | None:
+    """Return the options that the user gave to Python; `None` if the user started no Python.
 
     `command_line` is `sys.orig_argv`, whose last `arguments` items belong to the program. Before
-    them stands what was started: a file, or -m or -c with its operand, perhaps in one cluster
-    with other options (`python -um asynccore`).
+    them stands what was started: -m with its operand, perhaps in one cluster with other options
+    (`python -um asynccore`), or a file. The options before a file are those of the launcher that
+    an installer has made (`python -sP`, `python -E`), and mean nobody's program.
     """
     found, _ = getopt.getopt(
         list(command_line[1 : len(command_line) - arguments]), _SHORT_OPTIONS, _LONG_OPTIONS
     )
+    if all(option != "-m" for option, _ in found):
+        return None
     options = []
     for option, operand in found:
         if option in ("-W", "-X") or option.startswith("--"):
             options += [option, operand]
-        elif option not in ("-c", "-m"):
+        elif option != "-m":
             options.append(option)
     return options
 
@@ -106,26 +109,29 @@ class Options(NamedTuple):
 
 
 def run(
-    program: Sequence[str], interpreter: Sequence[str] = (), options: Options | None = None
+    program: Sequence[str],
+    interpreter: Sequence[str] | None = None,
+    options: Options | None = None,
 ) -> int:
     """Run `python INTERPRETER… PROGRAM…` under the legacy names.
 
-    `program` starts with a script, `-m` and a module, or `-c` and code. On POSIX this process
-    becomes the program and the call does not return, unless there are workers; elsewhere the
-    program is waited for, and its exit status returned.
+    `interpreter` is `None` if the options of this Python are not the user's. `program` starts with
+    a script, `-m` and a module, or `-c` and code. On POSIX this process becomes the program and the
+    call does not return, unless there are workers; elsewhere the program is waited for, and its
+    exit status returned.
 
     Raises CannotRun, also for files of TLS that can't be used, and ValueError as `environment`
     does and for options that contradict each other or what was inherited.
     """
     options = options or Options()
-    if sys.flags.ignore_environment:
+    if interpreter is not None and sys.flags.ignore_environment:
         raise CannotRun(
             "python -E and -I ignore the environment, through which the legacy names are passed;"
             " leave the option out, or use 'asynccore enable' in a virtual environment"
         )
     if not sys.executable:
         raise CannotRun("this Python does not know its own executable")
-    command = [sys.executable, *interpreter, *program]
+    command = [sys.executable, *(interpreter or ()), *program]
     env = _with_tls(environment(os.environ, options.engine), options.tls or {})
     sockets = _inherited(options.fds)
     if options.top is not None:
@@ -243,7 +249,7 @@ def _for_process(
     env: Mapping[str, str], sockets: Sequence[int], us: int, pid: int
 ) -> dict[str, str]:
     """Return an environment that passes the sockets of process `us` to the process `pid`."""
-    changed = dict(env)
+    changed = {**env, bind_errors.VARIABLE: str(pid)}
     changed.pop(socket_activation.SOCKETS_VARIABLE, None)
     if sockets:
         changed[socket_activation.SOCKETS_VARIABLE] = f"{pid}:{','.join(map(str, sockets))}"

@@ -31,14 +31,14 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from asynccore import logs
 from asynccore.engine import signals
 from asynccore.running import supervision
-from asynccore.worker import ANSWERS, CLOSES, LISTENS, REPLACED
+from asynccore.worker import ANSWERS, CLOSES, HOPELESS, LISTENS, REPLACED
 from asynccore.worker import VARIABLE as PLACE
 
 # A worker that ends sooner has not come up, in seconds. startsecs of supervisord.
@@ -59,6 +59,9 @@ INTERRUPT_GRACE = 1.0
 LAST_WORDS = 5.0
 
 _SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none, nor workers
+
+# What a worker may say at once, in bytes.
+_LONGEST = 4096
 
 # What a process ends with that could not become the program; the shell's "command not found".
 _NOT_STARTED = 127
@@ -120,6 +123,8 @@ class Workers:
         self._stop: int | None = None  # the signal that was passed on
         self._pass_on_at: float | None = None
         self._kill_at: dict[int, float] = {}
+        self._told: str | None = None
+        self._hopeless: set[int] = set()  # they have said why another start would not help
         self._answered: dict[int, float] = {}  # when who has a loop that runs was last heard of
         self._ticked = processes.clock()
         self.exit_status = 0
@@ -156,6 +161,7 @@ class Workers:
     def replace_all(self) -> None:
         """Replace the workers one by one: the next one begins, then the old one is ended."""
         if self._stop is None:
+            self._told = None
             self._to_replace = deque(w for w in self._workers if w is not self._replacing)
 
     def add(self) -> None:
@@ -181,6 +187,13 @@ class Workers:
         """Note that a process lives, and its loops run."""
         if self._watchdog is not None and pid in self.pids():
             self._answered[pid] = self._processes.clock()
+
+    def hopeless(self, pid: int, why: str) -> None:
+        """Note that a process can't do its work, and why; it is about to end."""
+        if why != self._told:
+            self._told = why  # all of them have the same reason
+            self._say(why)
+        self._hopeless.add(pid)
 
     def ended(self, pid: int, status: int) -> None:
         """Note that a process ended with an exit status, or by the signal of that negated number.
@@ -251,10 +264,15 @@ class Workers:
         who = f"worker {worker.number} (process {pid}) ended {in_words(status)}"
         if self._stop is not None:
             if status not in (0, -self._stop, 128 + self._stop):
-                self._say(who)
+                if pid not in self._hopeless:
+                    self._say(who)
                 self.exit_status = 1
             return
         if status == 0:
+            return
+        if pid in self._hopeless:
+            self.exit_status = 1
+            self.stop(signal.SIGTERM)
             return
         came_up = self._processes.clock() - worker.started >= UP
         worker.failures = 0 if came_up else worker.failures + 1
@@ -371,7 +389,7 @@ if sys.platform != "win32":
             while not workers.over():
                 workers.tick()
                 children.drop_listeners(workers.numbers())
-                for signum in children.wait(reader, workers.wait(), workers.answered):
+                for signum in children.wait(reader, workers):
                     if signum in _PASSED_ON:
                         at_keyboard = signum == signal.SIGINT and _in_foreground()
                         workers.stop(signum, INTERRUPT_GRACE if at_keyboard else 0.0)
@@ -469,31 +487,30 @@ if sys.platform != "win32":
             """Print a line on the standard error."""
             logs.put(f"asynccore run: {text}", sys.stderr)
 
-        def wait(
-            self, reader: int, timeout: float | None, answered: Callable[[int], object]
-        ) -> bytes:
-            """Wait for signals, and for what workers say; return the numbers of the signals.
+        def wait(self, reader: int, workers: Workers) -> bytes:
+            """Wait for signals, and for what workers say; return the numbers of the signals."""
+            files: list[int | socket.socket] = [reader]
+            files += [child.pair for child in self._children.values()]
+            ready, _, _ = select.select(files, [], [], workers.wait())
+            signums = os.read(reader, 4096) if reader in ready else b""
+            # What was said before a signal came is to be known when that is heeded.
+            for pid in self._children:
+                self._listen_to(pid, workers)
+            return signums
 
-            `answered` is called with the process id of each worker that gives a sign of life.
-            """
-            pairs = {child.pair: pid for pid, child in self._children.items()}
-            files: list[int | socket.socket] = [reader, *pairs]
-            ready, _, _ = select.select(files, [], [], timeout)
-            for pair, pid in pairs.items():
-                if pair in ready:
-                    self._listen_to(pid, answered)
-            return os.read(reader, 4096) if reader in ready else b""
-
-        def _listen_to(self, pid: int, answered: Callable[[int], object]) -> None:
+        def _listen_to(self, pid: int, workers: Workers) -> None:
             child = self._children[pid]
             kept = self._listeners.setdefault(child.number, {})
             while True:
                 try:
-                    what, fds, _, _ = socket.recv_fds(child.pair, 1, 1)
+                    said, fds, _, _ = socket.recv_fds(child.pair, _LONGEST, 1)
                 except OSError:
                     return  # that was all
+                what = said[:1]
                 if what == ANSWERS:
-                    answered(pid)
+                    workers.answered(pid)
+                elif what == HOPELESS:
+                    workers.hopeless(pid, said[1:].decode("utf-8", "replace"))
                 for fd in fds:
                     number = os.fstat(fd).st_ino
                     if what == LISTENS and number not in kept:

@@ -39,7 +39,8 @@ def test_run(arguments, program, engine, became, monkeypatch):
     assert cli.main(["run", *engine, *arguments]) == 42
     ((command, env),) = became
     assert command == [sys.executable, "-u", *program]
-    assert env == runner.environment(os.environ, "select" if engine else None)
+    wanted = runner.environment(os.environ, "select" if engine else None)
+    assert env == {**wanted, "ASYNCCORE_RUN": str(os.getpid())}
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ if sys.platform == "win32":
     pytest.skip("Windows has no signals that a program gets", allow_module_level=True)
 
 # A bound for what should take a moment; a test that reaches it fails.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 ECHO = str(demo.examples() / "echo_server.py")
 
@@ -149,7 +149,7 @@ class Load:
 
 def test_hangup_cuts_and_refuses_nobody(run, port):
     """1,000 connections and more, while the workers are replaced twice; six that say nothing."""
-    program = run("--workers", 2, ECHO, port)
+    program = run("--workers", 2, "--drain", 300, ECHO, port)
     program.said("listening on", 2)
     idle = [connect(port) for _ in range(6)]
     with Load(port) as load:

@@ -219,19 +219,23 @@ def test_environment_refuses_a_folder_that_cannot_be_named(monkeypatch):
 @pytest.mark.parametrize(
     ("command_line", "options"),
     [
-        ("python bin/asynccore run x", []),
-        ("python -s bin/asynccore run x", ["-s"]),
+        ("python bin/asynccore run x", None),
+        ("python -s bin/asynccore run x", None),
         ("python -m asynccore run x", []),
         ("python -X dev -m asynccore run x", ["-X", "dev"]),
-        ("python -W ignore bin/asynccore run x", ["-W", "ignore"]),
+        ("python -W ignore bin/asynccore run x", None),
         ("python -um asynccore run x", ["-u"]),
         ("python -masynccore run x", []),
         ("python -bb -masynccore run x", ["-b", "-b"]),
         ("python -Werror -W x -Xdev -umasynccore run x", "-W error -W x -X dev -u".split()),
-        ("python --check-hash-based-pycs never a run x", ["--check-hash-based-pycs", "never"]),
-        ("python -c code run x", []),
-        ("python -Oc code run x", ["-O"]),
-        ("python -uccode run x", ["-u"]),
+        ("python --check-hash-based-pycs never a run x", None),
+        (
+            "python --check-hash-based-pycs never -m a run x",
+            ["--check-hash-based-pycs", "never"],
+        ),
+        ("python -c code run x", None),
+        ("python -Oc code run x", None),
+        ("python -uccode run x", None),
     ],
 )
 def test_interpreter_options(command_line, options):
@@ -239,4 +243,4 @@ def test_interpreter_options(command_line, options):
 
 
 def test_interpreter_options_of_an_embedding_program():
-    assert interpreter_options(["program"], 0) == []
+    assert interpreter_options(["program"], 0) is None

@@ -193,15 +193,9 @@ def test_options_of_python_reach_the_program(options, python, tmp_path):
 
 
 @pytest.mark.parametrize("option", ["-E", "-I"])
-def test_without_the_environment_it_refuses(option, python, tmp_path, user_environment):
+def test_without_the_environment_it_refuses(option, installed, tmp_path):
     (tmp_path / "script.py").write_text("print('ran')")
-    # -E and -I would not look into PYTHONPATH for asynccore either.
-    start = (
-        "import sys; sys.path[:0] = sys.argv.pop(1).split('|');"
-        "from compat.command_line.cli import main; sys.exit(main())"
-    )
-    path = user_environment.get("PYTHONPATH", "")
-    status, out, err = python(option, "-c", start, path, "run", "script.py")
+    status, out, err = installed(option, *RUN, "script.py")
     assert (status, out) == (2, "")
     assert "asynccore run: python -E and -I ignore the environment" in err
 

@@ -34,6 +34,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.Path:
             )
         else:
             shutil.copy(ROOT / name, source)
+    (source / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "asynccore.1", source / "docs")
     program = f"from setuptools import build_meta; build_meta.build_wheel({str(folder)!r})"
     built = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning:setuptools", "-c", program],
@@ -85,7 +87,10 @@ def test_nothing_else_is_installed(wheel: zipfile.Path) -> None:
         *PACKAGES,
         dist_info(wheel).name,
         "twisted",
+        dist_info(wheel).name.replace(".dist-info", ".data"),
     }
+    outside = [name for name in names(wheel) if ".data/" in name and not name.endswith("/")]
+    assert [name.partition("/")[2] for name in outside] == ["data/share/man/man1/asynccore.1"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -122,4 +127,14 @@ def test_what_it_needs(wheel: zipfile.Path) -> None:
         'pyasynchat;python_version>="3.12"',
     }
     extras = set(metadata(wheel).get_all("Provides-Extra", []))
-    assert extras == {"twisted", "uvloop", "test", "bench", "docs", "port", "top", "gallery"}
+    assert extras == {
+        "twisted",
+        "uvloop",
+        "test",
+        "bench",
+        "docs",
+        "port",
+        "shell",
+        "top",
+        "gallery",
+    }
