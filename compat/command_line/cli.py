@@ -111,6 +111,11 @@ def parser() -> argparse.ArgumentParser:
             const="system",
             help="outside a virtual environment: for every program anybody runs with this Python",
         )
+        command.add_argument(
+            "--reactor",
+            action="store_true",
+            help="this instead: 'trial --reactor=asynccore' and 'twistd --reactor=asynccore'",
+        )
         command.set_defaults(action=_enable_or_disable)
     _add_top(commands)
     _add_demo(commands)
@@ -326,7 +331,12 @@ def _run(arguments: argparse.Namespace) -> int:
 def _enable_or_disable(arguments: argparse.Namespace) -> int:
     from . import enabling
 
-    change = enabling.enable if arguments.command == "enable" else enabling.disable
+    change = {
+        ("enable", False): enabling.enable,
+        ("disable", False): enabling.disable,
+        ("enable", True): enabling.enable_reactor,
+        ("disable", True): enabling.disable_reactor,
+    }[arguments.command, arguments.reactor]
     try:
         print(change(enabling.site_packages(arguments.where)))
     except enabling.Refused as problem:

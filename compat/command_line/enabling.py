@@ -12,6 +12,7 @@ read from the installed packages.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import site
 import subprocess
@@ -24,6 +25,10 @@ from .runner import NAMES_FOLDER
 HELPER = "_asynccore_names.py"
 PTH = "asynccore-legacy-names.pth"
 PTH_LINE = "import _asynccore_names; _asynccore_names.enable()\n"
+
+# A plugin of Twisted's, where it is written and where it is put.
+PLUGIN = Path(__file__).parents[1] / "twisted_transports" / "plugin.py"
+PLUGIN_PLACE = Path("twisted", "plugins", "asynccore_reactor.py")
 
 # What an enabled environment is asked afterwards, and what it must answer.
 PROBE = "import asyncore; print(asyncore.__name__)"
@@ -110,6 +115,48 @@ def disable(folder: Path) -> str:
         file.unlink()
     removed = "\n".join(f"  removed {file}" for file in found)
     return f"disabled: asyncore, asynchat and smtpd are what they were\n{removed}"
+
+
+def enable_reactor(folder: Path) -> str:
+    """Put the plugin for Twisted into `folder`; return what was done, in words.
+
+    Raises Refused where Twisted is not installed: a folder of its name would be taken for it.
+    """
+    if not _has_twisted():
+        raise Refused(
+            f"{sys.executable} has no Twisted: pip install 'asynccore[twisted]' comes first"
+        )
+    file = folder / PLUGIN_PLACE
+    if _read(file) == PLUGIN.read_bytes():
+        return f"already enabled: {file}"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(PLUGIN.read_bytes())
+    return (
+        "enabled: trial --reactor=asynccore and twistd --reactor=asynccore find it now\n"
+        f"  wrote {file}\n"
+        "undo it with: asynccore disable --reactor"
+    )
+
+
+def disable_reactor(folder: Path) -> str:
+    """Remove the plugin from `folder`, and folders that are empty then; return what was done."""
+    file = folder / PLUGIN_PLACE
+    if not file.exists():
+        return f"not enabled: there is no {file}"
+    file.unlink()
+    cache = file.parent / "__pycache__"
+    for compiled in cache.glob(f"{file.stem}.*.pyc"):
+        compiled.unlink()
+    for place in (cache, file.parent, file.parent.parent):
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
+    return f"disabled: Twisted does not find the reactor any more\n  removed {file}"
+
+
+def _has_twisted() -> bool:
+    # What an uninstalled Twisted leaves behind is a package without a file.
+    found = importlib.util.find_spec("twisted")
+    return found is not None and found.origin is not None
 
 
 def _read(file: Path) -> bytes | None:

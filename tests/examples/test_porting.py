@@ -186,7 +186,7 @@ def until(wanted: bytes, ask: Callable[[], bytes]) -> bool:
 # -- the ticker ---------------------------------------------------------------------------------
 
 needs_twisted = pytest.mark.skipif(
-    getattr(importlib.util.find_spec("twisted"), "origin", None) is None,
+    importlib.util.find_spec("twisted") is None,
     reason="Twisted is not installed",
 )
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
+import importlib.util
 import os
+import py_compile
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from compat import ClassicReactor
+from compat.command_line import cli, enabling
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +34,7 @@ def run(*command: str, cwd: Path) -> str:
     done = subprocess.run(
         [sys.executable, *command],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{cwd}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -38,15 +44,49 @@ def run(*command: str, cwd: Path) -> str:
     return done.stdout
 
 
-def test_trial_finds_the_reactor(tmp_path: Path) -> None:
+def test_trial_and_twistd_find_the_reactor(tmp_path: Path) -> None:
+    assert enabling.enable_reactor(tmp_path).startswith("enabled: ")
     (tmp_path / "test_it.py").write_text(A_TEST)
     said = run("-m", "twisted.trial", "--reactor=asynccore", "test_it", cwd=tmp_path)
     assert "successes=1" in said
+    assert "asynccore" in run("-m", "twisted", "--help", cwd=tmp_path)
 
 
-def test_twistd_finds_the_reactor(tmp_path: Path) -> None:
-    said = run("-m", "twisted", "--help", cwd=tmp_path)
-    assert "asynccore" in said
+def test_the_plugin_comes_and_goes(tmp_path: Path) -> None:
+    file = tmp_path / enabling.PLUGIN_PLACE
+    assert enabling.disable_reactor(tmp_path) == f"not enabled: there is no {file}"
+    assert f"  wrote {file}\n" in enabling.enable_reactor(tmp_path)
+    assert enabling.enable_reactor(tmp_path) == f"already enabled: {file}"
+    py_compile.compile(str(file))
+    assert enabling.disable_reactor(tmp_path).endswith(f"  removed {file}")
+    assert list(tmp_path.iterdir()) == []
+    other = file.with_name("other.py")
+    enabling.enable_reactor(tmp_path)
+    other.touch()  # somebody else's plugin, or Twisted's own
+    enabling.disable_reactor(tmp_path)
+    assert list(file.parent.iterdir()) == [other]
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_where_twisted_is_not_installed(
+    left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it take the folder that an uninstalled one has left for it."""
+    spec = importlib.machinery.ModuleSpec("twisted", None, is_package=True) if left else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(enabling.Refused, match="has no Twisted"):
+        enabling.enable_reactor(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_by_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(enabling, "site_packages", lambda where: tmp_path)
+    for command in ("enable", "disable"):
+        assert cli.main([command, "--reactor"]) == 0
+    says = capsys.readouterr().out
+    assert "enabled: trial" in says and "disabled: Twisted" in says
 
 
 def test_a_child_program_can_install_its_parents_reactor(tmp_path: Path) -> None:

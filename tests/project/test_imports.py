@@ -107,7 +107,7 @@ _NAMED = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?::\w+)?")
 # there may be modules of our names, looks TLS up by its place (`neighbours`).
 MAY_NAME = (
     *("compat.engines", "compat.legacy_names", "asynccore.__main__"),
-    "compat.command_line.runner",
+    *("compat.command_line.runner", "compat.twisted_transports.plugin"),
 )
 
 

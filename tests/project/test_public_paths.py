@@ -58,7 +58,7 @@ NAMES: dict[str, set[str]] = {
 }
 if sys.platform != "win32":
     NAMES["asynccore"] |= {"file_dispatcher", "file_wrapper"}
-if getattr(importlib.util.find_spec("twisted"), "origin", None) is None:
+if importlib.util.find_spec("twisted") is None:
     del NAMES["compat.twisted_transports"]
     NAMES["compat"] -= {"ClassicReactor", "hand_over", "install_reactor"}
 

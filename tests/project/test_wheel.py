@@ -16,7 +16,7 @@ from asynccore import neighbours
 from compat import engines
 from tests.project.checkout import PACKAGES, ROOT, module_files
 
-SOURCES = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", *PACKAGES, "examples", "twisted")
+SOURCES = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", *PACKAGES, "examples")
 
 pytestmark = pytest.mark.xdist_group("wheel")
 
@@ -63,9 +63,6 @@ def metadata(wheel: zipfile.Path) -> Message:
     return Parser().parsestr((dist_info(wheel) / "METADATA").read_text(encoding="utf-8"))
 
 
-PLUGIN = "twisted/plugins/asynccore_reactor.py"
-
-
 def test_every_module_is_in_it(wheel: zipfile.Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in module_files().values()}
     examples = {
@@ -73,7 +70,7 @@ def test_every_module_is_in_it(wheel: zipfile.Path) -> None:
     }
     assert examples
     packed = {name for name in names(wheel) if name.endswith(".py")}
-    assert packed == modules | examples | {PLUGIN}
+    assert packed == modules | examples
 
 
 @pytest.mark.parametrize("name", neighbours.NEIGHBOURS)
@@ -82,11 +79,10 @@ def test_type_checkers_find_what_stands_beside(wheel: zipfile.Path, name: str) -
 
 
 def test_nothing_else_is_installed(wheel: zipfile.Path) -> None:
-    # A plugin of Twisted's stands where Twisted looks for it.
+    # Not even a folder "twisted" for its plugins: it would be taken for a package.
     assert {entry.name for entry in wheel.iterdir()} == {
         *PACKAGES,
         dist_info(wheel).name,
-        "twisted",
         dist_info(wheel).name.replace(".dist-info", ".data"),
     }
     outside = [name for name in names(wheel) if ".data/" in name and not name.endswith("/")]
