@@ -111,6 +111,12 @@ class ReportingChannel(Channel, Protocol):
     def _ac_times(self) -> ActivityTimes | None:
         """What its timeouts count from, if it has any."""
 
+    def _ac_is_unused(self) -> bool:
+        """Whether its socket is a stream's that neither listens nor connects yet."""
+
+    def _ac_unmute(self, why: int) -> None:
+        """Read from it again, unless there is another reason not to."""
+
     def _ac_touch(self) -> None:
         """Report that the answer of a predicate may have changed."""
 
@@ -130,6 +136,7 @@ PAUSED = 1  # pause_reading()
 ENDED = 2  # there is nothing more
 RESTING = 4  # a listener ran into a limit of the system
 FULL = 8  # a listener ran into a limit of its own
+UNUSED = 32  # another thread than the loop's has made its socket, and not used it yet
 UNREAD = 16  # the peer doesn't read the replies to what it has sent
 BACKLOG = 32  # what had come before a pause is still to be delivered
 

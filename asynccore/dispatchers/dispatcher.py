@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket as _socket
 import sys
 from errno import EALREADY, EBADF, EINPROGRESS, EINVAL, EISCONN, ENOTCONN, EWOULDBLOCK, errorcode
-from threading import get_ident
+from threading import RLock, get_ident
 from typing import Any
 
 from .. import logs
-from ..channels import ChannelMap, Map, inspectors, reports_changes
+from ..channels import UNUSED, ChannelMap, Map, inspectors, reports_changes
 from ..classic.namespace import default_map, legacy_name, package
 from ..classic.own_names import yield_to_mixins
 from ..connecting.target import show
@@ -22,6 +22,9 @@ from ..pollers.layered import waits_for
 from .connect_name import ConnectsByName
 from .listener import Listening
 from .socket_options import SocketOptions, is_datagram, send_at_once
+
+# Two threads may close one channel while a third one is in a handler.
+_closing = RLock()
 
 
 class dispatcher(Listening, SocketOptions, ConnectsByName):
@@ -105,13 +108,18 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
                 inspect(self)
         if map is None:
             map = self._map
-        if type(map) is ChannelMap:
-            engine: Any = map.enter(self._fileno, self)
+        reports = type(map) is ChannelMap
+        engine: Any = map.engine if reports else engine_for(map)  # type: ignore[attr-defined]
+        if engine is None:
+            engine = engine_for(map)
+        if engine.owner != get_ident() and engine.loops_elsewhere() and self._ac_is_unused():
+            self._ac_pause_reasons |= UNUSED
+        if reports:
+            map.enter(self._fileno, self)  # type: ignore[attr-defined]
         else:
             map[self._fileno] = self
-            engine = None
         self._ac_closed = False
-        self._ac_engine = engine_for(map) if engine is None else engine
+        self._ac_engine = engine
 
     def del_channel(self, map: Map | None = None) -> None:
         """Leave a map, by default the dispatcher's own. Does nothing if it isn't in there."""
@@ -160,6 +168,9 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         fd = sock.fileno()
         if isinstance(fd, int) and fd < 0:
             raise ValueError(f"can't take over {sock!r}: it is closed")
+        engine = self._ac_engine
+        if engine is not None and engine.deferred and engine.owner != get_ident():
+            engine.drop_calls_left_for(self)  # they were for the old socket
         old = self._fileno
         if old is not None and self.socket is not sock:
             owner = self._map if map is None else map
@@ -239,6 +250,8 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if self._ac_times is not None:
             self._ac_times.connecting()
         err = self.socket.connect_ex(address)
+        if self._ac_pause_reasons & UNUSED:
+            self._ac_on_loop(self._ac_unmute, UNUSED)
         if err in (EINPROGRESS, EALREADY, EWOULDBLOCK) or (
             err == EINVAL and sys.platform == "win32"
         ):
@@ -315,7 +328,8 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     def close(self) -> None:
         """Leave the map and close the socket. A second call does nothing.
 
-        Called while a loop runs in another thread, it takes effect there, at once.
+        It is done on return in whatever thread. While another one is in a handler of the same
+        map, what this one has sent since goes out first, and so does what TLS says at the end.
         """
         if self._ac_closed:
             return
@@ -323,7 +337,46 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if engine is None or engine.owner == get_ident():
             self._ac_close()
         else:
-            engine.run_on_loop(self._ac_close)
+            sock = self.socket
+            # Nothing has to go out before, and nobody else uses what this closes.
+            by_itself = type(sock) is _socket.socket and not engine.calls_left_for(self)
+            if by_itself and not engine.waiting:
+                engine.run_on_loop(self._ac_close_left, sock)
+            else:
+                engine.run_on_loop_at_once(self._ac_close_left, sock)
+            if by_itself and self.socket is sock:
+                self._ac_close_beside(engine)
+
+    def _ac_close_beside(self, engine: Engine) -> None:
+        """Close at once, if a handler keeps the loop's thread from it, which does the rest later.
+
+        The kernel forgets a plain socket by itself, and the loop does when it looks at the map.
+        """
+        with _closing:
+            if self._ac_closed:
+                return
+            self._ac_closed = self._ac_close_unfinished = True
+            self.accepting = self.connected = self.connecting = False
+            fd = self._fileno
+            times = self._ac_times
+            self._ac_times = self._ac_counts = None
+            if times is not None:
+                engine.run_on_loop(times.stop)
+            self.del_channel()
+            self._ac_pause_reasons = self._ac_shutdown_state = 0
+            if fd is not None:
+                engine.withdraw(fd)
+            self.socket.close()
+        if connection_limits.counted:
+            connection_limits.told(self, fd)
+
+    def _ac_close_left(self, sock: Any) -> None:
+        """Do, on the loop's thread, what another one has left of closing a socket."""
+        if self.socket is not sock:
+            sock.close()  # the channel has another one by now, which stays
+        elif self._ac_close_unfinished or not self._ac_closed:
+            self._ac_closed = self._ac_close_unfinished = False
+            self._ac_close()
 
     def _ac_close(self) -> None:
         if self._ac_closed:

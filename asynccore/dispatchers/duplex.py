@@ -21,7 +21,7 @@ from collections.abc import Callable
 from errno import EINVAL, ENOTCONN, EPIPE
 from typing import TYPE_CHECKING, Any
 
-from ..channels import ENDED, PAUSED
+from ..channels import ENDED, PAUSED, UNUSED
 from ..classic.own_names import hook
 from ..errors import disconnected
 from .socket_options import is_datagram
@@ -46,6 +46,7 @@ class Duplex:
     connecting = False
     _fileno: int | None = None
     _ac_engine: Any = None
+    _ac_close_unfinished = False  # the loop's thread has still to do something for it
     _ac_closed = False  # by close(), until it gets another socket
     _ac_ended = 0  # how far the end was handed to handle_close()
     _ac_pause_reasons = 0
@@ -96,6 +97,26 @@ class Duplex:
 
     def _ac_is_watched(self) -> bool:
         return self._ac_engine is not None and self._ac_engine.map.get(self._fileno) is self
+
+    def _ac_is_unused(self) -> bool:
+        """Whether the socket is a stream's that neither listens nor connects, and never did.
+
+        poll(2) says of such a one that it is hung up. Its thread is about to use it.
+        """
+        sock = self.socket
+        if self.connected or self.accepting or type(sock) is not _socket.socket:
+            return False
+        if self.connecting:
+            return bool(self._ac_pause_reasons & UNUSED)  # connect_ex() has not returned yet
+        try:
+            if is_datagram(sock) or sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
+                return False
+            sock.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+        except OSError as why:
+            return why.errno == ENOTCONN
+        except AttributeError:
+            return False  # Windows
+        return False
 
     def _ac_begin_anew(self) -> None:
         """Forget what was said of the old connection."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..channels import ENDED, Map, inspectors
+from ..channels import ENDED, UNUSED, Map, inspectors
 from ..classic.own_names import OverridableProperty
 from ..classic.settings import adopt_late
 from ..listening import socket_activation
@@ -59,8 +59,8 @@ class Listening(Duplex):
         # Before bind() the socket may have been taken for one whose connection is over.
         self._ac_ended = 0
         self._ac_shutdown_state = 0
-        if self._ac_pause_reasons & ENDED:
-            self._ac_on_loop(self._ac_unmute, ENDED)
+        if self._ac_pause_reasons & (ENDED | UNUSED):
+            self._ac_on_loop(self._ac_unmute, ENDED | UNUSED)
         if inspectors:
             for inspect in inspectors:
                 inspect(self)

@@ -601,7 +601,13 @@ class OutputQueue(dispatcher, Watermarked):
         fifo.appendleft(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def discard_buffers(self) -> None:
-        """Throw away all output that was not sent."""
+        """Throw away all output that was not sent. May be called from any thread."""
+        if self._ac_engine is None:
+            self._ac_discard()
+        else:
+            self._ac_engine.run_on_loop_at_once(self._ac_discard)
+
+    def _ac_discard(self) -> None:
         self._ac_send_held()
         self._ac_fifo.clear()
         self._ac_full = self._ac_whole = False

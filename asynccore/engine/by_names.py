@@ -93,6 +93,7 @@ class EngineByNames(Engine):
         if due is not None:
             left = max(0.0, due - now)
             wait = left if wait is None else min(wait, left)
+        interest.table.forgotten.clear()
         self.waiting = True
         try:
             if (
@@ -112,16 +113,14 @@ class EngineByNames(Engine):
             self._signalled = False
         if self.calls or self.deferred:
             self._run_calls()
-        due = timers.next()
-        if due is not None and due <= self.clock():
-            self._run_timers()
+        if timers.heap:
+            self._run_timers(self.clock())
 
     def _dispatch(self, events: pollers.Events) -> bool:
         if not rebinding.functions_are_replaced():
             return Engine._dispatch(self, events)
         interest, table = self.interest, self.interest.table
         serial = self.passes
-        table.forgotten.clear()
         interest.review_needed = True
         self.events += len(events)
         fd: int | None = None

@@ -90,6 +90,13 @@ class ChannelTable:
         for noted in (self.paused, self.refused, self.urgent):
             noted.clear()
 
+    def recover(self) -> None:
+        """Make whole what an exception may have left halfway."""
+        self.read_only.clear()
+        for fd in [fd for fd, it in self.reporting.items() if self.channels.get(fd) is not it]:
+            del self.reporting[fd]
+        self.sweeps.recover(self.channels)
+
     def pause(self, fd: int) -> None:
         """Don't read from `fd`, whatever its channel says, until `resume`."""
         self.paused.add(fd)

@@ -29,7 +29,9 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Container
-from threading import RLock, get_ident
+from contextlib import suppress
+from functools import partial
+from threading import TIMEOUT_MAX, RLock, get_ident
 from typing import Any, Protocol
 
 from .. import logs, pollers
@@ -37,13 +39,13 @@ from ..channels import ActivityTimes, Channel, ChannelMap, Map
 from ..classic import rebinding
 from ..classic.genuine import Clock
 from ..errors import leaves_loop, reraised
-from ..pollers import ERROR, HANGUP, INVALID, PRIORITY, READ, WRITE
+from ..pollers import ERROR, HANGUP, INVALID, PRIORITY, READ, WRITE, PollerLost
 from ..pollers.single import readiness
 from . import elsewhere
 from .foreign import ReportingMap
 from .interest import Interest
 from .meter import Meter
-from .ownership import Call, Ownership
+from .ownership import Call, Ownership, put_back
 from .predicates import is_assigned
 from .sweeps import OWN_READABLE
 from .timers import Timers
@@ -145,7 +147,7 @@ class Engine(Ownership):
         self._chosen = name
         if present is not None and present.name != name:
             self.interest.poller = None
-            present.close()
+            present.give_up()
 
     def attach(self, poller: pollers.Poller) -> None:
         """Put a new poller in the place of the present one, which stays if that can't be.
@@ -154,18 +156,19 @@ class Engine(Ownership):
         """
         if self.wakeup is not None:
             self._watch_wakeup(poller, self.wakeup.fileno())
-        if self.interest.poller is not None:
-            if self.hosting is not None:
-                # Else a later descriptor of the same number is silently deaf at the host's.
-                self.hosting.poller_closes()
-            self.interest.poller.close()
+        before = self.interest.poller
+        if before is not None and self.hosting is not None:
+            # Else a later descriptor of the same number is silently deaf at the host's.
+            self.hosting.poller_closes()
         self.interest.attach(poller)
+        if before is not None:
+            before.give_up()
 
     def release(self) -> None:
         """Give poller and wake-up back, and forget all channels; what is needed is made anew."""
         self._chosen = None
-        self.drop_wakeup()
         self.interest.release()
+        self.drop_wakeup()
 
     # -- what channels and maps report, from any thread -----------------------------------------
 
@@ -201,6 +204,12 @@ class Engine(Ownership):
             self.interest.table.to_ask[fd] = None
             if self.waiting or self.owner != get_ident():
                 self.nudge()
+
+    def withdraw(self, fd: int) -> None:
+        """Have the kernel watch `fd` no more, which another thread than the owner's is to close."""
+        poller = self.interest.poller
+        if poller is not None:
+            poller.withdraw(fd)
 
     # What follows is for the thread that holds the engine, or where nobody does.
 
@@ -252,6 +261,7 @@ class Engine(Ownership):
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: object) -> None:
         """Run a callback on the thread of the loop, in its present or next pass."""
         self.calls.append((callback, args))
+        self.keep()
         self.wake()
 
     # -- one pass -------------------------------------------------------------------------------
@@ -281,38 +291,81 @@ class Engine(Ownership):
 
     def begin_loop(self, outstay: bool) -> None:
         """Keep poller and wake-up from now on; with `outstay`, wait without channels too."""
+        if self._lock._is_owned() and not _owns_in_a_frame():
+            # A signal handler has raised at the very end of a pass.
+            self.owner = None
+            self._lock.release()
         self.loops.append((get_ident(), outstay))
         self._outstays = self._outstays or outstay
 
     def end_loop(self, outstay: bool) -> None:
         """Undo `begin_loop`, and give back what nobody needs any more."""
-        self.loops.remove((get_ident(), outstay))
+        with suppress(ValueError):  # a signal handler has raised before
+            self.loops.remove((get_ident(), outstay))
         if outstay:
             self._outstays = any(outstays for _, outstays in self.loops)
         if not self.loops and self.owner is None and not self.map:
             self.run_on_loop(self._tidy_up)
 
-    def run_pass(self, timeout: float | None) -> None:
+    def loops_elsewhere(self) -> bool:
+        """Whether another thread than this one goes through the map again and again."""
+        here = get_ident()
+        return self.host_thread not in (None, here) or any(one != here for one, _ in self.loops)
+
+    def run_pass(self, timeout: float | None, short: bool = False) -> None:
         """Wait up to `timeout` seconds for events (`None`: for ever) and dispatch one batch.
 
         Due timers and the callbacks of other threads run too. What `handle_error` raises, what a
-        predicate raises, and `ExitNow`, `KeyboardInterrupt` and `SystemExit` come out.
+        predicate raises, and `ExitNow`, `KeyboardInterrupt` and `SystemExit` come out. `short`
+        is for `pump`.
         """
-        # `take` and `give` without the calls, for this is done at every pass.
-        self._lock.acquire()
-        before, self.owner = self.owner, get_ident()
+        here = get_ident()
+        if self.owner == here and self._lock._is_owned():
+            self._run_inner_pass(timeout)
+            return
+        # As `owned`, without the calls, for this is done at every pass. A signal handler may raise
+        # between any two lines.
+        try:
+            if not self._lock.acquire(False) and not self._await_ownership(timeout):
+                return
+            self.owner = here
+            if short:
+                self._make_short_pass()
+            elif self.within is None:
+                self.make_pass(timeout)
+            else:
+                self.within(self, timeout)
+        except BaseException:
+            if self.owner == here:
+                self._recover()
+            raise
+        finally:
+            try:
+                if self.owner == here:
+                    try:
+                        if self._kept or not self.map:
+                            self._tidy_up()
+                    finally:
+                        self.owner = None
+            finally:
+                try:
+                    self._lock.release()
+                except RuntimeError:
+                    pass  # it isn't acquired
+        if self.deferred:
+            # They were left between the last look and now.
+            self._run_deferred_here()
+
+    def _run_inner_pass(self, timeout: float | None) -> None:
+        """Do the same inside of a handler, whose thread owns the map."""
         try:
             if self.within is None:
                 self.make_pass(timeout)
             else:
                 self.within(self, timeout)
-        finally:
-            if before is None and (self._kept or not self.map):
-                self._tidy_up()
-            self.owner = before
-            self._lock.release()
-        if self.deferred and before is None:
-            self._run_deferred_here()
+        except BaseException:
+            self._recover()
+            raise
 
     def pump(self) -> None:
         """Make a pass that waits for nothing, where code outside of handlers may have run.
@@ -321,17 +374,15 @@ class Engine(Ownership):
         window, call this at every turn, so it is to cost no more than the classic pass: each
         channel is asked, as there, and all that is not needed for nothing to do is left out.
         """
-        interest, timers = self.interest, self.timers
-        table, poller = interest.table, interest.poller
-        now = self.clock()
+        interest = self.interest
         if (
-            poller is None
+            interest.poller is None
             or self.wakeup is None
             or self.calls
             or self.deferred
-            or table.to_ask
+            or interest.table.to_ask
             or interest.map_changes
-            or (interest.review_needed and now >= interest.review_at)
+            or (interest.review_needed and self.clock() >= interest.review_at)
             or not (interest.reports_moves or interest.is_known())
             or self.within is not None
             or self.owner is not None
@@ -340,39 +391,58 @@ class Engine(Ownership):
         ):
             self.enter()
             self.run_pass(0)
-            return
-        self._lock.acquire()
-        before, self.owner = self.owner, get_ident()
-        try:
-            interest.review_needed = True
-            if not interest.is_settled(poller):
-                interest.compare_all = True  # a class may have got another predicate
-                self.make_pass(0)
-                return
-            self.passes += 1
-            events = poller.wait(0)
-            if events:
-                self._dispatch(events)
-                self._signalled = False
-            if self.calls or self.deferred:
-                self._run_calls()
-            if timers.heap or timers.batch:
-                due = timers.next()
-                if due is not None and due <= self.clock():
-                    self._run_timers()
-        finally:
-            if before is None and (self._kept or not self.map):
-                self._tidy_up()
-            self.owner = before
-            self._lock.release()
-        if self.deferred and before is None:
-            self._run_deferred_here()
+        else:
+            self.run_pass(0, short=True)
 
-    def give(self, before: int | None) -> None:
-        """Undo one `take`, and with the last one give back what nobody needs any more."""
-        if before is None and (self._kept or (self.wakeup is not None and not self.map)):
-            self._tidy_up()
-        Ownership.give(self, before)
+    def _make_short_pass(self) -> None:
+        interest, timers, poller = self.interest, self.timers, self.interest.poller
+        interest.review_needed = True
+        if poller is None or not interest.is_settled(poller):
+            interest.compare_all = True  # a class may have got another predicate
+            self.make_pass(0)
+            return
+        self.passes += 1
+        if interest.table.forgotten:
+            interest.table.forgotten.clear()
+        events = poller.wait(0)
+        if events:
+            self._dispatch(events)
+            self._signalled = False
+        if self.calls or self.deferred:
+            self._run_calls()
+        if timers.heap:
+            self._run_timers(self.clock())
+
+    def _await_ownership(self, timeout: float | None) -> bool:
+        """Wait until the other thread that owns the map comes to an end with it, so long at most.
+
+        What happens meanwhile is for that one to handle.
+        """
+        if timeout is None or timeout > TIMEOUT_MAX:
+            timeout = -1
+        return bool(timeout) and bool(self._lock.acquire(True, timeout))
+
+    def _recover(self) -> None:
+        """See to it that everything is looked at anew, after a pass that was left halfway.
+
+        The exception may be a signal handler's, and have come between any two steps.
+        """
+        self.waiting = False
+        self.timers.recover()
+        self.interest.recover()
+        wakeup, poller = self.wakeup, self.interest.poller
+        if wakeup is not None and (poller is None or wakeup.fileno() not in poller.interest):
+            self.drop_wakeup()
+
+    def _disown(self) -> None:
+        """Own the map no more, and give back what nobody needs any more."""
+        try:
+            if self.owner == get_ident() and (
+                self._kept or (self.wakeup is not None and not self.map)
+            ):
+                self._tidy_up()
+        finally:
+            Ownership._disown(self)
 
     def _tidy_up(self) -> None:
         if self.wakeup is not None and not (self.map or self.loops or self.hosting is not None):
@@ -381,6 +451,8 @@ class Engine(Ownership):
             self._kept = False
             self.timers.emptied = None  # it would hold the engine
             _kept.discard(self)
+            if self.busy():  # by another thread, meanwhile
+                self.keep()
 
     def _timers_emptied(self) -> None:
         if self.owner is None:  # else the end of the pass sees to it
@@ -391,7 +463,7 @@ class Engine(Ownership):
         self.passes += 1
         interest, timers, calls, deferred = self.interest, self.timers, self.calls, self.deferred
         map_changes, table = interest.map_changes, interest.table
-        to_ask, asked_always = table.to_ask, table.asked_always
+        to_ask, asked_always, forgotten = table.to_ask, table.asked_always, table.forgotten
         # What others have left runs first, for it may change what is to be waited for.
         if calls or deferred:
             self._run_calls()
@@ -412,7 +484,11 @@ class Engine(Ownership):
                 or (interest.review_needed and now >= interest.review_at)
                 or not interest.reports_moves
             ):
-                unsettled = interest.settle(poller, now)
+                try:
+                    unsettled = interest.settle(poller, now)
+                except PollerLost:
+                    self._renew()
+                    continue
                 if interest.poller is not poller:
                     continue  # A predicate forked, and this is the child.
                 now = self.clock()
@@ -421,7 +497,7 @@ class Engine(Ownership):
                 return
             # The wait ends with the first of the deadline, the next timer and the next review.
             limit = deadline
-            due = timers.next() if timers.heap or timers.batch else None
+            due = timers.next() if timers.heap else None
             if due is not None and (limit is None or due < limit):
                 limit = due
             if interest.review_needed and (limit is None or interest.review_at < limit):
@@ -431,13 +507,23 @@ class Engine(Ownership):
                 wait = _LONGEST_WAIT if wait > 0 else 0.0
             # Whoever reports from here on ends the wait; who did so before is looked at once more.
             seen = now
+            if forgotten:
+                forgotten.clear()
             self.waiting = True
             try:
                 if unsettled or calls or deferred or self.stopping or to_ask or map_changes:
                     wait = 0
                 events = poller.wait(wait)
+            except PollerLost:
+                self._renew()
+                continue
             finally:
                 self.waiting = False
+            # Somebody who saw this thread wait may wait until it has done what he left.
+            if deferred:
+                self.run_deferred()
+                if not events:
+                    break
             # A batch that told of anything is the last thing that a pass waits for.
             if events and self._dispatch(events):
                 if not self._signalled:
@@ -461,10 +547,10 @@ class Engine(Ownership):
         # Calls and timers run after the events, and once in each pass, so that neither starves.
         if calls or deferred:
             self._run_calls()
-        if timers.heap or timers.batch:
-            due = timers.next()
-            if due is not None and due <= self.clock():
-                self._run_timers(interest.seen_until(seen, len(events)))
+        if timers.heap:
+            now = self.clock()
+            if timers.heap[0][0] <= now:
+                self._run_timers(now, interest.seen_until(seen, len(events)))
 
     def prepare(self) -> float | None:
         """Settle everything, for a host that waits by itself until the poller is ready.
@@ -472,7 +558,9 @@ class Engine(Ownership):
         Returns by what time of the clock there is to be a pass whether it is ready or not; `None`
         if it may wait for ever. What predicates raise comes out.
         """
-        before = self.take()
+        return self.owned(self._prepare)
+
+    def _prepare(self) -> float | None:
         try:
             now = self.clock()
             poller = self._ready_poller()
@@ -492,8 +580,22 @@ class Engine(Ownership):
             if self.interest.review_needed and (limit is None or self.interest.review_at < limit):
                 limit = self.interest.review_at
             return limit
-        finally:
-            self.give(before)
+        except PollerLost:
+            self._renew()
+            return self.clock()
+
+    def _renew(self) -> None:
+        """Have poller and wake-up made anew, which somebody has closed by their numbers.
+
+        What has these numbers now is neither closed nor written to.
+        """
+        poller = self.interest.poller
+        if poller is not None:
+            self._chosen = poller.name
+            self.interest.poller = None
+            poller.abandon()
+        self.drop_wakeup()
+        self.interest.recover()
 
     def _ready_poller(self) -> pollers.Poller:
         """Return the poller, with the wake-up in it; both are made if need be."""
@@ -517,6 +619,8 @@ class Engine(Ownership):
 
     def _watch_wakeup(self, poller: pollers.Poller, fd: int) -> None:
         """Have a poller watch the wake-up. Raises `ValueError` if select(2) can't."""
+        assert self.wakeup is not None
+        poller.wakeup_is_whole = self.wakeup.is_whole
         try:
             poller.set(fd, READ)
         except pollers.OutOfRange as why:
@@ -531,15 +635,18 @@ class Engine(Ownership):
         Those that judge peers run if everything that came by their time, up to `seen`, was looked
         at.
         """
-        before = self.take()
-        try:
-            if self.wakeup is not None:
-                self.wakeup.clear()
-            if self.calls or self.deferred:
-                self._run_calls()
-            self._run_timers(seen)
-        finally:
-            self.give(before)
+        self.owned(self._run_due, seen)
+
+    def _run_due(self, seen: float) -> None:
+        if self.wakeup is not None:
+            self.wakeup.clear()
+        if self.calls or self.deferred:
+            self._run_calls()
+        self._run_timers(self.clock(), seen)
+
+    def give_back(self) -> None:
+        """Give back what nobody needs any more."""
+        self.owned(self._tidy_up)
 
     def event_elsewhere(self, times: ActivityTimes | None, writing: bool) -> None:
         """Note that a program's own loop hands an event over, for whoever has these times."""
@@ -557,12 +664,15 @@ class Engine(Ownership):
         if self.timers.heap and self.owner is None and self.hosting is None:
             due = self.timers.next()
             if due is not None and due <= self.clock():
-                before = self.take()
-                try:
-                    for callback in elsewhere.overdue(self.timers):
-                        self._call(callback, ())
-                finally:
-                    self.give(before)
+                self.owned(self._run_overdue)
+
+    def _run_overdue(self) -> None:
+        for callback in elsewhere.overdue(self.timers):
+            self.callbacks += 1
+            try:
+                callback()
+            except BaseException as why:
+                _report(callback, why)
 
     def after_poll_elsewhere(self) -> None:
         """Run what is due, after a poll of the program's own."""
@@ -572,31 +682,47 @@ class Engine(Ownership):
     def _run_calls(self) -> None:
         self.interest.review_needed = True
         self.run_deferred()
+        calls, meter = self.calls, self.meter
         # Only those that wait now: a callback that calls for itself must not keep events out.
-        for _ in range(len(self.calls)):
-            if not self.calls:
+        for _ in range(len(calls)):
+            if not calls:
                 break  # done by a loop inside of one of them
-            self._call(*self.calls.popleft())
+            call = calls[0]
+            callback, args = call
+            begun = False
+            try:
+                run = callback if meter is None else partial(meter.call, callback)
+                calls.popleft()
+                self.callbacks += 1
+                # In one line, for a signal handler may raise between two.
+                _ = (begun := True) and run(*args)
+            except BaseException as why:
+                if not begun:
+                    put_back(calls, call)
+                    raise
+                _report(callback, why)
 
-    def _run_timers(self, seen: float = math.inf) -> None:
-        with self.timers.due(self.clock(), seen) as due:
-            for callback, args in due:
+    def _run_timers(self, now: float, seen: float = math.inf) -> None:
+        timers, meter = self.timers, self.meter
+        mark = timers.mark()
+        while (timer := timers.next_due(now, mark, seen)) is not None:
+            callback, args = timer.callback, timer.args
+            assert callback is not None
+            begun = False
+            try:
+                run = callback if meter is None else partial(meter.call, callback)
                 self.interest.review_needed = True
-                self._call(callback, args)
-
-    def _call(self, callback: Callable[..., object], args: tuple[object, ...]) -> None:
-        self.callbacks += 1
-        try:
-            if self.meter is None:
-                callback(*args)
-            else:
-                self.meter.call(callback, *args)
-        except reraised():
-            raise
-        except BaseException as why:
-            if leaves_loop(why) or hasattr(callback, "_reports_to_channel"):
-                raise
-            logs.report_callback(callback)
+                self.callbacks += 1
+                timers.begin(timer)
+                # In one line, for a signal handler may raise between two.
+                _ = (begun := True) and run(*args)
+            except BaseException as why:
+                if not begun:
+                    timers.put_back(timer, callback, args)
+                    raise
+                _report(callback, why)
+            if timer.interval is not None:
+                timer.skip_to_next()  # past those that the callback itself took the time of
 
     # -- handing a batch of events to the channels -------------------------------------------------
 
@@ -608,7 +734,6 @@ class Engine(Ownership):
         to_ask, timed, urgent = table.to_ask, table.timed, table.urgent
         holder: Callable[[int], Channel | None] = self.map.get
         serial = self.passes
-        table.forgotten.clear()
         interest.review_needed = True
         self.events += len(events)
         # While this is empty, the map holds what was asked.
@@ -747,7 +872,10 @@ class Engine(Ownership):
         if poller is None or fd in self.interest.table.forgotten:
             return  # closed by a handler in this batch
         if self.wakeup is not None and fd == self.wakeup.fileno():
-            self._signalled = not self.wakeup.clear()
+            if self.wakeup.is_whole():
+                self._signalled = not self.wakeup.clear()
+            else:
+                self._renew()
         elif fd in poller.interest:
             poller.set(fd, 0)
         else:
@@ -763,15 +891,40 @@ class Engine(Ownership):
         An epoll is shared across a fork: a child that took its descriptors out would deafen the
         parent.
         """
+        if self.owner not in (None, get_ident()):
+            self.calls.clear()  # of the parent's loop, which is in another thread
+        poller, self.interest.poller = self.interest.poller, None
+        if poller is not None:
+            if poller.is_lost():
+                poller.abandon()
+            else:
+                poller.after_fork()
         super().after_fork()
         self.loops = [loop for loop in self.loops if loop[0] == get_ident()]
         self._outstays = any(outstays for _, outstays in self.loops)
         if self.hosting is not None:
             self.hosting.forked()  # the host's loop is the parent's
         self.passes += 1  # the events at hand are the parent's
-        poller, self.interest.poller = self.interest.poller, None
-        if poller is not None:
-            poller.after_fork()
+
+
+def _owns_in_a_frame() -> bool:
+    """Whether something that owns a map is under way on this thread, such as a pass."""
+    frame = sys._getframe()
+    while frame is not None and frame.f_code not in _OWNING:
+        frame = frame.f_back  # type: ignore[assignment]  # None at the end
+    return frame is not None
+
+
+_OWNING = {
+    function.__code__ for function in (Engine.run_pass, Ownership.owned, Ownership._run_here)
+}
+
+
+def _report(callback: Callable[..., object], why: BaseException) -> None:
+    """Report the current exception of a callback, unless it is one that leaves the loop."""
+    if isinstance(why, reraised()) or leaves_loop(why) or hasattr(callback, "_reports_to_channel"):
+        raise
+    logs.report_callback(callback)
 
 
 # A set of references, and no WeakSet: to go through one takes longer than all of
@@ -824,10 +977,13 @@ def leave_map(map: Map, fd: Any, channel: object) -> bool:
     """
     if map.get(fd) is not channel:
         return False
-    if type(map) is ChannelMap:
-        map.leave(fd)
-        return True
-    del map[fd]
+    try:
+        if type(map) is ChannelMap:
+            map.leave(fd)
+            return True
+        del map[fd]
+    except KeyError:
+        return False  # another thread was faster
     if not isinstance(map, ChannelMap):  # a plain mapping doesn't tell
         engine_for(map).removed(fd)
     return True

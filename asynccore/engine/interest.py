@@ -27,13 +27,14 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from errno import EBADF, EINVAL
+from math import inf
 from typing import Any
 
 from .. import pollers
-from ..channels import Channel, ChannelMap, Map, MapObserver, ReportingChannel, inspectors
+from ..channels import UNUSED, Channel, ChannelMap, Map, MapObserver, ReportingChannel, inspectors
 from ..classic import rebinding
 from ..errors import leaves_loop, reraised
-from ..pollers import EVENTS_PER_PASS, PRIORITY, READ, WRITE
+from ..pollers import EVENTS_PER_PASS, PRIORITY, READ, WRITE, PollerLost
 from ..pollers.fileobj import FileobjPoller, has_descriptor, number
 from ..pollers.layered import LayeredPoller, layered_socket, waits_for
 from . import foreign
@@ -333,8 +334,8 @@ class Interest:
         table = self.table
         if mask & WRITE and channel.accepting:
             mask &= ~WRITE
-        if mask & READ and fd in table.paused:
-            mask &= ~READ
+        if table.paused and fd in table.paused:
+            mask = self._while_paused(channel, mask)
         if mask and fd not in table.urgent:
             mask |= PRIORITY
         present = poller.interest.get(fd, 0)
@@ -354,6 +355,8 @@ class Interest:
         try:
             poller.set(fd, mask)
         except OSError as why:
+            if poller.is_lost():
+                raise PollerLost from None
             # epoll says EINVAL where it has got the number of a closed descriptor itself.
             if why.errno in (EBADF, EINVAL):
                 self.vanished(fd, channel)
@@ -361,6 +364,17 @@ class Interest:
                 self._refuse(fd, channel)
         except ValueError:
             self._refuse(fd, channel)
+
+    @staticmethod
+    def _while_paused(channel: Channel, mask: int) -> int:
+        """Return what is left to wait for of `mask`."""
+        if not getattr(channel, "_ac_pause_reasons", 0) & UNUSED:
+            return mask & ~READ
+        reporting: ReportingChannel = channel  # type: ignore[assignment]  # it says so
+        if not reporting._ac_is_unused():
+            # The program has used it itself, and told nobody: it is asked again at once.
+            reporting._ac_unmute(UNUSED)
+        return 0
 
     def _refuse(self, fd: int, channel: Channel) -> None:
         """Tell a channel, once, that the poller can't watch it."""
@@ -500,6 +514,16 @@ class Interest:
                 self.poller.set_wait(fd, mask, doing)
         return bool(mask)
 
+    def recover(self) -> None:
+        """Have everything looked at anew, for an exception may have come between two steps."""
+        table = self.table
+        if self.reports_moves:
+            self.map_changes.update(dict.fromkeys([*table.channels, *self.map]))
+        self._seen = {}
+        self.compare_all = self.review_needed = True
+        self.review_at = -inf
+        table.recover()
+
     # -- the poller -----------------------------------------------------------------------------
 
     def attach(self, poller: pollers.Poller) -> None:
@@ -512,7 +536,7 @@ class Interest:
     def release(self) -> None:
         """Give the poller's descriptor back while there is nothing to watch."""
         if self.poller is not None:
-            self.poller.close()
+            self.poller.give_up()
             self.poller = None
         self.table.clear()
         self._seen = {}

@@ -18,13 +18,32 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Container
+from contextlib import suppress
 from threading import get_ident
+from types import MethodType
+from typing import Any, TypeVar
 
 from ..errors import leaves_loop, reraised
 from ..pollers.wakeup import Wakeup
 from . import signals
 
 Call = tuple[Callable[..., object], tuple[object, ...]]
+
+_T = TypeVar("_T")
+
+# How long a thread waits for what the owner of a map has only to wake up for, in seconds: far
+# longer than that takes, and less than people wait for an answer, should a signal handler that
+# interrupts the owner's wait be waiting for this thread.
+_PATIENCE = 0.5
+
+# And how long if it does not wait: it may be just about to, or making the calls that were left.
+_MOMENT = 0.01
+
+
+def put_back(calls: deque[Call], call: Call) -> None:
+    """Put a call back that was to be made next, unless it is still there."""
+    if not calls or calls[0] is not call:
+        calls.appendleft(call)
 
 
 class Ownership:
@@ -38,70 +57,132 @@ class Ownership:
         self.host_thread: int | None = None  # the thread of the host that waits between passes
         self.deferred: deque[Call] = deque()
         self.wakeup: Wakeup | None = None
-        self._lock = threading.RLock()
+        self._lock: Any = threading.RLock()  # what it has for Condition is not in typeshed
         self.waiting = False
         self._wake_lock = threading.RLock()  # a signal handler may come in between
 
-    def take(self) -> int | None:
-        """Wait until nobody else owns the map, and own it. Returns what `give` needs."""
-        self._lock.acquire()
-        before, self.owner = self.owner, get_ident()
-        return before
-
-    def give(self, before: int | None) -> None:
-        """Undo one `take`."""
-        self.owner = before
-        self._lock.release()
-        if self.deferred and before is None:
-            # They were left between the owner's last look and now.
+    def owned(self, function: Callable[..., _T], *args: object) -> _T:
+        """Own the map while a function runs, and return what it returns."""
+        if self._is_owned_here():
+            return function(*args)
+        try:
+            self._lock.acquire()
+            self.owner = get_ident()
+            result = function(*args)
+        finally:
+            self._disown()
+        if self.deferred:
             self._run_deferred_here()
+        return result
+
+    def _is_owned_here(self) -> bool:
+        return self.owner == get_ident() and self._lock._is_owned()
+
+    def _disown(self) -> None:
+        """Own the map no more, if this thread does."""
+        try:
+            if self.owner == get_ident():
+                self.owner = None
+        finally:
+            with suppress(RuntimeError):  # it isn't acquired: a signal handler raised before
+                self._lock.release()
 
     def run_on_loop(self, function: Callable[..., object], *args: object) -> None:
-        """Run a function where it can't meet a pass: here and now, or on the owner's thread."""
-        here, host_thread = get_ident(), self.host_thread
-        if self.owner == here:
+        """Run a function where it can't meet a pass: here and now, or on the owner's thread.
+
+        What one thread asks for is done in the order in which it asks.
+        """
+        if self.owner == get_ident():
             function(*args)
             if self.waiting:  # this is a signal handler
                 self.wake()
-        elif (host_thread is None or host_thread == here) and self._lock.acquire(False):
-            before, self.owner = self.owner, here
-            try:
-                function(*args)
-            finally:
-                self.give(before)
+        elif self._run_here(function, args):
             self.nudge()
+            if self.deferred:
+                self._run_deferred_here()
         else:
             self.deferred.append((function, args))
             self.wake()
             self._run_deferred_here()
+
+    def run_on_loop_at_once(self, function: Callable[..., object], *args: object) -> None:
+        """Do as `run_on_loop`, and return when it is done, unless the owner is in a handler.
+
+        That may be waiting for this very thread, and so must not be waited for.
+        """
+        done = threading.Event()
+
+        def call() -> None:
+            try:
+                function(*args)
+            finally:
+                done.set()
+
+        call.__self__ = getattr(function, "__self__", None)  # type: ignore[attr-defined]
+        self.run_on_loop(call)
+        if self.owner != get_ident():
+            # An owner that is seen waiting here makes this call before that of any handler.
+            done.wait(_PATIENCE if self.waiting else _MOMENT)
+
+    def calls_left_for(self, channel: object) -> list[Call]:
+        """Return the calls of a channel's methods that wait for the owner."""
+        return [
+            call for call in list(self.deferred) if getattr(call[0], "__self__", None) is channel
+        ]
+
+    def drop_calls_left_for(self, channel: object) -> None:
+        """Forget what waits for the owner, except what somebody waits for to be done."""
+        for call in self.calls_left_for(channel):
+            if isinstance(call[0], MethodType):
+                with suppress(ValueError):
+                    self.deferred.remove(call)
+
+    def _run_here(self, function: Callable[..., object], args: tuple[object, ...]) -> bool:
+        """Own the map and call a function, after those that were left before; return whether this
+        thread could."""
+        if not self._may_own_here():
+            return False
+        try:
+            if not self._lock.acquire(False):
+                return False
+            self.owner = get_ident()
+            if self.deferred:
+                self.run_deferred()
+            function(*args)
+        finally:
+            self._disown()
+        return True
 
     def _may_own_here(self) -> bool:
         """Whether this thread may own the map: the host's alone, if there is one."""
         return self.host_thread is None or self.host_thread == get_ident()
 
     def _run_deferred_here(self) -> None:
-        while self.deferred and self._may_own_here() and self._lock.acquire(blocking=False):
-            before, self.owner = self.owner, get_ident()
-            try:
-                self.run_deferred()
-            finally:
-                self.owner = before
-                self._lock.release()
+        while self.deferred and self._run_here(self.run_deferred, ()):
+            pass
 
     def run_deferred(self) -> None:
         """Make the calls that others have left. For the owner.
 
         Who left a call can't be told of its exception any more: its channel is.
         """
-        while self.deferred:
-            function, args = self.deferred.popleft()
+        deferred = self.deferred
+        while deferred:
+            call = deferred[0]
+            function, args = call
+            begun = False
             try:
-                function(*args)
-            except reraised():
-                raise
+                deferred.popleft()
+                # In one line, for a signal handler may raise between two.
+                _ = (begun := True) and function(*args)
             except BaseException as why:
+                if not begun:
+                    put_back(deferred, call)
+                    raise
                 channel: object = getattr(function, "__self__", None)
-                if leaves_loop(why) or not hasattr(channel, "handle_error"):
+                if isinstance(why, reraised()) or leaves_loop(why):
+                    raise
+                if not hasattr(channel, "handle_error"):
                     raise
                 channel.handle_error()
 
@@ -153,6 +234,7 @@ class Ownership:
     def after_fork(self) -> None:
         """In a forked child only the thread that forked lives on."""
         self._wake_lock = threading.RLock()
+        self.deferred.clear()  # by other threads than this one's, for the parent's loop to make
         if self.owner != get_ident():
             self._lock = threading.RLock()
             self.owner = None

@@ -51,9 +51,14 @@ def begin(engine: Woken) -> int:
     if thread != threading.main_thread().ident:
         return -1
     _thread = thread
-    _loops.append(engine)
-    _point()
-    return len(_loops) - 1
+    depth = len(_loops)
+    try:
+        _loops.append(engine)
+        _point()
+    except BaseException:  # a signal handler's
+        del _loops[depth:]
+        raise
+    return depth
 
 
 def end(depth: int) -> None:
@@ -89,8 +94,8 @@ def _set(fd: int) -> None:
         return
     try:
         before = signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
-    except ValueError:
-        return  # a sub-interpreter has no signals
+    except (OSError, ValueError):
+        return  # a sub-interpreter has no signals, or somebody has closed it
     if before in (-1, _ours, _beneath):
         _beneath = -1
     else:

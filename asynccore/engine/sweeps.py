@@ -10,7 +10,7 @@ channels come and go, except while they are being walked; then they are made ane
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ..channels import Channel
 from ..pollers import READ, WRITE
@@ -106,6 +106,14 @@ class Sweeps:
         for fd in list(self.kinds):
             self.remove(fd)
 
+    def recover(self, channels: Mapping[int, Channel]) -> None:
+        """Make whole what an exception may have left halfway; only `channels` are asked."""
+        self._walking = 0
+        self.stale = True
+        for fd in [fd for fd in self.kinds if fd not in channels or fd not in self._channels]:
+            del self.kinds[fd]
+            self._channels.pop(fd, None)
+
     def unsettle(self, fd: int) -> None:
         """Report the next answer of a channel even if it is the same as the last one."""
         sweep = self._sweeps.get(self.kinds.get(fd, 0))
@@ -118,8 +126,9 @@ class Sweeps:
         if self.stale and not self._walking:
             self._make_anew()
         for sweep in list(self._sweeps.values()):
-            self._walking += 1
+            before = self._walking
             try:
+                self._walking = before + 1
                 answers = sweep.ask()
                 last = sweep.answers
                 if answers != last:
@@ -128,7 +137,7 @@ class Sweeps:
                         if answer != last[place]:
                             yield sweep.fds[place], sweep.channels[place], sweep.kind, answer
             finally:
-                self._walking -= 1
+                self._walking = before
 
     def _make_anew(self) -> None:
         self.stale = False

@@ -1,13 +1,14 @@
 """Timers: a heap of the callbacks that wait for their time.
 
 Facts. Timeouts are set and cancelled far more often than they expire. `heapq` can't take an
-entry out of the middle.
+entry out of the middle. A signal handler may raise between any two steps.
 
 Consequence. A cancelled timer stays in the heap, empty, until its time comes or until cancelled
 ones are the larger half; then the heap is built anew from the rest. A timer that is put off
-keeps its entry, and is put in again when the old time comes. One that repeats is put in again
-before it runs, so that its callback may cancel it or put it off, and counts its times from the
-first one, so that they don't drift.
+keeps its entry, and is put in again when the old time comes. One that repeats is put off before it
+runs, so that its callback may cancel it or put it off, and counts its times from the first one, so
+that they don't drift. Those that are due leave the heap one by one, each when its callback is about
+to run, so that a callback may run a loop or raise.
 
 Trade-off. Memory for at most as many cancelled timers as live ones, and O(1) amortised for
 cancelling and putting off.
@@ -15,12 +16,10 @@ cancelling and putting off.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import math
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
 
 from ..classic.genuine import Clock
 
@@ -114,10 +113,9 @@ class Timers:
 
     def __init__(self, clock: Callable[[], float] = Clock.monotonic) -> None:
         self.clock = clock
-        self.heap: list[_Entry] = []  # empty: there is nothing to look at but `batch`
+        self.heap: list[_Entry] = []  # empty: there is nothing to look at
         self._order = itertools.count()  # timers of the same time run in the order they were made
         self._dead = 0
-        self.batch: deque[Timer] = deque()  # those that are due and being handed out
         self.emptied: Callable[[], object] | None = None  # called when the last one is cancelled
 
     def __len__(self) -> int:
@@ -125,8 +123,7 @@ class Timers:
 
     def pending(self) -> list[Timer]:
         """Return the timers that are still to run, in no order."""
-        in_heap = [entry[2] for entry in list(self.heap) if entry[2]._entry is entry]
-        return in_heap + [it for it in self.batch if it.active and it._entry is None]
+        return [entry[2] for entry in list(self.heap) if entry[2]._entry is entry]
 
     def call_at(self, when: float, callback: Callable[..., object], *args: object) -> Timer:
         """Return a new timer for the time `when` of the clock."""
@@ -161,16 +158,19 @@ class Timers:
             raise ValueError("a timer's time can't be NaN")
         return Timer(self, when, delay, callback, args, interval)
 
-    def add(self, timer: Timer) -> Timer:
-        """Put a timer in the heap by its time; an entry that it had before is dead from now on."""
-        if timer.callback is None:
-            return timer
-        if timer._entry is not None:
-            timer._entry = None
-            self._dead += 1
-            self._clear_dead()
-        timer._entry = (timer.when, next(self._order), timer)
-        heapq.heappush(self.heap, timer._entry)
+    def add(self, timer: Timer, when: float | None = None) -> Timer:
+        """Put a timer in the heap by its time; an entry that it had before is dead from now on.
+
+        `when` is a later time to look at it.
+        """
+        if timer.callback is not None:
+            # It is in the heap before its old entry dies: nothing that interrupts this loses it.
+            entry = (timer.when if when is None else when, next(self._order), timer)
+            heappush(self.heap, entry)
+            before, timer._entry = timer._entry, entry
+            if before is not None:
+                self._dead += 1
+                self._clear_dead()
         return timer
 
     def cancelled(self, timer: Timer) -> None:
@@ -185,103 +185,104 @@ class Timers:
 
     def _clear_dead(self) -> None:
         if self._dead > _FEW and self._dead * 2 > len(self.heap):
-            self.heap = [entry for entry in self.heap if entry[2]._entry is entry]
-            heapq.heapify(self.heap)
-            self._dead = 0
+            self.recover()
+
+    def recover(self) -> None:
+        """Build the heap from what counts, also after an exception came between two steps."""
+        self.heap = [entry for entry in self.heap if entry[2]._entry is entry]
+        heapify(self.heap)
+        self._dead = 0
 
     def next(self) -> float | None:
         """Return the time of the next timer, or `None` if there is none."""
-        while self.batch:
-            # A loop inside of a callback: the others of its batch are not to wait for it to end.
-            timer = self.batch.popleft()
-            if timer._entry is None:
-                self.add(timer)
-        heap = self.heap
-        while heap:
-            entry = heap[0]
+        while self.heap:
+            entry = self.heap[0]
             when, _, timer = entry
-            if timer._entry is not entry:
-                heapq.heappop(heap)
-                self._dead -= 1
-            elif timer.when > when:
-                heapq.heappop(heap)
-                timer._entry = None
-                self.add(timer)
-            else:
+            if timer._entry is entry and timer.when <= when:
                 return when
+            self._settle(entry)
         return None
+
+    def _settle(self, entry: _Entry) -> None:
+        """Take the first entry of the heap out, which is dead, or whose timer was put off."""
+        _, order, timer = entry
+        if timer._entry is entry:
+            # It is no new timer, so it keeps its number; the next look takes the old entry out.
+            put_off = (timer.when, order, timer)
+            heappush(self.heap, put_off)
+            timer._entry = put_off
+            self._dead += 1
+        else:
+            heappop(self.heap)
+            self._dead -= 1
 
     def next_judges(self) -> bool:
         """Whether the next timer, which `next` has told of, judges a peer."""
         return hasattr(self.heap[0][2].callback, "_judges_peer")
 
-    @contextmanager
-    def due(
-        self, now: float, seen: float = math.inf
-    ) -> Iterator[Iterator[tuple[Callable[..., object], tuple[object, ...]]]]:
-        """Hand out the callbacks whose time has come by `now`, and their arguments, in order.
+    def mark(self) -> int:
+        """Return what tells the timers there are now from those made afterwards."""
+        return next(self._order)
+
+    def next_due(self, now: float, mark: int, seen: float = math.inf) -> Timer | None:
+        """Return the next timer whose time has come by `now`, to be given to `begin`.
 
         Those that judge peers (`errors.judges_peer`) wait until their time is over by `seen`, up
-        to which everything that came was looked at. Those made meanwhile wait for the next time,
-        however short their delay. Those that were not reached, because an exception came out of a
-        callback, stay.
+        to which everything that came was looked at. Those made since the `mark` wait for the next
+        one, however short their delay.
         """
-        batch: deque[Timer] = deque()
-        early: list[Timer] = []
-        while (when := self.next()) is not None and when <= now:
-            timer = heapq.heappop(self.heap)[2]
-            timer._entry = None
-            if when > seen and hasattr(timer.callback, "_judges_peer"):
-                early.append(timer)
+        while self.heap:
+            entry = self.heap[0]
+            when, order, timer = entry
+            if when > now or (when == now and order > mark):
+                break
+            if timer._entry is not entry or timer.when > when:
+                self._settle(entry)
+            elif order > mark or (timer.when > seen and hasattr(timer.callback, "_judges_peer")):
+                self.add(timer, now)  # behind all that are due
             else:
-                batch.append(timer)
-        for timer in early:
+                return timer
+        return None
+
+    def begin(self, timer: Timer) -> None:
+        """Note that the callback of a timer is about to run, which may set it anew or cancel it."""
+        if timer.interval is None:
+            timer.callback, timer.args = None, ()
+            timer._entry = None
+            self._dead += 1
+        else:
+            timer.skip_to_next()
             self.add(timer)
-        before, self.batch = self.batch, batch
-        try:
-            yield self._take_from(batch)
-        finally:
-            self.batch = before
-            for timer in batch:
-                if timer._entry is None:
-                    self.add(timer)
+
+    def put_back(
+        self, timer: Timer, callback: Callable[..., object], args: tuple[object, ...]
+    ) -> None:
+        """Undo `begin`, however much of it was done: the callback could not be called."""
+        timer.callback, timer.args = callback, args
+        self.add(timer)
+        self.recover()
 
     def take_out(
         self, now: float, wanted: Callable[[Callable[..., object]], bool]
     ) -> list[Callable[..., object]]:
         """Take out those without arguments whose time has come by `now` and that are `wanted`."""
+        due: list[_Entry] = []
+        places = [0]
+        while places:
+            place = places.pop()
+            if place < len(self.heap) and self.heap[place][0] <= now:
+                due.append(self.heap[place])
+                places += (2 * place + 1, 2 * place + 2)  # what comes after it in the heap
         found: list[Callable[..., object]] = []
-        others: list[Timer] = []
-        while (when := self.next()) is not None and when <= now:
-            timer = heapq.heappop(self.heap)[2]
-            timer._entry = None
+        for entry in sorted(due):
+            timer = entry[2]
             callback = timer.callback
-            if callback is not None and not timer.args and wanted(callback):
-                timer.callback = None
-                found.append(callback)
-            else:
-                others.append(timer)
-        for timer in others:
-            self.add(timer)
-        return found
-
-    def _take_from(
-        self, batch: deque[Timer]
-    ) -> Iterator[tuple[Callable[..., object], tuple[object, ...]]]:
-        while batch:
-            timer = batch.popleft()
-            # Looked at again: another callback may have cancelled it or put it off.
-            if timer.callback is None or timer._entry is not None:
+            if timer._entry is not entry or timer.when > now or callback is None or timer.args:
                 continue
-            callback, args = timer.callback, timer.args
-            if timer.interval is None:
-                timer.callback, timer.args = None, ()
-                yield callback, args
-            else:
-                timer.skip_to_next()
-                self.add(timer)
-                yield callback, args
-                timer.skip_to_next()  # past those that the callback itself took the time of
+            if wanted(callback) and timer._entry is entry:
+                self.begin(timer)
+                found.append(callback)
+        return found
 
 
 class LazyTimer:

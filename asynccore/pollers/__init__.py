@@ -23,6 +23,7 @@ from .base import (
     Events,
     OutOfRange,
     Poller,
+    PollerLost,
 )
 from .proxy import ProxyPoller
 from .select import ProgramsSelectPoller, SelectPoller
@@ -40,6 +41,7 @@ __all__ = [
     "Events",
     "OutOfRange",
     "Poller",
+    "PollerLost",
     "ProxyPoller",
     "available",
     "check",

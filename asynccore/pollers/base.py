@@ -8,6 +8,7 @@ the BSDs and Solaris; a poller whose system call speaks otherwise translates.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar, Protocol
 
@@ -41,6 +42,19 @@ class Events(Protocol):
         """Return the events."""
 
 
+class PollerLost(Exception):
+    """The descriptors that a poller needs were closed by others, or are others' by now."""
+
+
+def identity(fd: int) -> tuple[int, int, int] | None:
+    """Return what tells an open file from others under the same number; `None` if it is closed."""
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mode
+
+
 class Poller:
     """Readiness of descriptors, by one system call.
 
@@ -61,6 +75,8 @@ class Poller:
         # The map whose order the events are to have, for pollers that can keep one.
         self.order: Iterable[int] | None = None
         self._ranks: dict[int, int] | None = None  # by that order, while `interest` has the same
+        # Whether the wake-up, which it watches, is still there.
+        self.wakeup_is_whole: Callable[[], bool] | None = None
         self._turn = 0
 
     def set(self, fd: int, mask: int) -> None:
@@ -71,6 +87,12 @@ class Poller:
         interest stays as it was.
         """
         raise NotImplementedError
+
+    def withdraw(self, fd: int) -> None:
+        """Have the kernel watch `fd` no more; `interest` stays until `set` is told.
+
+        Safe while another thread waits.
+        """
 
     def wait(self, timeout: float | None) -> Events:
         """Return at most `EVENTS_PER_PASS` pairs of a descriptor and its readiness bits.
@@ -95,6 +117,21 @@ class Poller:
 
     def close(self) -> None:
         """Give up the kernel's resources. The poller is not used afterwards."""
+
+    def is_lost(self) -> bool:
+        """Whether somebody has closed its descriptors by their numbers, as daemons do."""
+        return self.wakeup_is_whole is not None and not self.wakeup_is_whole()
+
+    def abandon(self) -> None:
+        """Give nothing up, for its descriptors are somebody else's. It is not used afterwards."""
+        self.interest = {}
+
+    def give_up(self) -> None:
+        """Close it, or abandon it, if it is lost."""
+        if self.is_lost():
+            self.abandon()
+        else:
+            self.close()
 
     def after_fork(self) -> None:
         """Let go, in a forked child, of what the parent goes on using."""

@@ -20,11 +20,23 @@ import os
 import sys
 
 from ..classic.genuine import genuine
-from .base import ERROR, EVENTS_PER_PASS, HANGUP, PRIORITY, Event, Poller
+from .base import (
+    ERROR,
+    EVENTS_PER_PASS,
+    HANGUP,
+    PRIORITY,
+    Event,
+    Poller,
+    PollerLost,
+    identity,
+)
 
 if sys.platform == "linux":
     _select = genuine("select", "epoll")  # which gevent's monkey patching deletes
     _epoll = _select.epoll
+
+    # What would close, when it is deleted, a number that is somebody else's by now.
+    _abandoned: list[object] = []
 
     class EpollPoller(Poller):
         """Readiness by epoll(7)."""
@@ -34,18 +46,19 @@ if sys.platform == "linux":
         def __init__(self) -> None:
             super().__init__()
             self._epoll = _epoll()
+            self._identity = identity(self._epoll.fileno())
             self._always: dict[int, int] = {}
 
         def set(self, fd: int, mask: int) -> None:
             if mask == 0:
-                if self.interest.pop(fd, None) is not None:
-                    if self._always and self._always.pop(fd, None) is not None:
-                        return
-                    try:
-                        self._epoll.unregister(fd)
-                    except (OSError, ValueError):
-                        # Closed already: the kernel has forgotten it by itself.
-                        pass
+                if fd in self.interest:
+                    if not self._always or self._always.pop(fd, None) is None:
+                        # As `withdraw`, without the call.
+                        try:
+                            self._epoll.unregister(fd)
+                        except (OSError, ValueError):
+                            pass
+                    self.interest.pop(fd, None)
                 return
             if fd in self._always:
                 self._always[fd] = mask
@@ -58,6 +71,12 @@ if sys.platform == "linux":
                     # ENOENT: the number was closed and opened anew since.
                     self._register(fd, mask)
             self.interest[fd] = mask
+
+        def withdraw(self, fd: int) -> None:
+            try:
+                self._epoll.unregister(fd)
+            except (OSError, ValueError):
+                pass  # it is closed already, and the kernel has forgotten it by itself
 
         @property
         def always_ready(self) -> bool:  # type: ignore[override]
@@ -75,7 +94,12 @@ if sys.platform == "linux":
 
         def wait(self, timeout: float | None) -> list[Event]:
             if not self._always:
-                return self._epoll.poll(timeout, EVENTS_PER_PASS)  # type: ignore[no-any-return]
+                try:
+                    return self._epoll.poll(timeout, EVENTS_PER_PASS)  # type: ignore[no-any-return]
+                except OSError:
+                    if self.is_lost():
+                        raise PollerLost from None
+                    raise
             events = [(fd, mask & ~PRIORITY) for fd, mask in self._always.items()]
             events += self._epoll.poll(0, EVENTS_PER_PASS)
             return self.share(events)
@@ -92,6 +116,8 @@ if sys.platform == "linux":
                 # The number belongs to a regular file now.
                 self._always[fd] = mask
             except OSError as why:
+                if self.is_lost():
+                    raise PollerLost from None
                 if why.errno != errno.EBADF:
                     raise
                 return False
@@ -107,9 +133,26 @@ if sys.platform == "linux":
         def fileno(self) -> int:
             return int(self._epoll.fileno())
 
+        def is_lost(self) -> bool:
+            try:
+                fd = self._epoll.fileno()
+            except ValueError:
+                return False  # it was closed here
+            return identity(fd) != self._identity or super().is_lost()
+
+        def abandon(self) -> None:
+            super().abandon()
+            _abandoned.append(self._epoll)
+
         def close(self) -> None:
             self._epoll.close()
             self.interest = {}
+
+        def __del__(self) -> None:
+            # An engine goes with its map, without a word.
+            epoll = getattr(self, "_epoll", None)
+            if epoll is not None and not sys.is_finalizing() and self.is_lost():
+                _abandoned.append(epoll)
 
     assert (ERROR, HANGUP) == (_select.EPOLLERR, _select.EPOLLHUP)
 

@@ -27,8 +27,18 @@ class ProxyPoller(Poller):
         """The one that asks the kernel."""
         return self.real.innermost
 
+    def withdraw(self, fd: int) -> None:
+        self.real.withdraw(fd)
+
     def fileno(self) -> int:
         return self.real.fileno()
+
+    def is_lost(self) -> bool:
+        return self.real.is_lost()
+
+    def abandon(self) -> None:
+        self.real.abandon()
+        self.interest = {}
 
     def close(self) -> None:
         self.real.close()

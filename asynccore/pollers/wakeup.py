@@ -15,6 +15,8 @@ import os
 import socket
 import sys
 
+from .base import identity
+
 if sys.platform != "win32":
     # Those of `os` are eventlet's, where it has patched them, and would wait instead of failing.
     import posix
@@ -38,6 +40,7 @@ class Wakeup:
             self._reader, self._writer = os.pipe()
             os.set_blocking(self._reader, False)
             os.set_blocking(self._writer, False)
+        self._identity = identity(self._reader)  # that of both ends of a pipe
 
     def fileno(self) -> int:
         """Return the descriptor to wait for, -1 once it is closed."""
@@ -49,7 +52,7 @@ class Wakeup:
 
     def set(self) -> None:
         """Wake whoever waits. Safe from any thread; does nothing once it is closed."""
-        if self._reader == -1:
+        if self._reader == -1 or not self._is_ours(self._writer):
             return
         try:
             if sys.platform == "win32":
@@ -62,6 +65,8 @@ class Wakeup:
     def clear(self) -> bool:
         """Take back all wake-ups so far. Returns whether there was one but by signals."""
         found = False
+        if not self._is_ours(self._reader):
+            return found
         try:
             while True:
                 data = self._read()
@@ -77,12 +82,20 @@ class Wakeup:
         else:
             return posix.read(self._reader, _SIZE)
 
+    def is_whole(self) -> bool:
+        """Whether nobody has closed its descriptors by their numbers, as daemons do."""
+        return self._reader == -1 or (self._is_ours(self._reader) and self._is_ours(self._writer))
+
+    def _is_ours(self, fd: int) -> bool:
+        return bool(self._sockets) or identity(fd) == self._identity
+
     def renew(self) -> None:
         """Part from the process that this one was forked from, keeping the descriptors' numbers."""
-        if sys.platform != "win32" and self._reader != -1:
+        if sys.platform != "win32" and self._reader != -1 and self.is_whole():
             fresh = Wakeup()
             os.dup2(fresh._reader, self._reader, inheritable=False)
             os.dup2(fresh._writer, self._writer, inheritable=False)
+            self._identity = fresh._identity
             fresh.close()
 
     def __del__(self) -> None:
@@ -97,5 +110,6 @@ class Wakeup:
             for end in self._sockets:
                 end.close()
         elif reader != -1:
-            os.close(reader)
-            os.close(writer)
+            for fd in (reader, writer):
+                if self._is_ours(fd):  # else it is somebody else's by now
+                    os.close(fd)

@@ -168,7 +168,7 @@ class Attachment:
         engine.hosting = engine.host_thread = None
         if self._elsewhere is not None:
             engine.use_later(self._elsewhere)
-        engine.give(engine.take())  # what nobody needs any more is given back
+        engine.give_back()
         self.ended()
 
     def ended(self) -> None:

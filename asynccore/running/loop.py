@@ -202,9 +202,11 @@ def loop(
     engine.enter(review=True)
     if type(engine) is EngineByNames:
         engine.by_poll = use_poll
-    engine.begin_loop(until_idle)
-    depth = -1 if timeout == 0 else signals.begin(engine)  # without a wait there's none to end
+    depth = -1
     try:
+        engine.begin_loop(until_idle)
+        if timeout != 0:  # without a wait there is none to end
+            depth = signals.begin(engine)
         while (
             (map or (until_idle and _is_busy(engine)))
             and not engine.stopping
@@ -214,10 +216,12 @@ def loop(
             if count is not None:
                 count -= 1
     finally:
-        engine.stopping = False
-        if depth >= 0:
-            signals.end(depth)
-        engine.end_loop(until_idle)
+        try:
+            engine.stopping = False
+            if depth >= 0:
+                signals.end(depth)
+        finally:
+            engine.end_loop(until_idle)
         if not map:
             graceful.done(engine)
 
@@ -317,7 +321,6 @@ def call_soon_threadsafe(
     Exceptions are reported with their traceback and don't end the loop.
     """
     engine = _engine(map)
-    engine.keep()
     engine.call_soon_threadsafe(callback, *args)
 
 

@@ -47,6 +47,7 @@ class _ThreadLoops(threading.local):
 
 
 _current = _ThreadLoops()
+_abandoned: list[_OwnLoop] = []  # what must not be closed any more
 
 
 def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
@@ -120,6 +121,16 @@ class AsyncioPoller(HostPoller):
             # Nobody else would start a reactor of Twisted's that is on this loop.
             reactor_state.begin_on(self.loop, self.name)
         return True
+
+    def abandon(self) -> None:
+        super().abandon()
+        made = _current.made
+        if made is not None and made.loop is self.loop:
+            # Closing it would close what has the numbers of its descriptors by now.
+            _abandoned.append(made)
+            atexit.unregister(_close_loop)
+            _current.made = None
+            asyncio.set_event_loop(None)
 
     def _on_ready(self) -> None:
         """A channel is ready, or the time is up."""
@@ -232,6 +243,10 @@ class ReservedDescriptors:
         while self._kept:
             os.close(self._kept.pop())
 
+    def abandon(self) -> None:
+        """Forget them: the numbers are somebody else's."""
+        self._kept.clear()
+
     __del__ = close
 
 
@@ -256,6 +271,10 @@ class UvloopPoller(AsyncioPoller):
             # The loop can't be run now; soon there may be descriptors, and its work goes on.
             longest = ACCEPT_PAUSE
             self._inner.wait(longest if timeout is None else min(timeout, longest))
+
+    def abandon(self) -> None:
+        super().abandon()
+        self._reserved.abandon()
 
     def close(self) -> None:
         super().close()

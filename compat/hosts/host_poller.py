@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from asynccore import pollers
 from asynccore.classic.genuine import Clock
-from asynccore.pollers import Events, Poller
+from asynccore.pollers import Events, Poller, PollerLost
 from asynccore.running.hosting import Host, Watcher
 
 # How long channels that are always ready may keep the host from its own work, in seconds. About a
@@ -88,6 +88,9 @@ class HostPoller(Poller):
     def set(self, fd: int, mask: int) -> None:
         self._inner.set(fd, mask)
 
+    def withdraw(self, fd: int) -> None:
+        self._inner.withdraw(fd)
+
     def verify(self, fd: int) -> bool:
         return self._inner.verify(fd)
 
@@ -96,6 +99,8 @@ class HostPoller(Poller):
             events = self._inner.wait(0)
             if events:
                 return events
+        if self.is_lost():
+            raise PollerLost
         if not self._look_at_host():
             return self._inner.wait(timeout)
         self._ready = False
@@ -107,6 +112,15 @@ class HostPoller(Poller):
 
     def fileno(self) -> int:
         return self._inner.fileno()
+
+    def is_lost(self) -> bool:
+        return super().is_lost() or self._inner.is_lost()
+
+    def abandon(self) -> None:
+        # So are the host's descriptors.
+        self._watcher.abandon()
+        self._inner.abandon()
+        self.interest = {}
 
     def close(self) -> None:
         self._watcher.stop()

@@ -26,14 +26,20 @@ class ReactorState:
     def __init__(self) -> None:
         self.began = False
         self.pid = 0
+        self.lost = False  # somebody has closed its descriptors, and there is no other
         self._thread = 0
         self._lock = threading.Lock()
 
     def begin(self, reactor: Any, name: str) -> None:
-        """Start a reactor without entering it, and stop it when the program ends.
+        """Start a reactor without entering it, once, and stop it when the program ends.
 
         `name` is that of the pollers that wait in it.
         """
+        with self._lock:
+            if not self.began:
+                self._begin(reactor, name)
+
+    def _begin(self, reactor: Any, name: str) -> None:
         from . import processes
 
         if reactor.running:
@@ -65,14 +71,14 @@ class ReactorState:
         ):
             self.begin(reactor, name)
 
-    def claim(self, poller: Poller) -> None:
-        """Let this thread run the reactor. Raises `RuntimeError` while another one does.
+    def claim(self, poller: Poller) -> bool:
+        """Let this thread run the reactor, unless another one does; return whether it may.
 
         Two that loop over one map take turns anyway.
         """
         me = threading.get_ident()
         if me == self._thread:
-            return
+            return True
         from twisted.python import threadable
 
         with self._lock:
@@ -84,15 +90,13 @@ class ReactorState:
                 and present.innermost is not poller
             ]
             if any(self._thread == thread for engine in others for thread, _ in engine.loops):
-                raise RuntimeError(
-                    "another thread's loop() runs Twisted's reactor, which can't run in two: name "
-                    "a poller in this thread, as in loop(map=..., poller='select')"
-                )
+                return False
             self._thread = me
             threadable.registerAsIOThread()  # type: ignore[no-untyped-call]
+            return True
 
     def _end(self, reactor: Any) -> None:
-        if self.pid != os.getpid():
+        if self.pid != os.getpid() or self.lost:
             return
         loop = getattr(reactor, "_asyncioEventloop", None)
         if loop is not None and loop.is_closed():

@@ -22,8 +22,9 @@ from .reactor_state import reactor_state
 class TwistedPoller(HostPoller):
     """Waits in Twisted's reactor, the one that is installed or the default one.
 
-    There is one, and one thread at a time can run it. Once it is stopped, in forked children, whose
-    parent it belongs to, and where it is a `ClassicReactor`, waits are the inner poller's.
+    There is one, and one thread at a time can run it. While another one does, once it is stopped,
+    in forked children, whose parent it belongs to, and where it is a `ClassicReactor`, waits are
+    the inner poller's.
     """
 
     name: ClassVar[str] = "twisted"
@@ -38,15 +39,27 @@ class TwistedPoller(HostPoller):
         self._loop: Any = getattr(reactor, "_asyncioEventloop", None)
         # A ClassicReactor is driven by a map's loop, and so runs without being waited in.
         self._is_driven = isinstance(getattr(reactor, "engine", None), Engine)
-        if not self._is_driven and not reactor_state.began:
+        if not self._is_driven:
             reactor_state.begin(reactor, self.name)
         return TwistedHost(reactor)
 
     def _look_at_host(self) -> bool:
-        if self._is_driven or not self.reactor.running or reactor_state.pid != os.getpid():
+        if (
+            self._is_driven
+            or not self.reactor.running
+            or reactor_state.lost
+            or reactor_state.pid != os.getpid()
+        ):
             return False
-        reactor_state.claim(self)
-        return True
+        if reactor_state.claim(self):
+            return True
+        if self._watcher.watches():
+            self._call_in_host(self._watcher.stop)  # else the other thread finds it ready
+        return False
+
+    def abandon(self) -> None:
+        super().abandon()
+        reactor_state.lost = True
 
     def _on_ready(self) -> None:
         """A channel is ready, or the time is up."""

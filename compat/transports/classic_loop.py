@@ -201,7 +201,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         super().close()
         while (self._round, ()) in self.engine.calls:
             self.engine.calls.remove((self._round, ()))
-        self.engine.give(self.engine.take())
+        self.engine.give_back()
         within = self.engine.within
         if isinstance(within, Running) and within.loop() is self:
             self.engine.within = None

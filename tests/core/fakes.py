@@ -6,7 +6,9 @@ import importlib.util
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from threading import get_ident
 from types import ModuleType
 from typing import Any
 
@@ -14,9 +16,22 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from asynccore import dispatcher
+from asynccore.engine import Engine
 
 # A busy machine is no reason to fail.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@contextmanager
+def owning(engine: Engine) -> Iterator[None]:
+    """Own a map, as a pass does that is in a handler."""
+    engine._lock.acquire()
+    engine.owner = get_ident()
+    try:
+        yield
+    finally:
+        engine._disown()
+        engine._run_deferred_here()
 
 
 class Channel:

@@ -11,6 +11,7 @@ from typing import Any
 import asynccore
 from asynccore.asynchat import async_chat
 from asynccore.smtpd import SMTPChannel
+from tests.core.fakes import owning
 
 ROUNDS = 20
 
@@ -70,13 +71,11 @@ def calls_of_events(channel: Any, peer: socket.socket, data: list[bytes]) -> flo
         channel.readable()
 
     engine = channel._ac_engine
-    before = engine.take()  # as in a pass
-    try:
+    assert engine is not None
+    with owning(engine):  # as in a pass
         for piece in data:
             peer.sendall(piece)
             found += calls(event)
-    finally:
-        engine.give(before)
     return found / len(data)
 
 

@@ -17,7 +17,7 @@ import asynccore
 from asynccore import ConnectError, asynchat, dispatcher, dispatcher_with_send
 from asynccore.connecting.attempts import connect_error
 from asynccore.testing import HANGUP, PRIORITY, WRITE, Fakes
-from tests.core.fakes import FakeSocket
+from tests.core.fakes import FakeSocket, owning
 
 HANGS = errno.EINPROGRESS
 
@@ -794,14 +794,13 @@ def test_a_deadline_that_was_taken_back_or_begun_anew(any_fakes: Fakes, net: Net
 def test_another_thread_connects_with_a_deadline(any_fakes: Fakes, net: Net) -> None:
     """Neither has come to the loop's thread yet when it returns."""
     client = Client(any_fakes.engine.map)
-    before = any_fakes.engine.take()
-    thread = threading.Thread(
-        target=lambda: (client.connect_name("mail.example", 25), client.set_deadline(5))
-    )
-    thread.start()
-    thread.join()
-    any_fakes.clock.advance(1)
-    any_fakes.engine.give(before)
+    with owning(any_fakes.engine):
+        thread = threading.Thread(
+            target=lambda: (client.connect_name("mail.example", 25), client.set_deadline(5))
+        )
+        thread.start()
+        thread.join()
+        any_fakes.clock.advance(1)
     step(any_fakes, 3.9)
     assert client.log_ == [] and client.connecting
     step(any_fakes, 0.2)

@@ -14,7 +14,7 @@ from asynccore import ChannelMap, dispatcher, dispatcher_with_send, loop
 from asynccore.asynchat import async_chat, simple_producer
 from asynccore.pollers import HANGUP, READ, WRITE
 from asynccore.testing import Fakes
-from tests.core.fakes import Channel, FakeSocket
+from tests.core.fakes import Channel, FakeSocket, owning
 
 
 class Socket(FakeSocket):
@@ -447,12 +447,8 @@ def test_sending_within_the_loop_after_the_end(kind: Any, fakes: Fakes) -> None:
     channel = kind(Socket(1000), fakes.engine.map)
     channel.shutdown_write()
     channel.socket.takes.append(BrokenPipeError(errno.EPIPE, "broken pipe"))
-    before = fakes.engine.take()
-    try:
-        with pytest.raises(BrokenPipeError, match="shutdown_write"):
-            channel.put(b"x")
-    finally:
-        fakes.engine.give(before)
+    with owning(fakes.engine), pytest.raises(BrokenPipeError, match="shutdown_write"):
+        channel.put(b"x")
 
 
 @pytest.mark.parametrize("kind", [Sender, Chat])

@@ -16,7 +16,7 @@ from asynccore.pollers import EVENTS_PER_PASS, PRIORITY, READ, WRITE, single
 from asynccore.pollers.layered import layered_socket
 from asynccore.pollers.single import readiness
 from asynccore.testing import FakeClock, Fakes, engine_with_fakes
-from tests.core.fakes import Channel
+from tests.core.fakes import Channel, owning
 
 
 @pytest.fixture(params=["reporting", "plain"])
@@ -101,11 +101,10 @@ def test_within_a_pass_nothing_is_elsewhere(fakes: Fakes) -> None:
     engine = fakes.engine
     judge = Judge()
     engine.timers.call_later(0, judge.look)
-    before = engine.take()
-    engine.event_elsewhere(None, False)
-    engine.judge_elsewhere()
-    assert not judge.judged
-    engine.give(before)
+    with owning(engine):
+        engine.event_elsewhere(None, False)
+        engine.judge_elsewhere()
+        assert not judge.judged
 
 
 def test_after_a_poll_of_the_programs_own(fakes: Fakes) -> None:

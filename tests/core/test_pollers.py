@@ -412,6 +412,8 @@ def test_epoll_lets_unexpected_errors_out(pair: Pair, monkeypatch: pytest.Monkey
     code = errno.ENOMEM
 
     class Kernel:
+        fileno = real.fileno
+
         def modify(self, fd: int, mask: int) -> None:
             raise OSError(code, os.strerror(code))
 

@@ -6,6 +6,7 @@ import gc
 import math
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -23,9 +24,26 @@ def nothing(*args: object) -> None:
     pass
 
 
+def hand_out(timers: Timers, now: float) -> Iterator[tuple[Callable[..., object], tuple[Any, ...]]]:
+    """Take out what is due, one by one, as an engine does that calls it meanwhile."""
+    mark = timers.mark()
+    while (timer := timers.next_due(now, mark)) is not None:
+        callback, args = timer.callback, timer.args
+        assert callback is not None
+        timers.begin(timer)
+        yield callback, args
+        del callback
+        timer.skip_to_next()
+
+
+@contextmanager
+def handing_out(timers: Timers, now: float) -> Iterator[Iterator[Any]]:
+    yield hand_out(timers, now)
+
+
 def due(timers: Timers, now: float) -> list[Any]:
     """The arguments of what is due; `tag` tells the timers apart."""
-    with timers.due(now) as callbacks:
+    with handing_out(timers, now) as callbacks:
         found = []
         for callback, args in callbacks:
             assert callback is nothing
@@ -117,7 +135,7 @@ class TimersModel(RuleBasedStateMachine):
         found: list[Timer] = []
         spared: set[Timer] = set()
         leave_after = data.draw(st.none() | st.integers(0, 2))
-        with self.timers.due(now) as callbacks:
+        with handing_out(self.timers, now) as callbacks:
             for callback, (number,) in callbacks:
                 assert callback is nothing
                 timer = self.made[number]
@@ -312,7 +330,7 @@ def test_those_that_the_callback_took_the_time_of_are_left_out(
 ) -> None:
     timer = every(timers, 2.0)
     clock.now = 2.0
-    with timers.due(clock()) as callbacks:
+    with handing_out(timers, clock()) as callbacks:
         for _ in callbacks:
             assert timer.when == 4.0
             clock.now = 9.0
@@ -322,7 +340,7 @@ def test_those_that_the_callback_took_the_time_of_are_left_out(
 def test_a_callback_may_cancel_its_own_repetition(timers: Timers, clock: FakeClock) -> None:
     timer = every(timers, 2.0)
     clock.now = 2.0
-    with timers.due(clock()) as callbacks:
+    with handing_out(timers, clock()) as callbacks:
         for _ in callbacks:
             assert timer.active
             timer.cancel()
@@ -332,7 +350,7 @@ def test_a_callback_may_cancel_its_own_repetition(timers: Timers, clock: FakeClo
 def test_a_callback_may_put_its_repetition_off(timers: Timers, clock: FakeClock) -> None:
     timer = every(timers, 2.0, "tick")
     clock.now = 2.0
-    with timers.due(clock()) as callbacks:
+    with handing_out(timers, clock()) as callbacks:
         for _ in callbacks:
             timer.reset(0.5)
     assert timers.next() == 2.5
@@ -346,7 +364,7 @@ def test_a_callback_may_put_its_repetition_off(timers: Timers, clock: FakeClock)
 def test_a_repetition_goes_on_if_an_exception_leaves(timers: Timers, clock: FakeClock) -> None:
     every(timers, 2.0, "tick")
     clock.now = 2.0
-    with pytest.raises(asynccore.ExitNow), timers.due(clock()) as callbacks:
+    with pytest.raises(asynccore.ExitNow), handing_out(timers, clock()) as callbacks:
         next(callbacks)
         raise asynccore.ExitNow
     assert (len(timers), timers.next()) == (1, 4.0)
@@ -367,7 +385,7 @@ def test_an_infinite_interval_is_never(timers: Timers) -> None:
     assert due(timers, 1e300) == []
     timer.reset(1.0)
     timers.clock.advance(1.0)  # type: ignore[attr-defined]
-    with timers.due(1.0) as callbacks:
+    with handing_out(timers, 1.0) as callbacks:
         assert len(list(callbacks)) == 1
     assert timers.next() == math.inf
 
@@ -392,7 +410,7 @@ def test_those_made_meanwhile_wait_for_the_next_time(timers: Timers) -> None:
     for tag in ("a", "b"):
         timers.call_at(0.0, nothing, tag)
     found = []
-    with timers.due(0.0) as callbacks:
+    with handing_out(timers, 0.0) as callbacks:
         for _, args in callbacks:
             found += args
             timers.call_at(-5.0, nothing, f"made by {args[0]}")
@@ -405,7 +423,7 @@ def test_those_not_reached_because_of_an_exception_stay(timers: Timers, reached:
     for number in range(4):
         timers.call_at(float(number), nothing, number)
     found: list[int] = []
-    with pytest.raises(ZeroDivisionError), timers.due(3.0) as callbacks:
+    with pytest.raises(ZeroDivisionError), handing_out(timers, 3.0) as callbacks:
         if reached == 0:
             raise ZeroDivisionError
         for _, (number,) in callbacks:
@@ -419,7 +437,7 @@ def test_those_not_reached_because_of_an_exception_stay(timers: Timers, reached:
 
 def test_those_not_reached_may_have_been_cancelled_or_put_off(timers: Timers) -> None:
     _, cancelled, put_off, _ = [timers.call_at(0.0, nothing, number) for number in range(4)]
-    with pytest.raises(ZeroDivisionError), timers.due(0.0) as callbacks:
+    with pytest.raises(ZeroDivisionError), handing_out(timers, 0.0) as callbacks:
         next(callbacks)
         cancelled.cancel()
         put_off.reset(7.0)
@@ -434,7 +452,7 @@ def test_what_another_loop_handed_out_is_not_handed_out_again(timers: Timers) ->
     """A callback runs a loop of its own, which looks for timers as well."""
     for tag in ("outer", "then"):
         timers.call_at(0.0, nothing, tag)
-    with timers.due(0.0) as callbacks:
+    with handing_out(timers, 0.0) as callbacks:
         assert next(callbacks)[1] == ("outer",)
         timers.call_at(0.0, nothing, "made")
         inner = due(timers, 0.0)
@@ -539,7 +557,7 @@ def test_a_timer_lets_its_callback_go(timers: Timers, how: Callable[[Timer], obj
     timer = timers.call_later(1.0, callback)
     del callback
     how(timer)
-    with timers.due(1.0) as callbacks:
+    with handing_out(timers, 1.0) as callbacks:
         for what, _ in callbacks:
             what()
             del what
@@ -559,7 +577,7 @@ def test_pending_are_those_that_are_still_to_run() -> None:
     third.reset(0.5)  # put forward: its entry of before is still in the heap
     assert sorted(timers.pending(), key=id) == sorted([first, third], key=id)
     clock.advance(1.0)
-    with timers.due(clock()) as due:
+    with handing_out(timers, clock()) as due:
         assert len(timers.pending()) == 2  # though both have been taken out of the heap
         next(due)
         assert timers.pending() == [first]

@@ -19,7 +19,7 @@ from asynccore.engine import descriptor_changed, engine_for
 from asynccore.pollers import ERROR, EVENTS_PER_PASS, PRIORITY, READ, WRITE
 from asynccore.pollers.layered import LayeredPoller, layered_socket, waits_for
 from asynccore.testing import Fakes, RecordingPoller
-from tests.core.fakes import Channel, FakeSocket
+from tests.core.fakes import Channel, FakeSocket, owning
 
 
 class LayeredSocket(FakeSocket):
@@ -587,12 +587,11 @@ def test_a_program_that_sends_in_another_thread_is_told_on_the_loops(fakes: Fake
     sock = Driven(1000, takes=[want("SSLWantReadError")])
     channel = dispatcher(sock, fakes.engine.map)
     turn(fakes)
-    before = fakes.engine.take()
-    thread = threading.Thread(target=channel.send, args=(b"hello",))
-    thread.start()
-    thread.join()
-    assert fakes.engine.deferred
-    fakes.engine.give(before)
+    with owning(fakes.engine):
+        thread = threading.Thread(target=channel.send, args=(b"hello",))
+        thread.start()
+        thread.join()
+        assert fakes.engine.deferred
     turn(fakes)
     assert fakes.poller.interest[1000] == READ
 

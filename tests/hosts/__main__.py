@@ -26,7 +26,7 @@ from asynccore.pollers import ENGINE_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SUITES = ("tests/core", "tests/corners", "tests/tls")
+SUITES = ("tests/core", "tests/corners", "tests/field", "tests/tls")
 
 # What each host needs that may not be installed.
 NEEDS = {"uvloop": "uvloop", "twisted": "twisted"}

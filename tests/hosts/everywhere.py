@@ -319,13 +319,6 @@ _WAKE_UP_FD = (
     "test_a_wake_up_that_is_closed_gets_no_more_signals",
 )
 
-# There is one reactor, and it runs in one thread: two threads with maps of their own can't both
-# wait in it.
-_TWO_THREADS = (
-    "test_two_maps_in_two_threads_that_send_to_each_other",
-    "test_one_dict_for_each_thread",
-)
-
 # uvloop opens a pair of sockets whenever it is run, and what interrupts it in the middle of that,
 # as a KeyboardInterrupt does, leaves them open.
 _INTERRUPTS = ("test_a_signal_that_another_thread_gets_ends_the_wait",)
@@ -339,9 +332,7 @@ def left_out(item: pytest.Item, host: str) -> bool:
     if _FAKES in fixtures or file in _WITHOUT_LOOP:
         return True
     if host.startswith("engine:"):
-        return (host == "engine:twisted" and name in _TWO_THREADS) or (
-            host == "engine:uvloop" and name in _INTERRUPTS
-        )
+        return host == "engine:uvloop" and name in _INTERRUPTS
     if host == "attach:uvloop" and name in _WAKE_UP_FD:
         return True
     code = getattr(getattr(item, "function", None), "__code__", None)
