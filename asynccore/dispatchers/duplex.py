@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import socket as _socket
+import sys
 from collections.abc import Callable
 from errno import EINVAL, ENOTCONN, EPIPE
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,8 @@ class Duplex:
         poll(2) says of such a one that it is hung up. Its thread is about to use it.
         """
         sock = self.socket
+        if sys.platform == "win32":
+            return False  # Winsock reports nothing for such a one
         if self.connected or self.accepting or type(sock) is not _socket.socket:
             return False
         if self.connecting:
@@ -114,8 +117,6 @@ class Duplex:
             sock.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
         except OSError as why:
             return why.errno == ENOTCONN
-        except AttributeError:
-            return False  # Windows
         return False
 
     def _ac_begin_anew(self) -> None:
