@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from asynccore.pollers import default_name
 from tests.corners.support import PATIENCE, ROOT
 from tests.field.looping import everywhere
 
@@ -88,6 +89,8 @@ PROGRAM = """
     os._exit(0)
 """
 
+DEFAULT = default_name()
+
 STYLES = (
     "plain",
     "plain-few",
@@ -110,8 +113,17 @@ def wait_for_file(path: Path) -> str:
 
 
 @pytest.mark.parametrize("style", STYLES)
+def test_it_becomes_ready_and_serves(style: str, tmp_path: Path) -> None:
+    daemonize(DEFAULT, style, tmp_path)
+
+
+@pytest.mark.parametrize("style", [STYLES[0], STYLES[-1]])
 @everywhere
-def test_it_becomes_ready_and_serves(name: str, style: str, tmp_path: Path) -> None:
+def test_over_every_engine(name: str, style: str, tmp_path: Path) -> None:
+    daemonize(name, style, tmp_path)
+
+
+def daemonize(name: str, style: str, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "ASYNCCORE_ENGINE": name}
     subprocess.run(

@@ -83,9 +83,17 @@ PROGRAM = """
 """
 
 
-@pytest.mark.parametrize("kind", ["reporting", "plain"])
-@pytest.mark.parametrize("then", ["close", "close_all", "other", "push", "own map", "loop"])
-@pytest.mark.parametrize("what", ["push", "writelines", "producer", "close_when_done", "call"])
+THEN = ("close", "close_all", "other", "push", "own map", "loop")
+WHAT = ("push", "writelines", "producer", "close_when_done", "call")
+
+
+@pytest.mark.parametrize(
+    ("what", "then", "kind"),
+    [
+        *((what, "other", kind) for what in WHAT for kind in ("reporting", "plain")),
+        *(("push", then, kind) for then in THEN for kind in ("reporting", "plain")),
+    ],
+)
 def test_the_peer_gets_it_once(what: str, then: str, kind: str) -> None:
     got = run_script(PROGRAM, None, what, then, kind)
     assert got.count("message ") == 1, got
