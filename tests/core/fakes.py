@@ -16,22 +16,36 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from asynccore import dispatcher
-from asynccore.engine import Engine
+from asynccore.engine.ownership import Ownership
 
 # A busy machine is no reason to fail.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+def take(turn: Ownership) -> int | None:
+    """Own a map, as a pass does. Returns what `give` needs."""
+    before = turn.owner if turn.owner == get_ident() else None
+    if before is None:
+        turn._lock.acquire()
+        turn.owner = get_ident()
+    return before
+
+
+def give(turn: Ownership, before: int | None) -> None:
+    """Undo one `take`."""
+    if before is None:
+        turn._disown()
+        turn._run_deferred_here()
+
+
 @contextmanager
-def owning(engine: Engine) -> Iterator[None]:
-    """Own a map, as a pass does that is in a handler."""
-    engine._lock.acquire()
-    engine.owner = get_ident()
+def owning(turn: Ownership) -> Iterator[None]:
+    """Own a map meanwhile."""
+    before = take(turn)
     try:
         yield
     finally:
-        engine._disown()
-        engine._run_deferred_here()
+        give(turn, before)
 
 
 class Channel:

@@ -24,7 +24,7 @@ from asynccore.engine import engine_for, signals
 from asynccore.engine.ownership import Ownership
 from asynccore.pollers import PRIORITY, READ, Event
 from asynccore.testing import FakeClock, Fakes, RecordingPoller
-from tests.core.fakes import Channel, Quiet
+from tests.core.fakes import Channel, Quiet, give, take
 from tests.corners.support import run_script
 
 pytestmark = pytest.mark.skipif(
@@ -654,7 +654,7 @@ def test_a_nudge_wakes_who_waits_and_whoever_else_has_the_turn() -> None:
     turn = Wakes()
     turn.nudge()
     assert turn.wakes == 0, "nobody has the turn"
-    before = turn.take()
+    before = take(turn)
     turn.nudge()
     assert turn.wakes == 0, "a handler, which runs between waits"
     turn.waiting = True
@@ -665,16 +665,16 @@ def test_a_nudge_wakes_who_waits_and_whoever_else_has_the_turn() -> None:
     thread.start()
     thread.join()
     assert turn.wakes == 2, "another thread"
-    turn.give(before)
+    give(turn, before)
 
 
 def test_an_errand_of_the_holder_nudges_if_it_waits() -> None:
     turn = Wakes()
     done: list[int] = []
-    before = turn.take()
+    before = take(turn)
     turn.run_on_loop(done.append, 1)
     assert (done, turn.wakes) == ([1], 0)
     turn.waiting = True
     turn.run_on_loop(done.append, 2)
     assert (done, turn.wakes) == ([1, 2], 1)
-    turn.give(before)
+    give(turn, before)

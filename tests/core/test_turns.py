@@ -13,6 +13,7 @@ import pytest
 
 from asynccore.engine.ownership import Ownership
 from asynccore.errors import RERAISED
+from tests.core.fakes import give, take
 
 # A bound for what should come at once; nobody waits that long unless a test fails.
 LONG = 30.0
@@ -36,10 +37,10 @@ class Holder:
         self.thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
-        before = self.turn.take()
+        before = take(self.turn)
         self.holds.set()
         assert self.may_give.wait(LONG)
-        self.turn.give(before)
+        give(self.turn, before)
 
     def __enter__(self) -> Holder:
         self.thread.start()
@@ -76,13 +77,13 @@ def woken(turn: Ownership) -> bool:
 
 def test_the_holder_may_take_more(turn: Ownership) -> None:
     me = threading.get_ident()
-    first = turn.take()
+    first = take(turn)
     assert (first, turn.owner) == (None, me)
-    second = turn.take()
+    second = take(turn)
     assert (second, turn.owner) == (me, me)
-    turn.give(second)
+    give(turn, second)
     assert turn.owner == me
-    turn.give(first)
+    give(turn, first)
     assert turn.owner is None
 
 
@@ -91,9 +92,9 @@ def test_others_wait_for_the_turn(turn: Ownership) -> None:
         taken = threading.Event()
 
         def other() -> None:
-            before = turn.take()
+            before = take(turn)
             taken.set()
-            turn.give(before)
+            give(turn, before)
 
         thread = threading.Thread(target=other)
         thread.start()
@@ -113,12 +114,12 @@ def test_without_a_holder_an_errand_is_done_here_and_now(turn: Ownership) -> Non
 def test_the_holder_runs_it_itself_without_a_queue(turn: Ownership) -> None:
     done: list[str] = []
     turn.deferred.append((done.append, ("waits",)))
-    before = turn.take()
+    before = take(turn)
     turn.run_on_loop(done.append, "at once")
     assert done == ["at once"]
     turn.run_deferred()
     assert done == ["at once", "waits"]
-    turn.give(before)
+    give(turn, before)
 
 
 def test_an_errand_waits_for_the_holder_and_wakes_it(turn: Ownership) -> None:
@@ -135,7 +136,7 @@ def test_an_errand_waits_for_the_holder_and_wakes_it(turn: Ownership) -> None:
 
 def test_errands_are_done_in_their_order(turn: Ownership) -> None:
     done: list[int] = []
-    before = turn.take()
+    before = take(turn)
 
     def leave() -> None:
         for number in range(5):
@@ -145,28 +146,28 @@ def test_errands_are_done_in_their_order(turn: Ownership) -> None:
     assert done == []
     turn.run_deferred()
     assert done == [0, 1, 2, 3, 4]
-    turn.give(before)
+    give(turn, before)
 
 
 def test_an_errand_left_after_the_last_look_is_not_stranded(turn: Ownership) -> None:
     """Between the holder's last look and its giving the turn back."""
     done: list[int] = []
-    before = turn.take()
+    before = take(turn)
     in_thread(lambda: turn.run_on_loop(lambda: done.append(threading.get_ident())))
     assert done == []
-    turn.give(before)
+    give(turn, before)
     assert done == [threading.get_ident()]
     assert turn.owner is None
 
 
 def test_an_inner_turn_does_not_do_the_outer_ones_errands(turn: Ownership) -> None:
     done: list[int] = []
-    first = turn.take()
-    second = turn.take()
+    first = take(turn)
+    second = take(turn)
     in_thread(lambda: turn.run_on_loop(done.append, 1))
-    turn.give(second)
+    give(turn, second)
     assert done == []
-    turn.give(first)
+    give(turn, first)
     assert done == [1]
 
 
@@ -209,7 +210,7 @@ class Owner:
 
 def left(turn: Ownership, *errands: Callable[[], object]) -> int | None:
     """Take the turn and have another thread leave errands for it."""
-    before = turn.take()
+    before = take(turn)
     in_thread(lambda: [turn.run_on_loop(errand) for errand in errands] and None)
     assert len(turn.deferred) == len(errands)
     return before
@@ -221,12 +222,12 @@ def test_what_an_errand_raises_goes_to_its_channel(turn: Ownership) -> None:
     before = left(turn, owner.fail, lambda: done.append(1))
     turn.run_deferred()
     assert owner.heard == [owner.why] and done == [1]
-    turn.give(before)
+    give(turn, before)
 
 
 def test_also_where_it_is_done_on_giving_the_turn_back(turn: Ownership) -> None:
     owner = Owner(ZeroDivisionError("oops"))
-    turn.give(left(turn, owner.fail))
+    give(turn, left(turn, owner.fail))
     assert owner.heard == [owner.why]
     assert turn.owner is None
 
@@ -245,7 +246,7 @@ def test_what_leaves_the_loop_leaves_an_errand(turn: Ownership, why: type[BaseEx
     with pytest.raises(why):
         turn.run_deferred()
     assert owner.heard == []
-    turn.give(before)
+    give(turn, before)
 
 
 def test_an_errand_of_nobody_raises_and_the_others_stay(turn: Ownership) -> None:
@@ -260,7 +261,7 @@ def test_an_errand_of_nobody_raises_and_the_others_stay(turn: Ownership) -> None
     assert done == []
     turn.run_deferred()
     assert done == [1]
-    turn.give(before)
+    give(turn, before)
 
 
 def test_many_threads_leave_nothing_undone(turn: Ownership) -> None:
@@ -284,10 +285,10 @@ def test_many_threads_leave_nothing_undone(turn: Ownership) -> None:
         thread.start()
     barrier.wait(LONG)
     for _ in range(200):
-        turn.give(turn.take())
+        give(turn, take(turn))
     for thread in threads:
         thread.join(LONG)
-    turn.give(turn.take())
+    give(turn, take(turn))
     assert sorted(done) == sorted(list(range(4)) * 200)
 
 
@@ -378,18 +379,18 @@ def test_a_turn_of_another_thread_does_not_bind_the_child(turn: Ownership) -> No
             done: list[int] = []
             turn.run_on_loop(done.append, 1)
             assert done == [1]
-            turn.give(turn.take())
+            give(turn, take(turn))
 
         run_in_child(check)
 
 
 def test_after_a_fork_only_the_forking_threads_turn_counts(turn: Ownership) -> None:
     """What the child does, without a child."""
-    before = turn.take()
+    before = take(turn)
     turn.make_wakeup()
     turn.after_fork()
     assert turn.owner == threading.get_ident() and turn.wakeup is None
-    turn.give(before)
+    give(turn, before)
     turn.owner = -1  # a thread that the fork left behind
     turn.after_fork()
     assert turn.owner is None
@@ -400,17 +401,17 @@ def test_after_a_fork_only_the_forking_threads_turn_counts(turn: Ownership) -> N
 
 @needs_fork
 def test_a_turn_of_the_forking_thread_goes_on_in_the_child(turn: Ownership) -> None:
-    before = turn.take()
+    before = take(turn)
 
     def check() -> None:
         turn.after_fork()
         assert turn.owner == threading.get_ident()
-        turn.give(before)
+        give(turn, before)
         assert turn.owner is None
-        turn.give(turn.take())
+        give(turn, take(turn))
 
     run_in_child(check)
-    turn.give(before)
+    give(turn, before)
 
 
 @needs_fork
