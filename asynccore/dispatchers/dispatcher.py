@@ -187,8 +187,13 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             self._ac_begin_anew()
         if self._ac_times is not None:
             self._ac_drop_times()
-        if self._ac_tcp_no_delay:
+        if sock is accepting.sends_at_once:
+            if not self._ac_tcp_no_delay:
+                send_at_once(sock, False)
+        elif self._ac_tcp_no_delay:
             send_at_once(sock)
+            if sock is accepting.fresh[0]:
+                accepting.pass_no_delay_on()
         self.socket = sock
         self._fileno = fd
         self.add_channel(map)

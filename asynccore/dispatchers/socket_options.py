@@ -5,7 +5,6 @@ The numbers and their meaning: socket(7) and tcp(7); macOS calls TCP_KEEPIDLE TC
 
 from __future__ import annotations
 
-import contextlib
 import math
 import socket as _socket
 from errno import ENOPROTOOPT
@@ -33,13 +32,14 @@ def is_datagram(sock: Any) -> bool:
     return bool(kind == _SOCK_DGRAM)
 
 
-def send_at_once(sock: Any) -> None:
-    """Turn Nagle's algorithm off (TCP_NODELAY, tcp(7)), if a socket is one of TCP's."""
+def send_at_once(sock: Any, whether: bool = True) -> None:
+    """Turn Nagle's algorithm off (TCP_NODELAY, tcp(7)), or on, if a socket is one of TCP's."""
     if not isinstance(sock, _socket.socket) and not getattr(type(sock), "takes_pieces", False):
         return  # what stands in for a socket may know nothing of options
-    # Others have no such option, and macOS says EINVAL for one that was reset.
-    with contextlib.suppress(OSError):
-        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    try:
+        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, whether)
+    except OSError:
+        pass  # others have no such option, and macOS says EINVAL for one that was reset
 
 
 class SocketOptions:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import socket as _socket
+import sys
 import weakref
 from collections.abc import Callable
 from errno import EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP
@@ -69,6 +70,22 @@ Accepted = tuple[Any, Any]
 # The connection that is being handed out. A dispatcher made of it knows the peer from here.
 fresh: Accepted = (None, None)
 
+# Its socket, if it has TCP_NODELAY from its listener's; and that listener.
+sends_at_once: Any = None
+_listener: Listener | None = None
+
+
+def pass_no_delay_on() -> None:
+    """Have all connections of the listener whose one is being handed out send at once.
+
+    They get TCP_NODELAY from its socket in accept(2) on Linux, which saves a system call for each.
+    """
+    listener = _listener
+    if listener is not None and sys.platform == "linux" and type(listener.socket) is _plain:
+        with contextlib.suppress(OSError):  # it isn't one of TCP's, and neither are these
+            listener.socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        listener._ac_as_listener().passes_no_delay_on = listener.socket
+
 
 class AcceptCounts(NamedTuple):
     """What a listener has counted since it was made."""
@@ -97,6 +114,8 @@ class Listener(Protocol):
 
     def _ac_makes_room_for_handshakes(self) -> bool: ...
 
+    def _ac_as_listener(self) -> Acceptor: ...
+
     def _ac_on_loop(self, function: Callable[..., object], *args: Any) -> None: ...
 
     def _ac_mute(self, why: int) -> None: ...
@@ -117,6 +136,7 @@ class Acceptor:
         # What `accept` has handed to a program's own `handle_accept`, while that runs.
         self.latest: Callable[[], Any] | None = None
         self._rest_ends = self._next_look = 0.0
+        self.passes_no_delay_on: Any = None  # the socket that does, of those that it has had
         self._crowded = True  # at the last event there was more than one connection
         self._event_pass = 0  # when that was
         # The socket that was accepted from last, and its kind: that of all that it gives.
@@ -181,7 +201,7 @@ class Acceptor:
 
         `accept` is the program's own, if it has one. A connection whose handler raises is closed.
         """
-        global fresh
+        global fresh, sends_at_once, _listener
         engine = channel._ac_engine
         most = ACCEPT_BATCH
         if engine is not None:
@@ -204,6 +224,8 @@ class Acceptor:
                 most = 1
             fresh = pair
             sock, addr = pair
+            _listener = channel
+            sends_at_once = sock if self.passes_no_delay_on is channel.socket else None
             try:
                 channel.handle_accepted(sock, addr)
             except reraised():
@@ -213,6 +235,7 @@ class Acceptor:
                 raise
             finally:
                 fresh = (None, None)
+                sends_at_once = _listener = None
             # A listener with a `readable` of its own, a limit perhaps, wants to be asked first.
             fd = channel._fileno
             if (

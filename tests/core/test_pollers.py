@@ -26,8 +26,10 @@ from asynccore.pollers import (
     READ,
     WRITE,
     Poller,
+    PollerLost,
     base,
 )
+from asynccore.pollers.wakeup import Wakeup
 from tests.core.fakes import fresh_module
 
 Pair = tuple[socket.socket, socket.socket]
@@ -775,3 +777,97 @@ def test_other_platforms_choose_among_their_own(
 
         asynccore.pollers = package  # type: ignore[attr-defined]
         assert vars(package).keys() == attributes.keys()
+
+
+# Descriptors that others have closed by their numbers -----------------------------------------
+
+
+def watching_a_wakeup(poller: Poller) -> Wakeup:
+    wakeup = Wakeup()
+    poller.set(wakeup.fileno(), READ)
+    poller.wakeup_is_whole = wakeup.is_whole
+    return wakeup
+
+
+def test_a_withdrawn_descriptor_is_not_watched_by_the_kernel(poller: Poller, pair: Pair) -> None:
+    """By another thread than the one that waits, whose `interest` stays as it is."""
+    mine, peer = pair
+    poller.set(mine.fileno(), READ)
+    poller.withdraw(mine.fileno())
+    peer.send(b"x")
+    if poller.name == "epoll":
+        assert list(poller.wait(0)) == []
+    poller.withdraw(mine.fileno())  # it is out already
+    assert poller.interest == {mine.fileno(): READ}
+    poller.set(mine.fileno(), 0)
+    assert poller.interest == {} and list(poller.wait(0)) == []
+
+
+def test_a_poller_is_lost_with_its_wakeup(poller: Poller) -> None:
+    assert not poller.is_lost()
+    wakeup = watching_a_wakeup(poller)
+    assert not poller.is_lost()
+    os.close(wakeup.fileno())
+    assert poller.is_lost()
+    wakeup.close()
+    assert not poller.is_lost()  # it has no descriptor any more that could be another's
+
+
+@linux_only
+@pytest.mark.parametrize("number", ["closed", "a file's"])
+def test_an_epoll_is_lost_with_its_descriptor(number: str) -> None:
+    made = pollers.make("epoll")
+    fd = made.fileno()
+    os.close(fd)
+    if number != "closed":
+        null = os.open(os.devnull, os.O_RDONLY)
+        if null != fd:
+            os.dup2(null, fd)
+            os.close(null)
+    assert made.is_lost()
+    with pytest.raises(PollerLost):
+        made.wait(0)
+    made.give_up()
+    if number != "closed":
+        os.close(fd)  # it was not closed by the poller
+    assert made.interest == {}
+
+
+def test_whoever_gives_a_poller_up_closes_it_if_it_is_whole(poller_name: str, pair: Pair) -> None:
+    made = pollers.make(poller_name)
+    made.set(pair[0].fileno(), READ)
+    made.give_up()
+    if poller_name == "epoll":
+        assert made.interest == {}
+        with pytest.raises(ValueError):
+            made.fileno()
+
+
+def test_a_lost_poller_closes_nothing(poller_name: str) -> None:
+    made = pollers.make(poller_name)
+    wakeup = watching_a_wakeup(made)
+    before = made.fileno()
+    os.close(wakeup.fileno())
+    made.give_up()
+    wakeup.close()
+    if before != -1:
+        os.fstat(before)  # still there
+        os.close(before)
+
+
+def test_what_stands_in_front_of_a_poller_asks_it(poller: Poller, pair: Pair) -> None:
+    front = pollers.ProxyPoller(poller)
+    mine, peer = pair
+    poller.set(mine.fileno(), READ)
+    peer.send(b"x")
+    front.withdraw(mine.fileno())
+    if poller.name == "epoll":
+        assert list(poller.wait(0)) == []
+    assert not front.is_lost()
+    wakeup = watching_a_wakeup(poller)
+    os.close(wakeup.fileno())
+    assert front.is_lost()
+    wakeup.close()
+    poller.set(mine.fileno(), 0)
+    front.abandon()
+    assert front.interest == poller.interest == {}

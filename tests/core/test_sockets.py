@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+import asynccore
 from asynccore import dispatcher, dispatcher_with_send
 from asynccore.asynchat import async_chat
 from asynccore.dispatchers.socket_options import is_datagram
@@ -110,6 +112,80 @@ def test_connections_that_were_accepted_do_so_too() -> None:
             made = async_chat(listener.accept()[0], {})
             assert option(made, socket.IPPROTO_TCP, socket.TCP_NODELAY)
             made.close()
+
+
+class Handing(dispatcher):
+    """Makes a channel of the next class for each connection."""
+
+    def __init__(self, classes: list[Any], map: Any) -> None:
+        super().__init__(map=map)
+        self.classes = classes
+        self.made: list[Any] = []
+        self.create_socket()
+        self.bind(("127.0.0.1", 0))
+        self.listen(5)
+
+    def handle_accepted(self, sock: Any, addr: Any) -> None:
+        cls = self.classes[len(self.made)]
+        self.made.append(sock if cls is None else cls(sock, self._map))
+
+
+def test_connections_of_one_listener_are_set_by_their_own_class() -> None:
+    """Linux hands the option on in accept(2), which saves a call for each but the first."""
+    calls: list[Any] = []
+
+    class Counted(dispatcher_with_send):
+        def set_socket(self, sock: Any, map: Any = None) -> None:
+            sys.setprofile(lambda frame, event, arg: calls.append((event, arg)))
+            try:
+                super().set_socket(sock, map)
+            finally:
+                sys.setprofile(None)
+
+    def set_options() -> int:
+        return sum(event == "c_call" and arg.__name__ == "setsockopt" for event, arg in calls)
+
+    channels: Any = {}
+    classes = [dispatcher, Counted, Counted, dispatcher, async_chat, Counted, dispatcher]
+    server = Handing(classes, channels)
+    clients = []
+    counts = []
+    for number in range(len(classes)):
+        clients.append(socket.create_connection(server.socket.getsockname()))
+        while len(server.made) == number:
+            asynccore.loop(timeout=1, map=channels, count=1)
+        counts.append(set_options())
+        calls.clear()
+    for cls, channel in zip(classes, server.made, strict=True):
+        found = bool(option(channel, socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        assert found is (cls is not dispatcher)
+    if sys.platform == "linux":
+        assert counts == [0, 2, 0, 0, 0, 0, 0]
+    asynccore.close_all(channels)
+    for client in clients:
+        client.close()
+
+
+def test_connections_that_cannot_have_the_option_are_taken(tmp_path: Any) -> None:
+    class Local(Handing):
+        def __init__(self, map: Any) -> None:
+            dispatcher.__init__(self, map=map)
+            self.classes, self.made = [async_chat, dispatcher, async_chat], []
+            self.create_socket(socket.AF_UNIX)
+            self.bind(str(tmp_path / "socket"))
+            self.listen(5)
+
+    if not hasattr(socket, "AF_UNIX"):
+        return
+    channels: Any = {}
+    server = Local(channels)
+    for number in range(3):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "socket"))
+            while len(server.made) == number:
+                asynccore.loop(timeout=1, map=channels, count=1)
+    assert [type(made) for made in server.made] == server.classes
+    asynccore.close_all(channels)
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])

@@ -7,10 +7,13 @@ import select
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import asynccore
+from asynccore.engine import Engine
 from asynccore.engine.ownership import Ownership
 from asynccore.errors import RERAISED
 from tests.core.fakes import give, take
@@ -429,3 +432,31 @@ def test_the_childs_wakeup_is_not_the_parents(turn: Ownership) -> None:
     assert not woken(turn)
     turn.wake()
     assert woken(turn)
+
+
+# Engines ------------------------------------------------------------------------------------
+
+
+def test_who_loops_elsewhere() -> None:
+    engine = Engine(asynccore.ChannelMap())
+    assert not engine.loops_elsewhere()
+    engine.begin_loop(False)
+    assert not engine.loops_elsewhere()
+    found: list[bool] = []
+    in_thread(lambda: found.append(engine.loops_elsewhere()))
+    engine.end_loop(False)
+    engine.host_thread = threading.get_ident()
+    assert not engine.loops_elsewhere()
+    in_thread(lambda: found.append(engine.loops_elsewhere()))
+    assert found == [True, True]
+
+
+def test_what_nobody_needs_is_given_back() -> None:
+    engine = Engine(asynccore.ChannelMap())
+    engine.make_wakeup()
+    engine.hosting = SimpleNamespace()  # type: ignore[assignment]
+    engine.give_back()
+    assert engine.wakeup is not None
+    engine.hosting = None
+    engine.give_back()
+    assert engine.wakeup is None and engine.owner is None
