@@ -460,10 +460,13 @@ class Engine(Ownership):
 
     def make_pass(self, timeout: float | None) -> None:
         """Do what `run_pass` does, for the owner of the map."""
+        # What is used twice or less is not kept at hand: every pass pays for that.
         self.passes += 1
-        interest, timers, calls, deferred = self.interest, self.timers, self.calls, self.deferred
-        map_changes, table = interest.map_changes, interest.table
-        to_ask, asked_always, forgotten = table.to_ask, table.asked_always, table.forgotten
+        interest = self.interest
+        table = interest.table
+        timers = self.timers
+        calls = self.calls
+        deferred = self.deferred
         # What others have left runs first, for it may change what is to be waited for.
         if calls or deferred:
             self._run_calls()
@@ -477,9 +480,9 @@ class Engine(Ownership):
             # The poller is told what changed, unless it can be seen here that nothing did.
             unsettled = False
             if (
-                asked_always
-                or to_ask
-                or map_changes
+                table.asked_always
+                or table.to_ask
+                or interest.map_changes
                 or interest.compare_all
                 or (interest.review_needed and now >= interest.review_at)
                 or not interest.reports_moves
@@ -506,12 +509,18 @@ class Engine(Ownership):
             if wait is not None and not 0 < wait < _LONGEST_WAIT:
                 wait = _LONGEST_WAIT if wait > 0 else 0.0
             # Whoever reports from here on ends the wait; who did so before is looked at once more.
-            seen = now
-            if forgotten:
-                forgotten.clear()
+            if table.forgotten:
+                table.forgotten.clear()
             self.waiting = True
             try:
-                if unsettled or calls or deferred or self.stopping or to_ask or map_changes:
+                if (
+                    unsettled
+                    or calls
+                    or deferred
+                    or self.stopping
+                    or table.to_ask
+                    or interest.map_changes
+                ):
                     wait = 0
                 events = poller.wait(wait)
             except PollerLost:
@@ -533,24 +542,27 @@ class Engine(Ownership):
                     break
                 # It was a signal alone, whose handler has run: if it reports nothing, this goes on.
             # So is whatever ended the wait without an event.
-            now = self.clock()
-            if due is not None and due <= now:
+            after = self.clock()
+            if due is not None and due <= after:
                 # Python doesn't look again where a wait was interrupted for longer than it was to
                 # last, as it is in a process that was stopped.
-                if seen < due < now and timers.next_judges():
+                if now < due < after and timers.next_judges():
+                    now = after
                     continue
-                if due == now:
-                    seen = now
+                if due == after:
+                    now = after
                 break
-            if calls or deferred or self.stopping or (deadline is not None and deadline <= now):
+            if calls or deferred or self.stopping or (deadline is not None and deadline <= after):
                 break
+            now = after
         # Calls and timers run after the events, and once in each pass, so that neither starves.
         if calls or deferred:
             self._run_calls()
         if timers.heap:
-            now = self.clock()
-            if timers.heap[0][0] <= now:
-                self._run_timers(now, interest.seen_until(seen, len(events)))
+            # What came until the wait began was looked at.
+            after = self.clock()
+            if timers.heap[0][0] <= after:
+                self._run_timers(after, interest.seen_until(now, len(events)))
 
     def prepare(self) -> float | None:
         """Settle everything, for a host that waits by itself until the poller is ready.
@@ -730,8 +742,8 @@ class Engine(Ownership):
         """Call the handlers for a batch of events; tell whether there was anything to handle."""
         interest = self.interest
         table = interest.table
-        channels, reporting, read_only = table.channels, table.reporting, table.read_only
-        to_ask, timed, urgent = table.to_ask, table.timed, table.urgent
+        read_only = table.read_only
+        timed = table.timed
         holder: Callable[[int], Channel | None] = self.map.get
         serial = self.passes
         interest.review_needed = True
@@ -772,23 +784,23 @@ class Engine(Ownership):
                 # answers to `writable` counts for nothing.
                 if (channel.writable() or not channel.readable()) and fd in read_only:
                     if not (channel.accepting and channel.readable()):
-                        to_ask[fd] = None
+                        table.to_ask[fd] = None
                 continue
             # All others take the longer one, if the map still holds who was asked.
-            channel = channels.get(fd)
+            channel = table.channels.get(fd)
             if channel is None:
                 self._unknown(fd)
             elif holder(fd) is channel:
                 # After a read there may be urgent data that was not told.
-                if urgent and mask & READ and fd in urgent:
-                    urgent.discard(fd)
-                    to_ask[fd] = None
+                if table.urgent and mask & READ and fd in table.urgent:
+                    table.urgent.discard(fd)
+                    table.to_ask[fd] = None
                 if mask != READ:
-                    to_ask[fd] = None
+                    table.to_ask[fd] = None
                     self._deliver(fd, channel, mask, serial)
                 else:
-                    if fd in reporting:
-                        to_ask[fd] = None
+                    if fd in table.reporting:
+                        table.to_ask[fd] = None
                     try:
                         if meter is None:
                             channel.handle_read_event()
