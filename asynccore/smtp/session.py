@@ -28,6 +28,7 @@ from collections import defaultdict
 from typing import Any
 
 from .commands import OK, SMTPCommands
+from .keywords import adapted
 from .limits import TOO_MANY_COMMANDS, TOO_MANY_ERRORS, Limited
 from .syntax import split_command
 from .text import SMALL_PIECE, SMALL_PIECES, has_only_crlf, unstuff
@@ -268,13 +269,13 @@ class SMTPSession(Limited, SMTPCommands):
             self.push(BARE)
             return
         self.received_data = unstuff(raw)
+        data: Any = self.received_data
         options: dict[str, Any] = {}
         if not self._decode_data:
             options = {"mail_options": self.mail_options, "rcpt_options": self.rcpt_options}
+            data, options = adapted(self.smtp_server.process_message, data, options)
         self._ac_before_program()
-        status = self._ac_process_message(
-            self.peer, self.mailfrom, self.rcpttos, self.received_data, **options
-        )
+        status = self._ac_process_message(self.peer, self.mailfrom, self.rcpttos, data, **options)
         if self._ac_is_over():
             return
         self._set_post_data_state()
