@@ -26,6 +26,8 @@ from .classic.namespace import package
 from .classic.own_names import hook
 from .classic.removal import _DEPRECATION_MSG as _DEPRECATION_MSG
 from .classic.removal import _deprecated as _deprecated
+from .classic.text import not_bytes as _not_bytes
+from .classic.text import place as _place
 from .dispatchers.output_queue import OutputQueue
 from .errors import reports_to_channel as _reports_to_channel
 from .errors import reraised as _reraised
@@ -59,6 +61,7 @@ class async_chat(OutputQueue):
     _ac_input = b""
     _ac_taken = 0  # how much of `_ac_input` was delivered
     _ac_skipping = False  # the rest of a line that was too long
+    _ac_terminator_place: str | None = None  # where a str was given
     _ac_line_length = 0  # what was delivered since the last terminator, if that is bounded
     # What had come when reading was paused, and the socket that it came from.
     _ac_backlog: tuple[Any, bytes] | None = None
@@ -167,8 +170,11 @@ class async_chat(OutputQueue):
         `None` or an empty value for input without an end. Raises `ValueError` for a negative
         number.
         """
-        if isinstance(term, str) and self.use_encoding:
-            term = term.encode(self.encoding)
+        if isinstance(term, str):
+            if self.use_encoding:
+                term = term.encode(self.encoding)
+            else:  # which may still be set, and is an error once something arrives
+                self._ac_terminator_place = _place()
         elif isinstance(term, int) and term < 0:
             raise ValueError(f"a terminator can't be {term} bytes: 0 or more, or None")
         self.terminator = term
@@ -243,8 +249,8 @@ class async_chat(OutputQueue):
 
     def _ac_deliver_delimited(self, terminator: Any) -> bool:
         """Deliver up to the terminator; return False if more input is needed to tell."""
-        if isinstance(terminator, str) and self.use_encoding:
-            terminator = terminator.encode(self.encoding)
+        if isinstance(terminator, str):
+            terminator = self._ac_terminator_as_bytes(terminator)
         received, start = self._ac_input, self._ac_taken
         step = len(terminator)
         last = len(received) - step
@@ -306,6 +312,11 @@ class async_chat(OutputQueue):
         if not self._ac_closed:
             self.found_terminator()
         return True
+
+    def _ac_terminator_as_bytes(self, terminator: str) -> bytes:
+        if not self.use_encoding:
+            raise _not_bytes("set_terminator()", terminator, self._ac_terminator_place)
+        return terminator.encode(self.encoding)
 
     def _ac_bound(self, end: int) -> bool:
         """Count the input up to `end` to the present line; return whether it may be delivered.

@@ -19,6 +19,7 @@ from typing import Any
 from ..channels import Map, reports_changes
 from ..classic.blocking import blocks
 from ..classic.settings import Switch
+from ..classic.text import not_bytes
 from .dispatcher import dispatcher
 from .vectored import (
     IOV_MAX,
@@ -350,5 +351,5 @@ _SEND = dispatcher_with_send.send
 
 def _as_bytes(data: Any) -> bytes:
     if isinstance(data, str):
-        raise TypeError(f"send() takes bytes, not str: encode {data[:20]!r} first")
+        raise not_bytes("send()", data)
     return bytes(memoryview(data))  # a copy: the caller may change its own afterwards

@@ -12,6 +12,7 @@ from .. import logs
 from ..channels import UNUSED, ChannelMap, Map, inspectors, reports_changes
 from ..classic.namespace import default_map, legacy_name, package
 from ..classic.own_names import yield_to_mixins
+from ..classic.text import not_bytes
 from ..connecting.target import show
 from ..engine.engine import Engine, engine_for, leave_map
 from ..errors import _strerror, disconnected, reraised
@@ -279,6 +280,10 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             count: int = self.socket.send(data)
         except OSError as why:
             return self._ac_not_sent(why)
+        except TypeError:
+            if isinstance(data, str):
+                raise not_bytes("send()", data) from None
+            raise
         watch = self._ac_times
         if watch is not None and count:
             # As `ChannelTimes.sent_now`, without the call.

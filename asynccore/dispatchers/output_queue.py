@@ -32,6 +32,7 @@ from ..channels import Map, reports_changes
 from ..classic.blocking import blocks
 from ..classic.own_names import OverridableProperty
 from ..classic.settings import Switch
+from ..classic.text import not_bytes
 from ..pollers import WRITE
 from ..pollers.layered import waits_for
 from ..producers import file_producer
@@ -249,11 +250,18 @@ class OutputQueue(dispatcher, Watermarked):
         self._ac_push(data)
 
     def _ac_as_output(self, data: Any, caller: str) -> bytes:
-        if isinstance(data, str) and self.use_encoding:
+        if isinstance(data, str):
+            if not self.use_encoding:
+                raise not_bytes(f"{caller}()", data)
             data = data.encode(self.encoding)
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"{caller}() takes bytes-like data, not {type(data).__name__}")
         return bytes(data)  # a copy of what the caller may change
+
+    def _ac_encoded(self, data: str, source: str) -> bytes:
+        if data and not self.use_encoding:  # nothing is the end of a producer
+            raise not_bytes("send()", data, f"what {source} gave")
+        return data.encode(self.encoding)
 
     def _ac_push(self, data: bytes, sent: int = 0) -> None:
         hold = self._ac_hold
@@ -555,8 +563,8 @@ class OutputQueue(dispatcher, Watermarked):
         """
         fifo = self._ac_fifo
         size = self._ac_piece_size()
-        if isinstance(first, str) and self.use_encoding:
-            first = fifo[0] = first.encode(self.encoding)
+        if isinstance(first, str):
+            first = fifo[0] = self._ac_encoded(first, "producer_fifo")
             self._ac_queued = None
         elif isinstance(first, memoryview):
             if first is self._ac_leftover:
@@ -575,8 +583,8 @@ class OutputQueue(dispatcher, Watermarked):
             data = first.more()
             if self._ac_closed:
                 return None
-            if isinstance(data, str) and self.use_encoding:
-                data = data.encode(self.encoding)
+            if isinstance(data, str):
+                data = self._ac_encoded(data, f"{type(first).__name__}.more()")
             if data:
                 fifo.appendleft(data)
                 self._ac_queued = None

@@ -144,7 +144,7 @@ engines:
   asyncio, uvloop, twisted      the program's loop() waits in that event loop
 
 variables:
-  ASYNCCORE_ENGINE, ASYNCCORE_TOP, ASYNCCORE_DRAIN, ASYNCCORE_TLS_CERT ...
+  ASYNCCORE_ENGINE, ASYNCCORE_TEXT, ASYNCCORE_TOP, ASYNCCORE_DRAIN, ASYNCCORE_TLS_CERT ...
                                 what the option of that name says, for programs that are started
                                 without this command, too
 
@@ -171,6 +171,11 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         allow_abbrev=False,
     )
     _add_engine(command)
+    command.add_argument(
+        "--text",
+        metavar="ENCODING",
+        help="channels take and give str, as in Python 2: latin-1, or utf-8",
+    )
     processes = command.add_argument_group("processes, and how they end")
     processes.add_argument(
         "--workers",
@@ -323,6 +328,7 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.top,
         tls or None,
         arguments.drain,
+        arguments.text,
         arguments.watchdog,
     )
     return runner.run(program, interpreter, options)

@@ -105,6 +105,7 @@ class Options(NamedTuple):
     top: str | None = None  # where `asynccore top` may look: a path, "1" for the usual one
     tls: Mapping[str, str] | None = None  # the files of TLS in front of its listeners, see `TLS`
     drain: float | None = None  # how long an end by SIGTERM may take, in seconds
+    text: str | None = None  # the encoding of channels that take and give str
     watchdog: float | None = None  # how long a worker's loop may not answer, in seconds
 
 
@@ -138,6 +139,10 @@ def run(
         if options.workers is not None and options.top != address.USUAL:
             raise ValueError("several workers can't share one --top=PATH: leave the path out")
         env[address.VARIABLE] = options.top
+    if options.text is not None:
+        from ..old_programs import text_mode
+
+        env[text_mode.VARIABLE] = text_mode.check(options.text)
     drain = _drain(env, options)
     if options.workers is None:
         if options.watchdog is not None:

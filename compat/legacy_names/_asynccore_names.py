@@ -183,6 +183,10 @@ def _load(target, folder):
             if os.environ.get("ASYNCCORE_ENGINE") in HOSTS or _wants_tls(os.environ):
                 # They are found by the metadata of what is installed, which a checkout has not.
                 import_module("asynccore.neighbours").resolve("compat.engines:register")()
+            if os.environ.get("ASYNCCORE_TEXT"):
+                import_module("asynccore.neighbours").resolve(
+                    "compat.old_programs.text_mode:enable"
+                )()
             return True
         except ImportError as error:
             if error.name != "asynccore":

@@ -28,7 +28,7 @@ def section(code: str) -> str:
 
 def examples() -> dict[str, list[str]]:
     found = {
-        code: re.findall(r"^```python\n(.*?)^```$", section(code), re.MULTILINE | re.DOTALL)
+        code: re.findall(r"^```py\n(.*?)^```$", section(code), re.MULTILINE | re.DOTALL)
         for code in KINDS
     }
     return {code: pair for code, pair in found.items() if pair}

@@ -81,6 +81,8 @@ EXCEPTIONS = {
     # The files of this folder become top-level modules of programs, and so does what they share.
     ("compat.legacy_names", "_asynccore_names"),
     ("compat.legacy_names", "compat"),
+    # What it stands in front of, and has run.
+    ("compat.legacy_names", "sitecustomize"),
 }
 
 # All that `import asynccore` may load, with what these load themselves, and what Python 3.15 loads
