@@ -16,7 +16,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,23 +88,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def free_port() -> int:
+@contextmanager
+def reserved_port() -> Iterator[str]:
+    """A port for workers, who share it, so that it can't be 0. Nobody else gets it meanwhile."""
     with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(("127.0.0.1", 0))  # it doesn't listen, so no connection comes to it
+        yield str(sock.getsockname()[1])
 
 
 @contextmanager
 def started(step: Step, folder: Path) -> Iterator[demo.Program]:
     words = shlex.split(step.server)
+    with reserved_port() if "--workers" in words else nullcontext("0") as port:
+        with _started(words, port, step, folder) as program:
+            yield program
+
+
+@contextmanager
+def _started(words: list[str], port: str, step: Step, folder: Path) -> Iterator[demo.Program]:
     if words[0] == "asynccore":
         words[:1] = [sys.executable, "-m", "asynccore"]
     else:
         words[0] = sys.executable
-    # Workers share a port, so it can't be 0; what is tested with seconds needs no whole ones.
-    words = [str(free_port()) if word == "7007" else word for word in words]
-    words = ["0.2" if word in ("2", "3") and "--workers" not in words else word for word in words]
+    words = [port if word == "7007" else word for word in words]
+    if "--workers" not in words:
+        words = ["0.2" if word in ("2", "3") else word for word in words]  # seconds to wait
     python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
         words,
