@@ -74,6 +74,7 @@ def __getattr__(name: str) -> Any:
         home = _HOMES[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    importlib.import_module(".requirements", __name__)
     importlib.import_module(f".{home}", __name__)
     _publish()
     return globals()[name]

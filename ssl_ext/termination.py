@@ -29,6 +29,7 @@ from asynccore.listening.interception import PREFIX
 from asynccore.listening.interception import VARIABLE as CERT_VARIABLE
 from asynccore.running.loop import call_soon_threadsafe
 
+from . import requirements  # noqa: F401 - before the others: it says what is missing
 from .contexts.context import Context, server_context
 from .contexts.renewal import RenewedContext
 from .dispatchers.securing import in_front_of as _in_front_of

@@ -57,7 +57,7 @@ ROOMS: dict[str, list[set[str]]] = {
         {"__init__", "__main__", "compat", "ssl_ext"},
     ],
     "ssl_ext": [
-        {"errors", "states"},
+        {"errors", "requirements", "states"},
         {"_openssl", "certificates"},
         {"peer"},
         {"contexts"},
