@@ -1,4 +1,4 @@
-"""Without pyOpenSSL, cryptography and certifi everything but TLS works, and TLS says what it needs."""
+"""Without pyOpenSSL, cryptography and certifi all but TLS works, and TLS says what it needs."""
 
 from __future__ import annotations
 

@@ -75,6 +75,18 @@ def test_tox_runs_every_supported_interpreter() -> None:
     assert settings()["project"]["requires-python"] == f">={supported[0]}"
 
 
+def test_the_forge_runs_every_supported_interpreter_and_every_check() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^ +python: \[(.+)\]$", workflow, re.MULTILINE)
+    classifiers = "\n".join(settings()["project"]["classifiers"])
+    supported = re.findall(r"Python :: (3\.\d+)$", classifiers, re.MULTILINE)
+    assert line.replace('"', "").split(", ") == supported
+    (line,) = re.findall(r"^ +environment: \[(.+)\]$", workflow, re.MULTILINE)
+    environments = config("tox.ini")["tox"]["env_list"].replace(" ", "").split(",")
+    others = [name for name in environments if not name.startswith("py")]
+    assert [*line.split(", "), "coverage"] == others
+
+
 def test_every_package_and_module_is_packed() -> None:
     packed = set(config("setup.cfg")["options"]["packages"].split())
     for path in module_files().values():

@@ -6,17 +6,23 @@ import pkgutil
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from email.message import Message
 from email.parser import Parser
+from pathlib import Path
 
 import pytest
 
 from asynccore import neighbours
 from compat import engines
-from tests.project.checkout import PACKAGES, ROOT, module_files
+from compat.legacy_names._asynccore_names import TARGETS
+from tests.project.checkout import PACKAGES, ROOT, module_files, project_files
+from tests.stubs import __main__ as stubs
 
-SOURCES = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", *PACKAGES, "examples")
+FILES = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE")
+SOURCES = (*FILES, *PACKAGES, "examples", "stubs")
+STUBS = {f"{name}-stubs" for name in TARGETS}
 
 pytestmark = pytest.mark.xdist_group("wheel")
 
@@ -84,9 +90,16 @@ def test_nothing_else_is_installed(wheel: zipfile.Path) -> None:
         *PACKAGES,
         dist_info(wheel).name,
         dist_info(wheel).name.replace(".dist-info", ".data"),
+        *STUBS,
     }
     outside = [name for name in names(wheel) if ".data/" in name and not name.endswith("/")]
     assert [name.partition("/")[2] for name in outside] == ["data/share/man/man1/asynccore.1"]
+
+
+@pytest.mark.parametrize("legacy", TARGETS)
+def test_type_checkers_know_the_legacy_names(wheel: zipfile.Path, legacy: str) -> None:
+    packed = (wheel / f"{legacy}-stubs" / "__init__.pyi").read_text(encoding="utf-8")
+    assert packed == "".join(stubs.lines(legacy)), "run: python -m tests.stubs"
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -134,3 +147,20 @@ def test_what_it_needs(wheel: zipfile.Path) -> None:
         "top",
         "gallery",
     }
+
+
+def test_the_source_distribution_holds_everything(tmp_path: Path) -> None:
+    """Tests and pages, too: who packs it for a system wants to run the former."""
+    source = tmp_path / "source"
+    ours = {path.relative_to(ROOT).as_posix() for path in project_files()}
+    for name in ours:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    program = f"from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})"
+    subprocess.run(
+        [sys.executable, "-c", program], cwd=source, check=True, capture_output=True, timeout=200
+    )
+    (file,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(file) as packed:
+        found = {member.name.partition("/")[2] for member in packed if member.isfile()}
+    assert ours - found == set()
