@@ -132,7 +132,7 @@ def _strerror(err: int) -> str:
 
 
 # What programs may rebind is looked up in the package, as `classic.namespace` does for others.
-_PACKAGE = __name__.partition(".")[0]
+_PACKAGE = __name__.rpartition(".")[0]
 
 
 def reraised() -> tuple[type[BaseException], ...]:

@@ -31,7 +31,7 @@ NEIGHBOURS = ("compat", "ssl_ext")
 # Whose entry points name modules of neighbours.
 _DISTRIBUTION = "asynccore"
 
-_PACKAGE = __name__.partition(".")[0]
+_PACKAGE = __name__.rpartition(".")[0]
 
 # What a neighbour is called where its plain name is somebody else's.
 ALIAS = _PACKAGE + ".{}"

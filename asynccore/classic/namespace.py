@@ -11,7 +11,7 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
-_PACKAGE = __name__.partition(".")[0]
+_PACKAGE = __name__.rpartition(".classic.")[0]  # under a longer name where it is vendored
 
 # The classic library's names of the modules that take the place of its own.
 _LEGACY_NAMES = {

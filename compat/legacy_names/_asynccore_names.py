@@ -229,7 +229,7 @@ def _spec(name):
 
     # A program's own module of that name, beside the script or in PYTHONPATH, stays what it is:
     # it comes before the standard library, and so before what stands in for it.
-    library = os.path.dirname(os.__file__)
+    library = os.path.dirname(getattr(os, "__file__", ""))  # a frozen program's has no file
     ahead = sys.path[: sys.path.index(library)] if library in sys.path else []
     own = PathFinder.find_spec(name, ahead)
     if own is not None and own.origin is not None:

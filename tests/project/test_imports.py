@@ -68,7 +68,7 @@ ROOMS: dict[str, list[set[str]]] = {
     ],
     "compat": [
         {"engines", "hosts", "legacy_names"},
-        {"transports", "twisted_transports", "old_programs"},
+        {"transports", "twisted_transports", "old_programs", "freezing"},
         {"names", "command_line"},
         {"__init__", "__main__"},
     ],

@@ -127,6 +127,11 @@ def test_the_hosts_are_there_as_pollers(wheel: zipfile.Path) -> None:
         assert pkgutil.resolve_name(target).name == name
 
 
+def test_pyinstaller_finds_the_hooks(wheel: zipfile.Path) -> None:
+    entries = (dist_info(wheel) / "entry_points.txt").read_text(encoding="utf-8")
+    assert "[pyinstaller40]\nhook-dirs = compat.freezing:hook_dirs\n" in entries
+
+
 def test_what_it_needs(wheel: zipfile.Path) -> None:
     needs = {need.replace(" ", "") for need in metadata(wheel).get_all("Requires-Dist", [])}
     assert {need for need in needs if "extra==" not in need} == {

@@ -1,0 +1,9 @@
+"""What `smtpd` loads that PyInstaller does not see."""
+
+from __future__ import annotations
+
+from asynccore.neighbours import resolve
+
+freezing = resolve("compat.freezing")
+
+hiddenimports = freezing.hidden_imports("smtpd")

@@ -1,0 +1,3 @@
+"""Where PyInstaller looks for modules."""
+
+from __future__ import annotations
