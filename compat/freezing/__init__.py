@@ -33,6 +33,7 @@ _LEFT_OUT = (
     "old_programs",
     "freezing",
     "hosts.processes",
+    "legacy_names.",
     "__main__",
 )
 

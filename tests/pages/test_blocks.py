@@ -23,7 +23,13 @@ def read(page: str) -> str:
     return (ROOT / "docs" / page).read_text(encoding="utf-8")
 
 
-TYPED = [page for page in sorted(pages()) if BLOCK.search(read(page)) and page not in FILES]
+# A page says it once for all of its blocks, where they are samples and a test of its own reads them.
+SAMPLES = re.compile(r'^<!-- blocks: ".+" -->$', re.MULTILINE)
+TYPED = [
+    page
+    for page in sorted(pages())
+    if BLOCK.search(read(page)) and page not in FILES and not SAMPLES.search(read(page))
+]
 
 
 @pytest.fixture
@@ -74,6 +80,8 @@ def test_only_the_pages_of_files_have_titles(page: str) -> None:
 
 
 def test_some_blocks_are_parts_and_some_are_not_run() -> None:
+    samples = [page for page in pages() if SAMPLES.search(read(page))]
+    assert samples == ["check.md"]  # tests/old_programs/test_check_page.py
     together = "\n".join(map(read, TYPED))
     assert len(PART.findall(together)) > 10
     assert 0 < len(SKIP.findall(together)) < 10
