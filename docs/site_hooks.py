@@ -27,7 +27,7 @@ def command_page() -> str:
     os.environ["NO_COLOR"] = "1"
     from compat.command_line import cli
 
-    parser = cli._parser()
+    parser = cli.parser()
     parts = [
         "# The command\n\n`asynccore` and `python -m asynccore` are the same command. "
         "[Running scripts unchanged](../running-scripts.md) explains it.\n",
