@@ -20,19 +20,23 @@ from .states import RECORD
 _lib: Any = getattr(SSL, "_lib", None)
 _ffi: Any = getattr(SSL, "_ffi", None)
 
-_SSL_read: Any = getattr(_lib, "SSL_read", None)
-_SSL_write: Any = getattr(_lib, "SSL_write", None)
+SSL_read: Any = getattr(_lib, "SSL_read", None)
+SSL_write: Any = getattr(_lib, "SSL_write", None)
 _probe = SSL.Connection(SSL.Context(SSL.TLS_METHOD))
-_direct = (
-    None not in (_SSL_read, _SSL_write)
+
+# Whether these two may be called, as `sockets.records` does itself: it saves two calls for each
+# message.
+direct = (
+    None not in (SSL_read, SSL_write)
     and all(hasattr(_ffi, name) for name in ("new", "buffer", "from_buffer"))
-    and all(hasattr(_probe, name) for name in ("_ssl", "_raise_ssl_error"))
+    and all(hasattr(_probe, name) for name in ("_ssl", "_from_ssl", "_raise_ssl_error"))
+    and hasattr(_lib, "BIO_read")
 )
 del _probe
 
 # Where records are decrypted into, as pairs of a C array and a view of it. Each is taken out while
 # it is in use: OpenSSL runs without the interpreter's lock, and calls back into Python.
-_spare: list[tuple[Any, Any]] = []
+spare: list[tuple[Any, Any]] = []
 
 
 def read(connection: SSL.Connection, size: int) -> bytes:
@@ -41,38 +45,60 @@ def read(connection: SSL.Connection, size: int) -> bytes:
     pyOpenSSL allocates memory for all that is asked for each time, and looks for an error after
     every success: together more than OpenSSL itself needs for a small record.
     """
-    if not _direct:
+    if not direct:
         return connection.recv(size)
     ssl = connection._ssl
     try:
-        pair = _spare.pop()
+        pair = spare.pop()
     except IndexError:
         array = _ffi.new("char[]", RECORD)
         pair = array, _ffi.buffer(array)
     try:
-        count = _SSL_read(ssl, pair[0], size if size < RECORD else RECORD)
+        count = SSL_read(ssl, pair[0], size if size < RECORD else RECORD)
         if count > 0:
             data: bytes = pair[1][:count]
             return data
     finally:
-        _spare.append(pair)
+        spare.append(pair)
     connection._raise_ssl_error(ssl, count)
     return b""
 
 
 def write(connection: SSL.Connection, data: Any) -> int:
     """Do what `connection.send(data)` does (SSL_write(3)), which looks for errors likewise."""
-    if not _direct:
+    if not direct:
         return connection.send(data)
     count: int
     if type(data) is bytes:
-        count = _SSL_write(connection._ssl, data, len(data))
+        count = SSL_write(connection._ssl, data, len(data))
     else:
         with _ffi.from_buffer(data) as held:  # it must not move or shrink meanwhile
-            count = _SSL_write(connection._ssl, held, len(held))
+            count = SSL_write(connection._ssl, held, len(held))
     if count <= 0:
         connection._raise_ssl_error(connection._ssl, count)
     return count
+
+
+def said(connection: SSL.Connection) -> bytes:
+    """Return the records that a connection over memory buffers has to say (BIO_read(3)).
+
+    pyOpenSSL allocates memory for all that is asked for, and raises when there is nothing more.
+    """
+    pieces = []
+    if not (direct and spare):
+        try:
+            while True:
+                pieces.append(connection.bio_read(RECORD))
+        except SSL.WantReadError:
+            return b"".join(pieces)
+    pair, output = spare.pop(), connection._from_ssl
+    count = RECORD
+    while count == RECORD:
+        count = _lib.BIO_read(output, pair[0], RECORD)
+        if count > 0:
+            pieces.append(pair[1][:count])
+    spare.append(pair)
+    return b"".join(pieces)
 
 
 # Whether a connection can begin on memory and go on at a socket.
@@ -185,6 +211,18 @@ def verify_result(connection: SSL.Connection) -> int:
     except AttributeError:
         return 0
     return found
+
+
+def has_certificate(connection: SSL.Connection) -> bool:
+    """Tell whether the peer may have shown a certificate (SSL_get1_peer_certificate(3))."""
+    try:
+        found = _lib.SSL_get_peer_certificate(connection._ssl)
+        if found == _ffi.NULL:
+            return False
+        _lib.X509_free(found)
+    except AttributeError:
+        pass
+    return True
 
 
 def session_reused(connection: SSL.Connection) -> bool | None:

@@ -41,11 +41,14 @@ class EndedConnection:
     it: some KB, where OpenSSL's own would be some 40."""
 
     def __init__(self, connection: AnyConnection) -> None:
-        try:
-            self._certificate = peer_certificate(connection)
-            self._chain = peer_chain(connection)
-        except CertificateError:  # it can't be read
-            self._certificate, self._chain = None, []
+        self._certificate: x509.Certificate | None = None
+        self._chain: list[x509.Certificate] = []
+        if not isinstance(connection, SSL.Connection) or _openssl.has_certificate(connection):
+            try:
+                self._certificate = peer_certificate(connection)
+                self._chain = peer_chain(connection)
+            except CertificateError:
+                pass  # it can't be read
         self._version = connection.get_protocol_version_name()
         self._cipher = cipher(connection)
         self._protocol = connection.get_alpn_proto_negotiated()

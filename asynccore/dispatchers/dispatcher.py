@@ -313,12 +313,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         try:
             data: bytes = self.socket.recv(buffer_size)
         except OSError as why:
-            if why.errno in disconnected():
-                self._ac_end()
-                return b""
-            if waits_for(why):
-                self._ac_must_wait(why, READ)
-            raise
+            return self._ac_not_received(why)
         if data:
             counts = self._ac_counts
             if counts is not None:
@@ -328,6 +323,15 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if buffer_size and not is_datagram(self.socket):
             self._ac_end_input()
         return b""
+
+    def _ac_not_received(self, why: OSError) -> bytes:
+        """Return `b""` for an end, and raise the rest again."""
+        if why.errno in disconnected():
+            self._ac_end()
+            return b""
+        if waits_for(why):
+            self._ac_must_wait(why, READ)
+        raise why
 
     def _ac_must_wait(self, why: OSError, doing: int) -> None:
         # Perhaps the engine doesn't even know this socket yet.

@@ -258,13 +258,11 @@ class TLSMixin(dispatcher):
         except TLSError as why:
             self._ac_tls_failed(why)
 
-    def recv(self, buffer_size: int) -> bytes:
-        """Return plaintext, or `b""` at the end and after an error of TLS (`dispatcher.recv`)."""
-        try:
-            return super().recv(buffer_size)
-        except TLSError as why:
+    def _ac_not_received(self, why: OSError) -> bytes:
+        if isinstance(why, TLSError):
             self._ac_tls_failed(why)
             return b""
+        return super()._ac_not_received(why)
 
     def _ac_not_sent(self, why: OSError) -> int:
         if isinstance(why, TLSError):

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 from OpenSSL import SSL
 
+from .._openssl import said
 from ..states import RECORD
 from .records import Data, RecordReader, RecordWriter, nothing
 
@@ -61,16 +62,6 @@ def datagrams(records: bytes, mtu: int) -> Iterator[bytes]:
         yield records[begin:end]
 
 
-def drain(connection: SSL.Connection) -> bytes:
-    """Return the records that a connection over memory buffers has to say."""
-    pieces = []
-    try:
-        while True:
-            pieces.append(connection.bio_read(LARGEST))
-    except SSL.WantReadError:
-        return b"".join(pieces)
-
-
 class DatagramLink:
     """The datagrams between an OpenSSL connection over memory buffers and a connected socket.
 
@@ -92,7 +83,7 @@ class DatagramLink:
 
     def transmit(self) -> None:
         """Send what OpenSSL has to say."""
-        self.outgoing.extend(datagrams(drain(self.connection), self.mtu))
+        self.outgoing.extend(datagrams(said(self.connection), self.mtu))
         while self.outgoing:
             try:
                 self.sock.send(self.outgoing[0])

@@ -34,6 +34,7 @@ from asynccore.engine.timers import Timer
 from asynccore.pollers import READ, WRITE
 from asynccore.running.loop import call_later
 
+from .._openssl import said
 from ..contexts.context import Context
 from ..contexts.handshake_notes import notes_of
 from ..errors import HandshakeError
@@ -45,7 +46,6 @@ from .datagrams import (
     DatagramReader,
     DatagramWriter,
     ListenerDatagrams,
-    drain,
     keep_address,
     share_address,
 )
@@ -351,7 +351,7 @@ class DTLSSocket(OpenSSLSocket):
             connection.bio_write(data)
             connection.DTLSv1_listen()
         except SSL.WantReadError:
-            answer = drain(connection)
+            answer = said(connection)
             if answer:
                 self._first_hello = connection
                 try:

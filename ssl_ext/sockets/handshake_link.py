@@ -19,9 +19,8 @@ from socket import socket
 
 from OpenSSL import SSL
 
-from .._openssl import work_on_socket
+from .._openssl import said, work_on_socket
 from ..errors import HandshakeError
-from .datagrams import drain
 
 # How many records are read in one turn, and after how many bytes no other is: a server's part of a
 # handshake has six, of about 3,000 bytes. A record of HelloRequests takes OpenSSL some 20 ms.
@@ -49,7 +48,7 @@ class HandshakeLink:
         self._connection = connection
         self._sock = sock
         self._done = False
-        self._header = b""  # of the record that is being read,
+        self._header = b""  # of the record that is being read, until OpenSSL has it,
         self._left = 0  # and how much of it is to come
         self.received = 0
         self._output = b""
@@ -89,7 +88,7 @@ class HandshakeLink:
 
         Raises `WantWriteError` if there is no room for it.
         """
-        self._output += drain(self._connection)
+        self._output += said(self._connection)
         while self._output:
             try:
                 count = self._sock.send(self._output)
@@ -128,16 +127,19 @@ class HandshakeLink:
                 raise HandshakeError(
                     f"the peer's part of a handshake has no end: {self.received} bytes"
                 )
-            self._connection.bio_write(data)
+            data = self._header + data
             if self._left:
-                self._left -= len(data)
+                self._left -= len(data) - len(self._header)
+                self._header = b""
+                self._connection.bio_write(data)
                 if not self._left:
                     return
                 continue
-            self._header += data
-            if len(self._header) == _HEADER:
-                header, self._header = self._header, b""
-                length = int.from_bytes(header[3:], "big")
-                if not length or length > _LONGEST_RECORD or header[0] not in _TYPES:
+            self._header = data
+            if len(data) == _HEADER:
+                length = int.from_bytes(data[3:], "big")
+                if not length or length > _LONGEST_RECORD or data[0] not in _TYPES:
+                    self._header = b""
+                    self._connection.bio_write(data)
                     return  # OpenSSL says what is wrong with it
                 self._left = length

@@ -16,10 +16,11 @@ at a crowd of honest ones, end everybody.
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 # How many connections may be between accept(2) and the end of their handshake, unless the listener
 # has a `max_handshakes`: half of the descriptors that a process has by default on Linux
@@ -48,16 +49,17 @@ class HandshakeTable:
 
     def __init__(self, limit: Callable[[], int | None] = lambda: None) -> None:
         self._limit = limit
-        # The peer of each, the oldest first.
-        self._all: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
-        # By peer, those not known to have spoken.
-        self._silent: dict[Any, WeakKeyDictionary[Any, None]] = {}
+        # References to each, the oldest first, with who its peer is; and by peer, to those not
+        # known to have spoken.
+        self._all: dict[ref[Any], bytes | None] = {}
+        self._silent: dict[bytes | None, dict[ref[Any], None]] = {}
+        self._forget = partial(_remove, self._all, self._silent)
 
     def __len__(self) -> int:
         return len(self._all)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._all)
+        return (reference() for reference in self._all)
 
     def has_room(self, waiting: int) -> bool:
         """Tell whether another may begin; `waiting` others are over, and not accepted yet."""
@@ -69,9 +71,10 @@ class HandshakeTable:
         if len(self._all) + waiting >= self._most():
             found = self._surplus()
         peer = peer_of(address)
-        self._all[handshake] = peer
-        silent = self._silent.setdefault(peer, WeakKeyDictionary())
-        silent[handshake] = None
+        reference = ref(handshake, self._forget)
+        self._all[reference] = peer
+        silent = self._silent.setdefault(peer, {})
+        silent[reference] = None
         if found is None and peer is not None and len(silent) > self._share():
             found = self._oldest_silent(peer)
             if found is handshake or len(self._silent.get(peer, ())) <= self._share():
@@ -80,12 +83,7 @@ class HandshakeTable:
 
     def remove(self, handshake: Handshake) -> None:
         """Count a handshake no more."""
-        peer = self._all.pop(handshake, None)
-        theirs = self._silent.get(peer)
-        if theirs is not None:
-            theirs.pop(handshake, None)
-            if not theirs:
-                self._silent.pop(peer, None)
+        self._forget(ref(handshake))
 
     def _most(self) -> int:
         most = self._limit()
@@ -108,23 +106,42 @@ class HandshakeTable:
     def _oldest_silent(self, peer: Any) -> Any:
         theirs = self._silent.get(peer)
         while theirs:
-            oldest = next(iter(theirs))
-            if not oldest.has_heard():
+            reference = next(iter(theirs))
+            oldest = reference()
+            if oldest is not None and not oldest.has_heard():
                 return oldest
-            theirs.pop(oldest, None)  # who has spoken once is silent no more
+            theirs.pop(reference, None)  # who has spoken once is silent no more
         self._silent.pop(peer, None)
         return None
 
 
-def peer_of(address: Any) -> Any:
+def _remove(
+    everybody: dict[ref[Any], bytes | None],
+    silent: dict[bytes | None, dict[ref[Any], None]],
+    reference: ref[Any],
+) -> None:
+    peer = everybody.pop(reference, None)
+    theirs = silent.get(peer)
+    if theirs is not None:
+        theirs.pop(reference, None)
+        if not theirs:
+            silent.pop(peer, None)
+
+
+# How an IPv4 address looks as one of IPv6 (RFC 4291 section 2.5.5.2).
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+def peer_of(address: Any) -> bytes | None:
     """Return who an address of accept(2) is for a limit: an IPv4 address or the first 64 bits of an
     IPv6 one, `None` for another family."""
     if not isinstance(address, tuple) or not address:
         return None
+    host = str(address[0])
     try:
-        found = ipaddress.ip_address(str(address[0]).partition("%")[0])
-    except ValueError:
+        if ":" not in host:
+            return socket.inet_aton(host)
+        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except OSError:
         return None
-    if isinstance(found, ipaddress.IPv6Address):
-        return found.ipv4_mapped or found.packed[:8]
-    return found
+    return packed[12:] if packed[:12] == _MAPPED else packed[:8]

@@ -21,7 +21,7 @@ from OpenSSL import SSL
 
 from asynccore.pollers import READ, WRITE
 
-from .._openssl import read, write
+from .._openssl import SSL_read, SSL_write, direct, read, spare, write
 from ..states import RECORD
 
 # The most that one `send` takes, in bytes, so that other channels have their turn: encrypting that
@@ -77,7 +77,17 @@ class RecordReader:
     def fill(self, size: int = RECORD) -> None:
         """Have OpenSSL decrypt up to `size` bytes into `data`, from which all was taken."""
         try:
-            self.data = data = read(self.connection, size)
+            if direct and spare:
+                # As `read` does it, without the calls.
+                connection, pair = self.connection, spare.pop()
+                count = SSL_read(connection._ssl, pair[0], size)
+                data = pair[1][:count] if count > 0 else b""
+                spare.append(pair)
+                if not data:
+                    connection._raise_ssl_error(connection._ssl, count)
+            else:
+                data = read(self.connection, size)
+            self.data = data
         except SSL.WantReadError:
             self.waits_for = READ
         except SSL.WantWriteError:
@@ -169,10 +179,18 @@ class RecordWriter:
 
     def send(self, data: Data) -> int:
         """Send what fits, at most `SEND_LIMIT` bytes, and return how many bytes that is."""
-        if self.pending or self.unreported or len(data) > RECORD:
+        size = len(data)
+        if self.pending or self.unreported or size > RECORD:
             return self._send_records(data)
         try:
-            count = write(self.connection, data)
+            if direct and type(data) is bytes:
+                # As `write` does it, without the call.
+                connection = self.connection
+                count: int = SSL_write(connection._ssl, data, size)
+                if count <= 0:
+                    connection._raise_ssl_error(connection._ssl, count)
+            else:
+                count = write(self.connection, data)
         except SSL.Error as why:
             self._keep(why, data)
             return 0

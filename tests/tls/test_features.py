@@ -128,6 +128,11 @@ def test_timeouts(channels: Any, tcp_pair: Any, version: int, which: str) -> Non
             if server.log[-1] == "x":
                 break
     else:
+        server.push(b"x\n")  # who has heard nothing yet reads in spite of its pause
+        for _ in range(MOST):
+            loop(timeout=0, map=channels, count=1)
+            if client.log[-1] == "read":
+                break
         client.pause_reading()
         server.push(LARGE)
     turns(channels)

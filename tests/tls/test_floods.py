@@ -35,6 +35,7 @@ def reads_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return data
 
     monkeypatch.setattr(records, "read", read)
+    monkeypatch.setattr(records, "direct", False)  # else it calls OpenSSL itself
     return reads
 
 

@@ -32,8 +32,8 @@ def connected(stack: contextlib.ExitStack) -> Pair:
 @pytest.fixture(params=["direct", "public"])
 def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     """The two, by either way."""
-    assert _openssl._direct  # with the pyOpenSSL that is installed
-    monkeypatch.setattr(_openssl, "_direct", request.param == "direct")
+    assert _openssl.direct  # with the pyOpenSSL that is installed
+    monkeypatch.setattr(_openssl, "direct", request.param == "direct")
     with contextlib.ExitStack() as stack:
         yield connected(stack)
 
@@ -76,15 +76,15 @@ def test_reads_that_overlap_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
         (first, one), (second, other) = connected(stack), connected(stack)
         _openssl.write(first, b"first")
         _openssl.write(second, b"other")
-        original = _openssl._SSL_read
+        original = _openssl.SSL_read
         within: list[bytes] = []
 
         def overlapped(*arguments: Any) -> int:
             count: int = original(*arguments)
-            monkeypatch.setattr(_openssl, "_SSL_read", original)
+            monkeypatch.setattr(_openssl, "SSL_read", original)
             within.append(_openssl.read(other, 100))  # as another thread, or a callback
             return count
 
-        monkeypatch.setattr(_openssl, "_SSL_read", overlapped)
+        monkeypatch.setattr(_openssl, "SSL_read", overlapped)
         assert _openssl.read(one, 100) == b"first"
         assert within == [b"other"]

@@ -199,6 +199,7 @@ def test_what_the_reader_waits_for(
 
     reader, reports = RecordReader(connected(TLS13)[0]), []
     reader.report = lambda: reports.append(reader.waits_for)
+    monkeypatch.setattr(records, "direct", False)
     monkeypatch.setattr(records, "read", read)
     reader.fill()
     assert reader.waits_for == mask and not reader.data and reader.error is None
@@ -243,6 +244,7 @@ class Narrow:
 
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> Narrow:
+    monkeypatch.setattr(records, "direct", False)
     monkeypatch.setattr(records, "write", lambda connection, data: connection.send(data))
     return Narrow()
 
@@ -306,6 +308,7 @@ def test_output_in_offers_and_room_by_chance(
 ) -> None:
     narrow = Narrow()
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "direct", False)
         patch.setattr(records, "write", lambda connection, data: connection.send(data))
         writer = writer_of(narrow)
         data, place, turn = bytes_of(size), 0, 0
