@@ -147,6 +147,10 @@ if os.environ.get("ASYNCCORE_SUPERVISOR") or _worker.present is not None:
     from .running import supervision as _supervision
 
     _supervision.enter()
+if any(name.startswith("ASYNCCORE_LOG_") for name in os.environ):
+    from .monitoring import log_output as _log_output
+
+    _log_output.enter(os.environ)
 if os.environ.get("ASYNCCORE_DRAIN"):
     from .running import draining as _draining
 

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 _PACKAGE = __name__.rpartition(".")[0]
 
 _logger: logging.Logger | None = None
+_log: logging.Logger | None = None
+printing = True  # whether there is no log in the place of it
+
+# What a log in place of the printing is to be: set by `asynccore run --log-level` and so on.
+LEVEL_VARIABLE = "ASYNCCORE_LOG_LEVEL"
+FILE_VARIABLE = "ASYNCCORE_LOG_FILE"
+FORMAT_VARIABLE = "ASYNCCORE_LOG_FORMAT"
+VARIABLES = (LEVEL_VARIABLE, FILE_VARIABLE, FORMAT_VARIABLE)
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("text", "json")
 
 # The types that classic `log_info` knows, as levels of the logging module.
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -36,6 +46,12 @@ def use_logging(logger: logging.Logger | str | None = "asyncore") -> None:
 
         logger = logging.getLogger(logger)
     _logger = logger
+
+
+def use_log(logger: logging.Logger | None) -> None:
+    """Send what is said to a logger in place of the printing; `None` has it printed again."""
+    global _log, printing
+    _log, printing = logger, logger is None
 
 
 def _leaving() -> tuple[type[BaseException], ...]:
@@ -71,24 +87,27 @@ def text_of(message: Any) -> str:
         return f"<{type(message).__name__} that can't be printed>"
 
 
-def emit(type: str, message: Any, exc_info: bool = False) -> None:
-    """Pass a message to the logger in use, if any."""
-    if _logger is not None:
-        try:
-            more: Any = (
-                {"exc_info": True} if exc_info else {}
-            )  # what stands in for one knows no more
-            _logger.log(_LEVELS.get(type, 20), "%s", message, **more)
-        except _leaving():
-            raise
-        except Exception:
-            pass  # a handler that fails, and fails to say so on the standard error
+def emit(type: str, message: Any, exc_info: bool = False, channel: Any = None) -> None:
+    """Pass a message to the loggers in use, if any; the log is told of the channel, too."""
+    # What stands in for a logger knows no more than it is told here.
+    more: dict[str, Any] = {"exc_info": True} if exc_info else {}
+    for logger in (_logger, _log):
+        if logger is not None:
+            if logger is _log:
+                more["extra"] = {"channel": channel}
+            try:
+                logger.log(_LEVELS.get(type, 20), "%s", message, **more)
+            except _leaving():
+                raise
+            except Exception:
+                pass  # a handler that fails, and fails to say so on the standard error
 
 
 def warn(message: str) -> None:
     """Tell whoever runs the program, on the standard error stream and by the logger in use."""
     emit("warning", message)
-    put(f"warning: {message}", sys.stderr)
+    if printing:
+        put(f"warning: {message}", sys.stderr)
 
 
 def report_callback(callback: Any) -> None:
@@ -96,4 +115,5 @@ def report_callback(callback: Any) -> None:
     name = getattr(callback, "__qualname__", None) or text_of(callback)
     message = f"uncaptured python exception in callback {name}"
     emit("error", message, exc_info=True)
-    put(f"error: {message}\n{traceback.format_exc().rstrip()}", sys.stderr)
+    if printing:
+        put(f"error: {message}\n{traceback.format_exc().rstrip()}", sys.stderr)

@@ -424,14 +424,15 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     def log(self, message: Any) -> None:
         """Write "log: MESSAGE" to the standard error."""
-        logs.emit("info", message)
-        logs.put(f"log: {logs.text_of(message)}", sys.stderr)
+        logs.emit("info", message, channel=self)
+        if logs.printing:
+            logs.put(f"log: {logs.text_of(message)}", sys.stderr)
 
     def log_info(self, message: Any, type: str = "info") -> None:
         """Print "TYPE: MESSAGE", unless the type is in `ignore_log_types`."""
-        if logs._logger is not None:
-            logs.emit(type, message)
-        if type not in self.ignore_log_types:
+        if logs._logger is not None or not logs.printing:
+            logs.emit(type, message, channel=self)
+        if logs.printing and type not in self.ignore_log_types:
             logs.put(f"{type}: {logs.text_of(message)}", sys.stdout)
 
     # -- events, as the loop calls them ---------------------------------------------------------

@@ -55,4 +55,5 @@ class _Hook:
         if worker.present is not None:
             worker.present.tell(worker.HOPELESS + text.encode())
         else:
+            logs.emit("error", text)
             logs.put(f"asynccore run: {text}", sys.stderr)

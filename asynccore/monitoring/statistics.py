@@ -162,7 +162,7 @@ def _look_at(engine: Engine, fd: Any, channel: Any) -> ChannelStatistics:
     return ChannelStatistics(
         fd=fd,
         name=type(channel).__name__,
-        address=_address(channel),
+        address=address_of(channel),
         state=_state(channel),
         bytes_received=None if watch is None else watch.bytes_received,
         bytes_sent=None if watch is None else watch.bytes_sent,
@@ -185,7 +185,7 @@ def _state(channel: Any) -> str:
     return "other"
 
 
-def _address(channel: Any) -> str | None:
+def address_of(channel: Any) -> str | None:
     address = getattr(channel, "addr", None)
     if getattr(channel, "accepting", False):
         try:

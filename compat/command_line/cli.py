@@ -7,14 +7,16 @@ every start of a program, and neither an SMTP client nor `site` is of use to tha
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 import asynccore
+from asynccore import logs
 from asynccore.monitoring import address
 
-from . import runner
+from . import configuration, runner
 
 # What argparse uses for a command line that makes no sense, and Python for a missing script.
 USAGE_ERROR = 2
@@ -144,9 +146,9 @@ engines:
   asyncio, uvloop, twisted      the program's loop() waits in that event loop
 
 variables:
-  ASYNCCORE_ENGINE, ASYNCCORE_TEXT, ASYNCCORE_TOP, ASYNCCORE_DRAIN, ASYNCCORE_TLS_CERT ...
-                                what the option of that name says, for programs that are started
-                                without this command, too
+  ASYNCCORE_WORKERS, ASYNCCORE_LOG_LEVEL and so on: what the option of that name says. The
+  command line goes before a variable, and that before the file of --config. In programs that are
+  started without this command, all but those of processes, sockets and files are heeded, too.
 
 examples:
   asynccore run server.py 8080
@@ -176,6 +178,11 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="ENCODING",
         help="channels take and give str, as in Python 2: latin-1, or utf-8",
     )
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        help="a TOML file whose table [tool.asynccore] has any of these options as its keys",
+    )
     processes = command.add_argument_group("processes, and how they end")
     processes.add_argument(
         "--workers",
@@ -200,6 +207,17 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--top",
         metavar="PATH",
         help="let 'asynccore top' look at it, at the usual place, or at the given one (--top=PATH)",
+    )
+    looking.add_argument(
+        "--log-level",
+        choices=logs.LEVELS,
+        help="a log in place of what asynccore prints, from this level on (default: info)",
+    )
+    looking.add_argument(
+        "--log-file", metavar="FILE", help="a log in this file (default: the standard error)"
+    )
+    looking.add_argument(
+        "--log-format", choices=logs.FORMATS, help="a log of lines of text, or of JSON"
     )
     sockets = command.add_argument_group("sockets")
     sockets.add_argument(
@@ -230,7 +248,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="a file, a folder or a zip file with a __main__.py, or - for the standard input",
         nargs=argparse.REMAINDER,
     )
-    command.set_defaults(action=_run, fail=command.error)
+    command.set_defaults(action=_run, command_parser=command)
 
 
 def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -317,7 +335,8 @@ def _run(arguments: argparse.Namespace) -> int:
     elif arguments.script:
         program = arguments.script
     else:
-        arguments.fail("what to run is missing: SCRIPT, -m MODULE or -c CODE")
+        arguments.command_parser.error("what to run is missing: SCRIPT, -m MODULE or -c CODE")
+    configuration.fill_in(arguments, arguments.command_parser, os.environ)
     interpreter = runner.interpreter_options(sys.orig_argv, len(sys.argv) - 1)
     files = {name: getattr(arguments, f"tls_{name}") for name in runner.TLS}
     tls = {name: file for name, file in files.items() if file is not None}
@@ -327,6 +346,8 @@ def _run(arguments: argparse.Namespace) -> int:
         tuple(arguments.fds),
         arguments.top,
         tls or None,
+        {name: value for name in runner.LOG if (value := getattr(arguments, f"log_{name}"))}
+        or None,
         arguments.drain,
         arguments.text,
         arguments.watchdog,

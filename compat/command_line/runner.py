@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from asynccore import logs
 from asynccore.listening import bind_errors, interception, socket_activation
 from asynccore.monitoring import address
 from asynccore.neighbours import resolve
@@ -96,6 +97,16 @@ TLS = {
 }
 
 
+_FOR_US = ("ASYNCCORE_CONFIG", "ASYNCCORE_WORKERS", "ASYNCCORE_FD", "ASYNCCORE_WATCHDOG")
+
+# The log: what each option says, and its variable.
+LOG = {
+    "level": logs.LEVEL_VARIABLE,
+    "file": logs.FILE_VARIABLE,
+    "format": logs.FORMAT_VARIABLE,
+}
+
+
 class Options(NamedTuple):
     """How to run a program: what the command line of `asynccore run` may say."""
 
@@ -104,6 +115,7 @@ class Options(NamedTuple):
     fds: tuple[int, ...] = ()  # inherited sockets, besides those that LISTEN_FDS tells of
     top: str | None = None  # where `asynccore top` may look: a path, "1" for the usual one
     tls: Mapping[str, str] | None = None  # the files of TLS in front of its listeners, see `TLS`
+    log: Mapping[str, str] | None = None  # the log, see `LOG`
     drain: float | None = None  # how long an end by SIGTERM may take, in seconds
     text: str | None = None  # the encoding of channels that take and give str
     watchdog: float | None = None  # how long a worker's loop may not answer, in seconds
@@ -133,7 +145,16 @@ def run(
     if not sys.executable:
         raise CannotRun("this Python does not know its own executable")
     command = [sys.executable, *(interpreter or ()), *program]
-    env = _with_tls(environment(os.environ, options.engine), options.tls or {})
+    # What is said here is not said again to an `asynccore run` that the program starts.
+    inherited = {name: value for name, value in os.environ.items() if name not in _FOR_US}
+    env = _with_tls(environment(inherited, options.engine), options.tls or {})
+    env.update({LOG[name]: value for name, value in (options.log or {}).items()})
+    if any(env.get(name) for name in logs.VARIABLES):
+        from asynccore.monitoring import log_output
+
+        log_output.check(env)
+        if options.workers is not None:
+            log_output.begin(env)
     sockets = _inherited(options.fds)
     if options.top is not None:
         if options.workers is not None and options.top != address.USUAL:

@@ -162,7 +162,7 @@ class Workers:
         """Replace the workers one by one: the next one begins, then the old one is ended."""
         if self._stop is None:
             self._told = None
-            self._to_replace = deque(w for w in self._workers if w is not self._replacing)
+            self._to_replace = deque(self._workers)
 
     def add(self) -> None:
         """Start one worker more."""
@@ -485,7 +485,9 @@ if sys.platform != "win32":
 
         def say(self, text: str) -> None:
             """Print a line on the standard error."""
-            logs.put(f"asynccore run: {text}", sys.stderr)
+            logs.emit("info", text)
+            if logs.printing:
+                logs.put(f"asynccore run: {text}", sys.stderr)
 
         def wait(self, reader: int, workers: Workers) -> bytes:
             """Wait for signals, and for what workers say; return the numbers of the signals."""

@@ -120,5 +120,8 @@ print(sorted(name for name in sys.modules if name.startswith("compat.command_lin
     status, out, err = python("-S", "-c", code)
     assert (status, out.splitlines()) == (
         0,
-        ["2 set()", "['compat.command_line.cli', 'compat.command_line.runner']"],
+        [
+            "2 set()",
+            str([f"compat.command_line.{it}" for it in ("cli", "configuration", "runner")]),
+        ],
     ), err

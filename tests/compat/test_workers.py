@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from asynccore.engine import signals
@@ -675,3 +677,24 @@ def test_without_it_the_port_is_taken(user_environment):
         arguments = [script, str(listener.getsockname()[1])]
         with started(arguments, user_environment) as program:
             assert program.process.wait(30) == 1
+
+
+def test_a_log_of_workers(held_port, user_environment, tmp_path: Path):
+    script = str(demo.examples() / "echo_server.py")
+    log = tmp_path / "log"
+    arguments = ["--workers", "1", "--log-file", str(log), "--log-format=json", script]
+    with started([*arguments, str(held_port)], user_environment) as program:
+        program.line()
+        (child,) = psutil.Process(program.process.pid).children()
+        os.kill(child.pid, signal.SIGKILL)
+        program.line()
+        (said,) = map(json.loads, log.read_text().splitlines())
+        assert said["message"].endswith("ended by SIGKILL; starting it again in 0.1 s")
+        assert said["process"] == program.process.pid
+        program.process.terminate()
+        assert program.process.wait(30) == 0
+
+
+def test_a_log_that_can_not_be(capsys):
+    assert cli.main(["run", "--log-file", "/no/such/folder/log", "script.py"]) == 1
+    assert "No such file or directory: '/no/such/folder/log'" in capsys.readouterr().err

@@ -38,7 +38,18 @@ ALLOWED: dict[str, frozenset[str]] = {
     "compat": frozenset(
         _STANDARD
         | {"asynccore", "ssl_ext", "compat"}
-        | {"asyncio", "fissix", "libcst", "rich", "shtab", "twisted", "uvloop", "zope"}
+        | {
+            "asyncio",
+            "fissix",
+            "libcst",
+            "rich",
+            "shtab",
+            "tomli",
+            "tomllib",
+            "twisted",
+            "uvloop",
+            "zope",
+        }
     ),
 }
 

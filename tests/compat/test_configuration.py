@@ -1,0 +1,132 @@
+"""The options of `asynccore run`: the command line, then variables, then a file, then the usual."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from compat.command_line import cli, configuration, runner
+from compat.command_line.runner import Options
+
+COMMAND = cli._commands(cli.parser())["run"]
+
+# Each key, with a value as TOML and as text, and what it becomes; and two others.
+EVERY = {
+    "engine": ('"poll"', "poll", "select"),
+    "text": ('"latin-1"', "latin-1", "utf-8"),
+    "workers": ("3", 3, 5),
+    "drain": ("2.5", 2.5, 7.0),
+    "watchdog": ("9", 9.0, 4.0),
+    "top": ('"a/b"', "a/b", "c/d"),
+    "log-level": ('"error"', "error", "debug"),
+    "log-file": ('"a.log"', "a.log", "b.log"),
+    "log-format": ('"json"', "json", "text"),
+    "fd": ("[4, 5]", (4, 5), (6,)),
+    "tls-cert": ('"a.pem"', "a.pem", "b.pem"),
+    "tls-key": ('"a.key"', "a.key", "b.key"),
+    "tls-password-file": ('"a.pw"', "a.pw", "b.pw"),
+    "tls-client-ca": ('"a.ca"', "a.ca", "b.ca"),
+}
+
+
+def value_of(options: Options, key: str) -> object:
+    for group, fields in (("tls", options.tls), ("log", options.log)):
+        if key.startswith(f"{group}-"):
+            return (fields or {}).get(key[len(group) + 1 :].replace("-", "_"))
+    return getattr(options, "fds" if key == "fd" else key)
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Run the command line; return the options, with those that pass by in the environment."""
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr(runner, "run", lambda program, python, options: seen.append(options) or 0)
+
+    def call(*arguments: str) -> Options:
+        assert cli.main(["run", *arguments, "script.py"]) == 0
+        return seen.pop()
+
+    return call
+
+
+def test_every_option_can_be_configured():
+    assert set(EVERY) == set(configuration.options(COMMAND))
+
+
+@pytest.mark.parametrize("key", EVERY)
+def test_the_order(key, run, tmp_path, monkeypatch):
+    toml, wanted, other = EVERY[key]
+    usual = value_of(run(), key)
+    assert usual in (None, ())
+    (tmp_path / "pyproject.toml").write_text(f"[tool.asynccore]\n{key} = {toml}\n")
+    assert value_of(run(), key) == usual, "nobody has named the file"
+    assert value_of(run("--config", "pyproject.toml"), key) == wanted
+    monkeypatch.setenv("ASYNCCORE_CONFIG", "pyproject.toml")
+    assert value_of(run(), key) == wanted
+    text = str(other[0] if key == "fd" else other)
+    monkeypatch.setenv(configuration.variable_of(key), text)
+    found = value_of(run(), key)
+    # What the program's own process reads from the variable is left to that.
+    assert found == (usual if key.startswith(configuration._PASSED_ON) else other)
+    argument = f"--{key}={toml.strip(chr(34))}" if key != "fd" else "--fd=8"
+    assert value_of(run(argument), key) == (wanted if key != "fd" else (8,))
+
+
+def test_variables_reach_the_program(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(runner, "_become", lambda command, env: seen.append(env) or 0)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text("[tool.asynccore]\nengine = 'poll'\ndrain = 3\ntop = true\n")
+    monkeypatch.setenv("ASYNCCORE_CONFIG", "c.toml")
+    monkeypatch.setenv("ASYNCCORE_DRAIN", "5")
+    monkeypatch.setenv("ASYNCCORE_LOG_LEVEL", "error")
+    monkeypatch.delenv("ASYNCCORE_ENGINE", raising=False)
+    assert cli.main(["run", "script.py"]) == 0
+    (env,) = seen
+    assert env["ASYNCCORE_ENGINE"] == "poll"
+    assert env["ASYNCCORE_DRAIN"] == "5"
+    assert env["ASYNCCORE_TOP"] == "1"
+    assert env["ASYNCCORE_LOG_LEVEL"] == "error"
+    assert "ASYNCCORE_CONFIG" not in env
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("worker = 3", "unknown key 'worker' in [tool.asynccore] (did you mean workers?)"),
+        ("log_level = 'info'", "unknown key 'log_level' in [tool.asynccore] (did you mean log-le"),
+        ("xyz = 1", "unknown key 'xyz' in [tool.asynccore]\n"),
+        ("workers = 'many'", "c.toml: workers can't be 'many'"),
+        ("workers = true", "c.toml: workers can't be True"),
+        ("workers = [1, 2]", "c.toml: workers is one value, not [1, 2]"),
+        ("log-level = 'loud'", "c.toml: log-level can't be 'loud': choose from debug, info"),
+        ("fd = [[1]]", "c.toml: fd can't be [1]"),
+        ("workers = ", "c.toml: "),
+    ],
+)
+def test_what_can_not_be(table, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text(f"[tool.asynccore]\n{table}\n")
+    assert cli.main(["run", "--config", "c.toml", "script.py"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_variable_that_can_not_be(capsys, monkeypatch):
+    monkeypatch.setenv("ASYNCCORE_WORKERS", "many")
+    assert cli.main(["run", "script.py"]) == 2
+    assert "ASYNCCORE_WORKERS can't be 'many'" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there(capsys):
+    assert cli.main(["run", "--config", "no.toml", "script.py"]) == 1
+    assert "No such file or directory: 'no.toml'" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 11), reason="Python has a parser itself since 3.11")
+def test_without_a_parser(capsys, monkeypatch, tmp_path):
+    (tmp_path / "c.toml").touch()
+    monkeypatch.setitem(sys.modules, "tomli", None)
+    assert cli.main(["run", "--config", str(tmp_path / "c.toml"), "script.py"]) == 2
+    assert "pip install 'asynccore[config]'" in capsys.readouterr().err
