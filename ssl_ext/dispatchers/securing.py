@@ -11,8 +11,10 @@ an `AcceptingSocket`. One that a server has not used yet may become either, and 
 then (`interception`). Which side of TLS the class is stands in attributes that no program
 has, and what the class has by the names of `TLSMixin` goes before ours.
 
-Trade-off. What a class sends and receives by a plain socket that it has kept under another name is
-in clear, as it would be without a dispatcher.
+What the class keeps under another name acts by these (`sockets.kept`, and `interception`).
+
+Trade-off. What a class sends by a descriptor's number, or by a copy of a socket that it has made
+before, is in clear, as it would be without a dispatcher.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from asynccore.engine import engine_for
 from asynccore.listening import interception
 
 from ..sockets.accepting import AcceptingSocket
+from ..sockets.kept import front_of, taken_over
 from ..sockets.tls_socket import OpenSSLSocket
 from ..sockets.translation import AnyContext, adapted
 from ..states import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT
@@ -69,6 +72,9 @@ class _SecuredMixin(TLSMixin):
 
     def _ac_role(self) -> Role:
         return self._ac_secure_role
+
+    def _ac_wrapped(self, sock: Any) -> OpenSSLSocket:
+        return front_of(sock) or taken_over(sock, super()._ac_wrapped)
 
     def create_socket(self, family: int = _socket.AF_INET, type: int = _socket.SOCK_STREAM) -> None:
         if getattr(self._ac_role().context, "dtls", False):
