@@ -102,7 +102,6 @@ def test_every_server_of_lines_and_mails(bench: Bench, workload: str, name: str)
         measured = kind.measure(Bench(bench.tools, bench.cores, 0.1, 0), running)
     wanted = {"alone_p999_us", "p999_us", "wait"} if workload == "fair" else {"per_core"}
     assert {"rate", "cpu"} | wanted <= set(measured)
-    assert min(measured[figure] for figure in ("rate", *wanted)) > 0
 
 
 @pytest.mark.parametrize("name", workloads.BY_NAME["pump"].servers)
