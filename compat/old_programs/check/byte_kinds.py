@@ -19,7 +19,8 @@ from collections.abc import Iterable
 
 from .program import Class, Function, Program
 
-BYTES, STR, NUMBER, TEXT_FILE = "bytes", "str", "a number", "a text file"
+BYTES, STR, NUMBER = "bytes", "str", "a number"
+TEXT_FILE, BYTES_FILE = "a text file", "a file of bytes"
 LIST_BYTES, LIST_STR, LIST_NUMBERS = "bytes in a list", "str in a list", "numbers in a list"
 STR_KEYS = "a dict with keys of str"
 Kind = str | None
@@ -65,6 +66,7 @@ _GIVES = {
         BYTES,
     ),
     **dict.fromkeys(("StringIO.StringIO", "cStringIO.StringIO", "io.StringIO"), TEXT_FILE),
+    "io.BytesIO": BYTES_FILE,
     **dict.fromkeys(("len", "int", "ord", "time.time"), NUMBER),
 }
 
@@ -449,7 +451,7 @@ class _Meaning:
         mode = node.args[1] if len(node.args) > 1 else None
         if mode is None or not isinstance(mode, ast.Constant):
             return TEXT_FILE if mode is None and not node.keywords else None
-        return TEXT_FILE if "b" not in str(mode.value) else None
+        return BYTES_FILE if "b" in str(mode.value) else TEXT_FILE
 
     def method_call(self, node: ast.Call, func: ast.Attribute, kinds: list[Kind], env: Env) -> Kind:
         name = func.attr
@@ -470,11 +472,8 @@ class _Meaning:
             return self.text_method(node, name, owner, kinds)
         if name in ("encode", "decode"):
             return BYTES if name == "encode" else STR
-        if owner == TEXT_FILE:
-            if name in ("write", "writelines") and first in (BYTES, LIST_BYTES):
-                self.report(node, "AC206", f"{_short(func)}() is given bytes",
-                            "write to io.BytesIO, or to a file opened with mode 'wb'")  # fmt: skip
-            return STR if name in ("getvalue", "read", "readline") else None
+        if owner in (TEXT_FILE, BYTES_FILE):
+            return self.file_method(node, func, owner, first)
         if name in ("append", "insert", "appendleft") and kinds:
             self.appended(func.value, kinds[-1], env)
         if name in ("get", "has_key", "pop") and owner == STR_KEYS and first == BYTES:
@@ -484,6 +483,18 @@ class _Meaning:
         self.sent(node, name, kinds, func.value)
         if _is_super(func.value) or self.is_base(func.value):
             return BYTES if name == "recv" else None
+        return None
+
+    def file_method(self, node: ast.Call, func: ast.Attribute, owner: Kind, first: Kind) -> Kind:
+        if func.attr in ("write", "writelines"):
+            if owner == TEXT_FILE and first in (BYTES, LIST_BYTES):
+                self.report(node, "AC206", f"{_short(func)}() is given bytes",
+                            "write to io.BytesIO, or to a file opened with mode 'wb'")  # fmt: skip
+            elif owner == BYTES_FILE and first in (STR, LIST_STR):
+                self.report(node, "AC206", f"{_short(func)}() is given str",
+                            "write bytes: a literal b'…', or ….encode()")  # fmt: skip
+        if func.attr in ("getvalue", "read", "readline"):
+            return STR if owner == TEXT_FILE else BYTES
         return None
 
     def own_method(self, node: ast.Call, name: str, kinds: list[Kind]) -> Kind:

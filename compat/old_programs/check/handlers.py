@@ -132,6 +132,8 @@ def _unbounded(program: Program, found: Class, channels: list[Class]) -> None:
             return
         if isinstance(node, ast.Attribute) and node.attr == "max_line_length":
             return
+    if not _is_delimited(program, found):
+        return
     keeps = False
     for node in program.walk(method):
         if isinstance(node, (ast.If, ast.IfExp)) and any(
@@ -149,6 +151,18 @@ def _unbounded(program: Program, found: Class, channels: list[Class]) -> None:
         )
     if keeps:
         program.add(method, "AC306", f"{found.node.name}.collect_incoming_data keeps everything")
+
+
+def _is_delimited(program: Program, found: Class) -> bool:
+    """Whether input may be ended by a string, or by nothing; numbers end by themselves."""
+    given = [
+        call.args[0]
+        for call, dotted in _calls(program, found.node)
+        if dotted.endswith(".set_terminator") and call.args
+    ]
+    return not given or any(
+        isinstance(node, ast.Constant) and not isinstance(node.value, int) for node in given
+    )
 
 
 def _tls(program: Program, found: Class) -> None:
