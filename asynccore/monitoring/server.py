@@ -12,6 +12,9 @@ asked who connected.
 A request is a line, the answer is a line of JSON:
 
     statistics -> {"pid": 1, "program": [...], "maps": [SNAPSHOT or {"stuck": [FRAME, ...]}, ...]}
+    numbers -> the same, for machines: only one batch of events after each `lag` is measured
+    lag -> {"pid": 1, "lags": [SECONDS until a loop answered, or null, ...]}
+    who -> {"pid": 1, "parent": 1, "worker": NUMBER or null, "program": [...]}
 """
 
 from __future__ import annotations
@@ -27,15 +30,16 @@ import stat
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import logs
+from .. import logs, worker
 from ..classic.namespace import default_map, package
 from ..engine.engine import Engine, engines
 from ..running.loop import starting
-from . import address
+from . import address, details
 from .address import USUAL, VARIABLE, check_private, usual_folder, usual_path
 
 # How long a loop may take for the snapshot, in seconds, until it counts as stuck.
@@ -97,19 +101,65 @@ class Server:
             request = lines.readline(_LONGEST_REQUEST).strip()
         if request == b"statistics":
             answer: dict[str, Any] = look(self._patience)
+        elif request == b"numbers":
+            answer = look(self._patience, measured=False)
+        elif request == b"lag":
+            answer = {"pid": os.getpid(), "lags": lags(self._patience)}
+        elif request == b"who":
+            answer = who()
         else:
             answer = {"error": f"unknown request {request.decode('ascii', 'replace')!r}"}
         conn.sendall(json.dumps(answer, default=repr).encode() + b"\n")
 
 
-def look(patience: float = PATIENCE) -> dict[str, Any]:
+def look(patience: float = PATIENCE, measured: bool = True) -> dict[str, Any]:
     """Return what all loops of this process do; one that doesn't answer in time is stuck.
 
-    `patience` is in seconds. Not to be called on a loop's thread.
+    `patience` is in seconds. Handlers are `measured` from the first look on, or only now and then.
+    Not to be called on a loop's thread.
     """
-    asked = [(engine, _ask(engine)) for engine in _watched_engines()]
+    asked = [(engine, _ask(engine, measured)) for engine in _watched_engines()]
     maps = [reply(engine, patience) for engine, reply in asked]
-    return {"pid": os.getpid(), "program": sys.orig_argv, "maps": maps}
+    return {**who(), "maps": maps, **details.of_process()}
+
+
+def lags(patience: float = PATIENCE) -> list[float | None]:
+    """Return how long each loop takes to answer, in seconds; `None` for one that takes too long."""
+    asked: list[tuple[float, list[float], threading.Event]] = []
+    for engine in engines():
+        if engine.loops:
+            answered: list[float] = []
+            done = threading.Event()
+            asked.append((time.monotonic(), answered, done))
+            engine.call_soon_threadsafe(_note, answered, done, engine)
+    found: list[float | None] = []
+    for began, answered, done in asked:
+        found.append(answered[0] - began if done.wait(patience) else None)
+    return found
+
+
+def _note(answered: list[float], done: threading.Event, engine: Engine) -> None:
+    answered.append(time.monotonic())
+    done.set()
+    if engine.meter is None:
+        engine.meter = details.sampled(engine)
+        engine.calls.append((_stop_sampling, (engine,)))  # once the next batch was handled
+
+
+def _stop_sampling(engine: Engine) -> None:
+    if engine.meter is details.sampled(engine):
+        engine.meter = None
+
+
+def who() -> dict[str, Any]:
+    """Return which process this is."""
+    place = worker.present
+    return {
+        "pid": os.getpid(),
+        "parent": os.getppid(),
+        "worker": None if place is None else place.number,
+        "program": sys.orig_argv,
+    }
 
 
 def _watched_engines() -> list[Engine]:
@@ -119,14 +169,14 @@ def _watched_engines() -> list[Engine]:
     return sorted(found, key=lambda engine: engine.map is not default)
 
 
-def _ask(engine: Engine) -> Callable[[Engine, float], dict[str, Any]]:
+def _ask(engine: Engine, measured: bool) -> Callable[[Engine, float], dict[str, Any]]:
     """Have a snapshot made where it can't meet a pass; return what waits for it."""
     done = threading.Event()
     made: list[dict[str, Any]] = []
 
     def make() -> None:
         try:
-            made.append(_snapshot(engine))
+            made.append(_snapshot(engine, measured))
         except Exception as why:  # it must not end the program's loop
             made.append({"error": repr(why)})
         done.set()
@@ -140,11 +190,16 @@ def _ask(engine: Engine) -> Callable[[Engine, float], dict[str, Any]]:
     return reply
 
 
-def _snapshot(engine: Engine) -> dict[str, Any]:
-    if not engine.counts_bytes:
-        package().collect_statistics(True, engine.map)  # from the first look on
+def _snapshot(engine: Engine, measured: bool) -> dict[str, Any]:
+    # From the first look on.
+    if not engine.counts_bytes or (measured and engine.meter is None):
+        package().collect_statistics(True, engine.map)
+        if not measured:
+            engine.meter = None
     found: dict[str, Any] = package().statistics(engine.map).as_dict()
-    return found
+    for channel in found["channels"]:
+        channel.update(details.of_channel(engine, engine.map.get(channel["fd"])))
+    return {**found, **details.of_map(engine)}
 
 
 def _where(thread: int | None) -> list[str]:

@@ -72,6 +72,11 @@ def drain(map: Map, timeout: float, quiet: float) -> None:
     engine.call_soon_threadsafe(_close, engine, engine.clock() + timeout, quiet)
 
 
+def is_closing(engine: Engine) -> bool:
+    """Whether a map is being closed gracefully, or drained."""
+    return engine in _closings
+
+
 def done(engine: Engine) -> None:
     """The map is empty: what comes into it later is not to be closed."""
     closing = _closings.pop(engine, None)

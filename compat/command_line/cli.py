@@ -120,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(action=_enable_or_disable)
     _add_top(commands)
+    _add_metrics(commands)
     _add_demo(commands)
     _add_check(commands)
     _add_port(commands)
@@ -209,6 +210,11 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="let 'asynccore top' look at it, at the usual place, or at the given one (--top=PATH)",
     )
     looking.add_argument(
+        "--metrics",
+        metavar="[HOST:]PORT",
+        help="serve numbers for Prometheus at /metrics, and /healthz, by a process of their own",
+    )
+    looking.add_argument(
         "--log-level",
         choices=logs.LEVELS,
         help="a log in place of what asynccore prints, from this level on (default: info)",
@@ -265,6 +271,20 @@ def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("--once", action="store_true", help="look once, for pipes")
     command.add_argument("--json", action="store_true", help="print what was seen as JSON lines")
     command.set_defaults(action=_top)
+
+
+def _add_metrics(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "metrics",
+        help="serve the numbers of a running program for Prometheus",
+        description="Serve the numbers of a program that was started by 'asynccore run --top', or"
+        " with ASYNCCORE_TOP=1 in its environment, at /metrics, and /healthz, until it ends.",
+    )
+    command.add_argument("pid", type=int, metavar="PID", help="its process id")
+    where = command.add_mutually_exclusive_group(required=True)
+    where.add_argument("address", nargs="?", metavar="[HOST:]PORT", help="where to listen")
+    where.add_argument("--fd", type=int, metavar="N", help="an inherited socket that listens")
+    command.set_defaults(action=_metrics)
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -351,6 +371,7 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.drain,
         arguments.text,
         arguments.watchdog,
+        arguments.metrics,
     )
     return runner.run(program, interpreter, options)
 
@@ -375,6 +396,13 @@ def _top(arguments: argparse.Namespace) -> int:
     from . import top
 
     return top.main(arguments.target, arguments.interval, arguments.once, arguments.json)
+
+
+def _metrics(arguments: argparse.Namespace) -> int:
+    from . import metrics
+
+    with metrics.listener(arguments.address, arguments.fd) as listener:
+        return metrics.main(arguments.pid, listener)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -97,7 +97,13 @@ TLS = {
 }
 
 
-_FOR_US = ("ASYNCCORE_CONFIG", "ASYNCCORE_WORKERS", "ASYNCCORE_FD", "ASYNCCORE_WATCHDOG")
+_FOR_US = (
+    "ASYNCCORE_CONFIG",
+    "ASYNCCORE_METRICS",
+    "ASYNCCORE_WORKERS",
+    "ASYNCCORE_FD",
+    "ASYNCCORE_WATCHDOG",
+)
 
 # The log: what each option says, and its variable.
 LOG = {
@@ -119,6 +125,7 @@ class Options(NamedTuple):
     drain: float | None = None  # how long an end by SIGTERM may take, in seconds
     text: str | None = None  # the encoding of channels that take and give str
     watchdog: float | None = None  # how long a worker's loop may not answer, in seconds
+    metrics: str | None = None  # where its numbers are served, "[HOST:]PORT"
 
 
 def run(
@@ -165,6 +172,13 @@ def run(
 
         env[text_mode.VARIABLE] = text_mode.check(options.text)
     drain = _drain(env, options)
+    if options.metrics is not None:
+        if options.top not in (None, address.USUAL):
+            raise ValueError("--metrics can't be had with a --top=PATH: leave the path out")
+        env[address.VARIABLE] = address.USUAL
+        from . import metrics
+
+        metrics.start(options.metrics)
     if options.workers is None:
         if options.watchdog is not None:
             raise ValueError("--watchdog needs --workers: a program can't replace itself")

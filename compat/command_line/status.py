@@ -42,6 +42,7 @@ EXTRAS = {
     "uvloop": ("uvloop",),
     "twisted": ("Twisted",),
     "shell": ("shtab",),
+    "metrics": ("prometheus_client",),
 }
 
 

@@ -61,14 +61,15 @@ def socket_of(target: str) -> Path:
     return address.socket_of(int(target)) if target.isdecimal() else Path(target)
 
 
-def ask(path: Path) -> Look:
+def ask(path: Path, request: str = "statistics") -> Look:
     """Return what the program that serves `path` says. Raises `NotThere`."""
     try:
+        path.stat()  # before its folder is looked at, whoever that belongs to
         address.check_private(path.parent, for_root=True)
         with socket.socket(getattr(socket, "AF_UNIX", -1), socket.SOCK_STREAM) as conn:
             conn.settimeout(ANSWER_TIME)
             conn.connect(str(path))
-            conn.sendall(b"statistics\n")
+            conn.sendall(request.encode() + b"\n")
             with conn.makefile("rb") as lines:
                 line = lines.readline()
     except address.NotPrivate:
@@ -83,6 +84,29 @@ def ask(path: Path) -> Look:
         raise NotThere(f"{path} ended the connection: does the program belong to another user?")
     found: Look = json.loads(line)
     return found
+
+
+def programs() -> list[Look]:
+    """Return which programs can be looked at where they usually are (`server.who`)."""
+    found = []
+    for path in address.usual_folder().glob("*.sock"):
+        try:
+            found.append(ask(path, "who"))
+        except OSError:
+            continue  # it has ended
+    return sorted(found, key=lambda seen: int(seen["pid"]))
+
+
+def family(pid: int) -> list[Path]:
+    """Return the sockets of a process, or of the workers whose parent it is."""
+    own = address.socket_of(pid)
+    if own.exists():
+        return [own]
+    return [
+        address.usual_path(seen["pid"])
+        for seen in programs()
+        if seen["parent"] == pid and seen["worker"] is not None
+    ]
 
 
 def _follow(

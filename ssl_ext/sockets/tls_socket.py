@@ -50,6 +50,7 @@ from asynccore.dispatchers.vectored import SEND_SHARE
 from asynccore.engine import descriptor_changed
 from asynccore.engine.timers import Timer
 from asynccore.errors import judges_peer, reports_to_channel
+from asynccore.monitoring.counts import failed_handshakes, handshakes
 from asynccore.pollers import ERROR, HANGUP, PRIORITY, READ, WRITE
 from asynccore.running.loop import call_later
 
@@ -371,6 +372,8 @@ class OpenSSLSocket(SocketProxy):
         self._failure_reminders = 0 if later else _REMINDERS
         self.failure = why
         self._writer.drop()
+        if self.state is HANDSHAKING:
+            failed_handshakes[type(why).__name__] += 1
         self._enter(FAILED)
 
     def acknowledge_failure(self) -> None:
@@ -579,6 +582,7 @@ class OpenSSLSocket(SocketProxy):
             self.context.remember(connection)
             self.agreed = connection
             self._handshake_link = None
+            handshakes[connection.get_protocol_version_name()] += 1
             self._enter(OPEN)
 
     def count_in(self, table: HandshakeTable, address: Any) -> None:

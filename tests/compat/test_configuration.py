@@ -19,6 +19,7 @@ EVERY = {
     "drain": ("2.5", 2.5, 7.0),
     "watchdog": ("9", 9.0, 4.0),
     "top": ('"a/b"', "a/b", "c/d"),
+    "metrics": ("9100", "9100", "[::1]:9"),
     "log-level": ('"error"', "error", "debug"),
     "log-file": ('"a.log"', "a.log", "b.log"),
     "log-format": ('"json"', "json", "text"),

@@ -77,6 +77,7 @@ def test_nothing_there(tmp_path, capsys, monkeypatch):
     assert "asynccore run --top" in capsys.readouterr().err
     assert cli.main(["top", "x", "--interval", "0"]) == 2
     tmp_path.chmod(0o755)
+    (tmp_path / "s").touch()
     assert cli.main(["top", str(tmp_path / "s")]) == 1
     assert "is open to others" in capsys.readouterr().err
 

@@ -42,6 +42,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "asyncio",
             "fissix",
             "libcst",
+            "prometheus_client",
             "rich",
             "shtab",
             "tomli",
@@ -100,7 +101,7 @@ EXCEPTIONS = {
 # for a tuple with names (annotationlib, ast).
 TUPLE = "import typing; typing.NamedTuple('Named', [('name', 'int')])"
 LIGHT = """
-    __future__ collections collections.abc contextlib enum errno functools heapq io itertools math
+    __future__ bisect collections collections.abc contextlib enum errno functools heapq io itertools math
     os operator select signal socket stat struct sys threading time traceback types typing
     warnings weakref
 """.split()

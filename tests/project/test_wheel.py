@@ -149,6 +149,7 @@ def test_what_it_needs(wheel: zipfile.Path) -> None:
         "docs",
         "port",
         "config",
+        "metrics",
         "shell",
         "top",
         "gallery",

@@ -1,0 +1,254 @@
+"""`run --metrics`: what is served, for one process and for workers, healthy and not."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import asynccore
+from asynccore.monitoring import address, counts, details
+from asynccore.monitoring import server as watched
+from compat.command_line import cli, demo, metrics, top
+
+if sys.platform == "win32":
+    pytest.skip("Windows has no such sockets", allow_module_level=True)
+
+PATIENCE = 60.0
+
+
+class Echo(asynccore.dispatcher_with_send):
+    def handle_read(self) -> None:
+        data = self.recv(4096)
+        if data == b"hang":
+            time.sleep(0.3)
+        self.send(data)
+
+    def handle_close(self) -> None:
+        self.close()
+
+
+class Server(asynccore.dispatcher):
+    def __init__(self, map: Any) -> None:
+        super().__init__(map=map)
+        self.create_socket()
+        self.bind(("127.0.0.1", 0))
+        self.listen(10)
+
+    def handle_accepted(self, sock: Any, addr: Any) -> None:
+        Echo(sock, self._map)
+
+
+class Watched:
+    """A server in a thread of this process, and who serves its numbers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.map = asynccore.ChannelMap()
+        self.listener = Server(self.map)
+        self.thread = threading.Thread(target=asynccore.loop, kwargs={"map": self.map})
+        self.thread.start()
+        self.answering = watched.Server(folder / f"{os.getpid()}.sock", patience=0.1)
+        self.family = metrics.Family(os.getpid())
+        self.serving = metrics.server(self.family, socket.create_server(("127.0.0.1", 0)))
+        self.http = threading.Thread(target=self.serving.serve_forever, args=(0.01,))
+        self.http.start()
+
+    def close(self) -> None:
+        self.serving.shutdown()
+        self.http.join()
+        self.serving.server_close()
+        self.answering.close()
+        asynccore.call_soon_threadsafe(asynccore.close_all, self.map, map=self.map)
+        self.thread.join()
+
+    def get(self, path: str) -> tuple[int, str]:
+        return get(self.serving.socket.getsockname()[1], path)
+
+    def echo(self, data: bytes) -> socket.socket:
+        client = socket.create_connection(self.listener.socket.getsockname(), PATIENCE)
+        client.sendall(data)
+        return client
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    made = address.usual_folder()
+    made.mkdir(mode=0o700)
+    return made
+
+
+@pytest.fixture
+def program(folder: Path) -> Iterator[Watched]:
+    made = Watched(folder)
+    yield made
+    made.close()
+
+
+def number(text: str, name: str) -> float:
+    (found,) = (line for line in text.splitlines() if line.startswith(f"{name} "))
+    return float(found.rpartition(" ")[2])
+
+
+def test_numbers(program: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(counts.handshakes, "TLSv1.3", 3)
+    monkeypatch.setitem(counts.failed_handshakes, "PeerRefused", 2)
+    status, text = program.get("/metrics")
+    assert status == 200
+    with program.echo(b"hello") as client:
+        assert client.recv(5) == b"hello"
+        program.family.measure()
+        client.sendall(b"more")  # in the batch that is measured
+        assert client.recv(4) == b"more"
+        _, text = program.get("/metrics")
+    assert number(text, "asynccore_bytes_received_total") == 9
+    assert number(text, "asynccore_accepted_total") == 1
+    assert number(text, "asynccore_processes") == 1
+    assert number(text, "asynccore_loop_lag_seconds_count") == 1
+    assert number(text, "asynccore_handler_seconds_count") >= 1
+    echo = f'asynccore_channels{{class="{Echo.__module__}.Echo",state="connected"}}'
+    assert number(text, echo) == 1
+    assert number(text, 'asynccore_tls_handshakes_total{version="TLSv1.3"}') == 3
+    assert number(text, 'asynccore_tls_failed_handshakes_total{failure="PeerRefused"}') == 2
+    assert program.get("/other")[0] == 404
+
+
+def test_only_one_batch_is_measured_for_a_machine(program: Watched) -> None:
+    engine = asynccore.engine.engine_for(program.map)
+    with program.echo(b"x") as client:
+        assert client.recv(1) == b"x"
+        program.get("/metrics")
+        assert engine.counts_bytes and engine.meter is None
+        program.family.measure()
+        for _ in range(5):
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+        assert engine.meter is None
+        meter = details.sampled(engine)
+        assert 1 <= sum(meter.buckets) < 5
+        # Who looks has it all measured from then on, and no sample ends that.
+        top.ask(program.answering.path)
+        program.family.measure()
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        assert engine.meter is not None is not meter
+
+
+def test_health(program: Watched) -> None:
+    assert program.get("/healthz") == (200, "ok\n")
+    with program.echo(b"hang"):
+        time.sleep(0.05)
+        assert program.get("/healthz") == (503, f"a loop of process {os.getpid()} lags\n")
+    asynccore.call_soon_threadsafe(
+        lambda: program.listener._ac_as_listener().rest(program.listener), map=program.map
+    )
+    assert program.get("/healthz") == (503, f"a listener of process {os.getpid()} rests\n")
+
+
+def test_who_drains_is_not_healthy(program: Watched) -> None:
+    with program.echo(b"x") as client:
+        assert client.recv(1) == b"x"
+        asynccore.running.graceful.drain(program.map, 60, 60)
+        end = time.monotonic() + PATIENCE
+        while program.get("/healthz")[0] == 200:
+            assert time.monotonic() < end
+        assert program.get("/healthz") == (503, f"process {os.getpid()} drains\n")
+
+
+def test_who_has_ended_is_not_healthy(folder: Path) -> None:
+    assert metrics.Family(os.getpid()).health() == ["no process answers"]
+
+
+def test_it_ends_with_the_program(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive = iter([True, True, False])
+    monkeypatch.setattr(metrics.Family, "is_alive", lambda self: next(alive))
+    slept: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert metrics.main(1, listening, slept.append) == 0
+    assert slept == [metrics.INTERVAL] * 2
+
+
+def test_who_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert metrics.Family(os.getpid()).is_alive()
+    for error, alive in ((ProcessLookupError, False), (PermissionError, True)):
+
+        def kill(pid: int, signum: int, error: Any = error) -> None:
+            raise error
+
+        monkeypatch.setattr(metrics.os, "kill", kill)
+        assert metrics.Family(1).is_alive() is alive
+
+
+def test_where(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert metrics.parse("80") == ("127.0.0.1", 80)
+    assert metrics.parse("[::1]:80") == ("::1", 80)
+    for text in ("x", "h:x", "70000"):
+        assert cli.main(["run", "--metrics", text, "x.py"]) == 2
+        assert f"where metrics are served is [HOST:]PORT, not {text!r}" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert cli.main(["run", "--metrics", str(port), "x.py"]) == 1
+        assert f"can't serve metrics at {port}: Address already in use" in capsys.readouterr().err
+    assert cli.main(["run", "--metrics", "0", "--top=a/b", "x.py"]) == 2
+    assert "leave the path out" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    assert cli.main(["run", "--metrics", "0", "x.py"]) == 2
+    assert "pip install 'asynccore[metrics]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [[], ["--workers", "2"]])
+def test_a_real_program(more: list[str], user_environment: dict[str, str], tmp_path: Path) -> None:
+    env = {**user_environment, "XDG_RUNTIME_DIR": str(tmp_path)}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(("127.0.0.1", 0))
+        served = holder.getsockname()[1] if more else 0
+        command = ["run", *more, "--metrics", str(port), str(demo.examples() / "echo_server.py")]
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "asynccore", *command, str(served)],
+            env=env,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            wanted = 2.0 if more else 1.0
+            end = time.monotonic() + PATIENCE
+            found = 0.0
+            while found != wanted:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+                with contextlib.suppress(OSError):  # it comes up beside the program
+                    found = number(get(port, "/metrics")[1], "asynccore_processes")
+            assert get(port, "/healthz") == (200, "ok\n")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE)
+    while True:
+        try:
+            get(port, "/healthz")
+        except OSError:
+            return  # it has ended with the program
+        assert time.monotonic() < end
+        time.sleep(0.05)
