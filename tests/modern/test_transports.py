@@ -100,10 +100,10 @@ class Conversation:
 
 async def receive_all(sock: socket.socket) -> bytes:
     loop = asyncio.get_running_loop()
-    pieces = b""
-    while data := await loop.sock_recv(sock, 65536):
-        pieces += data
-    return pieces
+    pieces = []
+    while data := await loop.sock_recv(sock, 1 << 20):
+        pieces.append(data)
+    return b"".join(pieces)
 
 
 async def echo(makers: Makers) -> Any:
