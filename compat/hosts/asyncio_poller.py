@@ -145,6 +145,7 @@ class AsyncioPoller(HostPoller):
                 "have to wait for itself: let compat.attach() drive the channels there"
             )
         run_loop(self.loop, self._host, timeout, self._on_ready)
+        reactor_state.leave()
 
     def _call_in_host(self, function: Callable[..., object], *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # It may have been closed meanwhile.

@@ -2,9 +2,10 @@
 
 *Facts.* There is one reactor in a process, which can't be started twice, and which joins its
 threads when it stops. What runs it is the thread that it believes to be its own. Its handler for
-SIGCHLD would be in the way of the program's.
+SIGCHLD would be in the way of the program's. What a callback raises, be it the `KeyboardInterrupt`
+of Ctrl-C, it writes to its log, and goes on: it relies on a handler for SIGINT that stops it.
 *Consequence.* It is started once, and stopped when the program ends. Child processes are watched
-without a signal.
+without a signal. Its log tells what is to leave the loop.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asynccore.engine import engines
+from asynccore.errors import reraised
 from asynccore.pollers import Poller
 
 
@@ -29,6 +31,7 @@ class ReactorState:
         self.lost = False  # somebody has closed its descriptors, and there is no other
         self._thread = 0
         self._lock = threading.Lock()
+        self._leaving: BaseException | None = None
 
     def begin(self, reactor: Any, name: str) -> None:
         """Start a reactor without entering it, once, and stop it when the program ends.
@@ -40,6 +43,8 @@ class ReactorState:
                 self._begin(reactor, name)
 
     def _begin(self, reactor: Any, name: str) -> None:
+        from twisted.logger import globalLogPublisher
+
         from . import processes
 
         if reactor.running:
@@ -53,6 +58,7 @@ class ReactorState:
         # Signals stay the program's, as with asyncore. `run()` is this, and then many `iterate`.
         reactor.startRunning(installSignalHandlers=False)
         processes.watch_all(reactor)
+        globalLogPublisher.addObserver(self._note)
         reactor.addSystemEventTrigger("after", "shutdown", _stop_loops, name)
         # Before the interpreter waits for the threads of the reactor's pool.
         register: Callable[..., object] = getattr(threading, "_register_atexit", atexit.register)
@@ -70,6 +76,18 @@ class ReactorState:
             and not reactor._startedBefore
         ):
             self.begin(reactor, name)
+
+    def _note(self, event: Any) -> None:
+        """Something is logged."""
+        failure = event.get("log_failure") or event.get("failure")  # of the older log
+        if failure is not None and isinstance(failure.value, reraised()):
+            self._leaving = failure.value
+
+    def leave(self) -> None:
+        """Raise what is to leave the loop, and was raised in a callback of the reactor."""
+        if self._leaving is not None:
+            why, self._leaving = self._leaving, None
+            raise why
 
     def claim(self, poller: Poller) -> bool:
         """Let this thread run the reactor, unless another one does; return whether it may.

@@ -73,6 +73,7 @@ class TwistedPoller(HostPoller):
         if self._loop is not None:
             # Its `iterate` sleeps for all of the time that it is given, whatever happens.
             run_loop(self._loop, self._host, timeout, self._on_ready)
+            reactor_state.leave()
             return
         begin = Clock.monotonic()
         while True:
@@ -80,6 +81,7 @@ class TwistedPoller(HostPoller):
             due = reactor.timeout()
             wait = min((t for t in (left, due) if t is not None), default=None)
             reactor.iterate(wait)
+            reactor_state.leave()
             if self._ready or left == 0 or not reactor.running:
                 return
             if timeout is not None and Clock.monotonic() - begin >= timeout:

@@ -312,6 +312,58 @@ asyncore.loop()
     assert run(engine, script) == ["b'x'", "b'y'", "called"]
 
 
+HERE = "signal.raise_signal(signal.SIGINT)"
+IN_THE_REACTOR = {
+    "delayed call": f"reactor.callLater(0, lambda: {HERE})",
+    "call of a thread": (
+        f"threading.Thread(target=reactor.callFromThread, args=[lambda: {HERE}]).start()"
+    ),
+    "protocol": """
+class Interrupted(protocol.Protocol):
+    def connectionMade(self):
+        reactor.callLater(0, peer2.send, b"x")
+    def dataReceived(self, data):
+        signal.raise_signal(signal.SIGINT)
+peer2, own = socket.socketpair()
+own.setblocking(False)
+reactor.callWhenRunning(
+    lambda: reactor.adoptStreamConnection(own.fileno(), socket.AF_UNIX, factory))
+factory = protocol.Factory.forProtocol(Interrupted)
+""",
+    "sys.exit()": "reactor.callLater(0, lambda: sys.exit(7))",
+    "ExitNow": "reactor.callLater(0, lambda: exec('raise asyncore.ExitNow'))",
+}
+
+
+@pytest.mark.parametrize(
+    ("engine", "where"),
+    [
+        *(("twisted", where) for where in IN_THE_REACTOR),
+        *((engine, "delayed call") for engine in (ON_ASYNCIO, *ON_LOOPS)),
+    ],
+)
+def test_what_leaves_a_loop_leaves_it_out_of_the_reactors_callbacks_too(
+    engine: str, where: str
+) -> None:
+    """Twisted takes it for a mistake of the program's, writes it to its log, and goes on."""
+    script = f"""
+import signal
+from twisted.internet import protocol, reactor
+channel, peer = pair()
+{IN_THE_REACTOR[where]}
+try:
+    asyncore.loop()
+except (KeyboardInterrupt, SystemExit, asyncore.ExitNow) as why:
+    print(type(why).__name__)
+reactor.callLater(0, print, "goes on")
+asyncore.loop(timeout=0.01, count=1)
+peer.close()
+asyncore.loop()
+"""
+    left = {"sys.exit()": "SystemExit", "ExitNow": "ExitNow"}.get(where, "KeyboardInterrupt")
+    assert run(engine, script)[-2:] == [left, "goes on"]
+
+
 @pytest.mark.parametrize("engine", REACTORS)
 def test_stopping_the_reactor_ends_the_loop(engine: str) -> None:
     script = """
