@@ -58,7 +58,8 @@ class ReactorState:
         # Signals stay the program's, as with asyncore. `run()` is this, and then many `iterate`.
         reactor.startRunning(installSignalHandlers=False)
         processes.watch_all(reactor)
-        globalLogPublisher.addObserver(self._note)
+        observer: Any = self._note
+        globalLogPublisher.addObserver(observer)
         reactor.addSystemEventTrigger("after", "shutdown", _stop_loops, name)
         # Before the interpreter waits for the threads of the reactor's pool.
         register: Callable[..., object] = getattr(threading, "_register_atexit", atexit.register)

@@ -28,8 +28,10 @@ from twisted.python.threadpool import ThreadPool
 import asynccore
 from asynccore.channels import Map
 from asynccore.classic.namespace import default_map
+from asynccore.listening import socket_activation
 
 from ..hosts import processes
+from . import shared_ports
 from .delayed_calls import DelayedCalls
 from .thread_pool import CountedPool
 
@@ -141,6 +143,34 @@ class ClassicReactor(DelayedCalls):
         if not isinstance(pool, CountedPool):
             CountedPool.adopt(pool, self)  # Twisted has just made it, and no thread runs yet.
         return pool
+
+    # -- ports ----------------------------------------------------------------------------------
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        """Listen; with `asynccore run --workers` and the like, at a shared or inherited socket."""
+        arranged = socket_activation.arranged
+        if arranged is None:
+            return super().listenTCP(port, factory, backlog, interface)  # type: ignore[no-untyped-call]
+        return shared_ports.stream_port(self, arranged, port, factory, backlog, interface)
+
+    def listenUDP(
+        self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192
+    ) -> Any:
+        """Receive datagrams; with `asynccore run --workers` and the like, as `listenTCP`."""
+        if socket_activation.arranged is None:
+            return super().listenUDP(port, protocol, interface, maxPacketSize)  # type: ignore[no-untyped-call]
+        return shared_ports.datagram_port(self, port, protocol, interface, maxPacketSize)
+
+    def listenUNIX(
+        self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
+    ) -> Any:
+        """Listen at a path, or at an inherited socket that is bound to it."""
+        port = None
+        if socket_activation.arranged is not None:
+            port = shared_ports.unix_port(self, address, factory, backlog)
+        if port is None:
+            port = super().listenUNIX(address, factory, backlog, mode, wantPID)  # type: ignore[no-untyped-call]
+        return port
 
     # -- processes ------------------------------------------------------------------------------
 
