@@ -8,6 +8,7 @@ import json
 import shlex
 import signal
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="DIR",
-        help="where benchmarks.md and benchmarks.svg go (default: docs/ of the "
+        help="where the pages, pictures and figures go (default: docs/ of the "
         "checkout after a full run, nowhere after a partial one)",
     )
     it.add_argument("--json", action="store_true", help="print the raw figures as JSON")
@@ -137,15 +138,34 @@ def _measure(options: argparse.Namespace, arguments: Sequence[str]) -> Results:
 
 def _write(results: Results, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    name: str | None = "benchmarks.svg"
+    pictures: dict[str, str] = {}
+    overview = False
     try:
-        if not plot.write(results, directory / str(name)):
-            name = None
+        pictures = plot.write(results, directory)
+        overview = plot.write_overview(results, directory / report.OVERVIEW)
     except ImportError:
-        name = None
         print("benchmarks: no plot, matplotlib is not installed", file=sys.stderr)
-    (directory / "benchmarks.md").write_text(report.document(results, name), encoding="utf-8")
+    pages = {
+        "benchmarks.md": report.document(results, pictures, overview),
+        "benchmark-targets.md": report.targets_document(results),
+        "benchmarks.json": json.dumps(results.to_json()).replace('{"workload"', '\n{"workload"'),
+    }
+    for name, text in pages.items():
+        (directory / name).write_text(text.rstrip() + "\n", encoding="utf-8")
+    if overview and directory.resolve() == ROOT / "docs":
+        for page in (ROOT / "README.md", directory / "index.md"):
+            _put_numbers(page, report.numbers(results))
     print(f"benchmarks: written to {directory}", file=sys.stderr)
+
+
+def _put_numbers(page: Path, numbers: str) -> None:
+    """Write the sentences of the overview between two comments of a page."""
+    text = page.read_text(encoding="utf-8")
+    before, begin, rest = text.partition("<!-- numbers -->\n")
+    _, end, after = rest.partition("<!-- end of numbers -->")
+    assert begin and end, page
+    wrapped = textwrap.fill(numbers, 100, break_on_hyphens=False)
+    page.write_text(f"{before}{begin}\n{wrapped}\n\n{end}{after}", encoding="utf-8")
 
 
 def _terminated(number: int, frame: object) -> None:

@@ -1,4 +1,10 @@
-"""The picture: one panel for each workload, one bar for each server, and the limit."""
+"""The pictures: small panels by topic, one bar for each server, and the limit; and one overview.
+
+A panel of a topic has ratios, because only these can be compared between machines; the overview
+has rates, because a newcomer wants to see something of which there is so much in a second. The thin
+line at the end of a bar reaches from the lowest to the highest of the rounds. All servers are in
+the tables; the panels have those that people know.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +15,41 @@ from typing import Any
 from benchmarks import servers
 from benchmarks.results import Results
 
-OURS, PEERS, LIMIT = "#1f6fb2", "#b8bec6", "#c2410c"
-BAR_INCHES, HEAD_INCHES, WIDTH_INCHES = 0.3, 1.15, 9.0
+OURS, PEERS, LIMIT, ERROR = "#1f6fb2", "#b8bec6", "#c2410c", "#444444"
+BAR_INCHES, HEAD_INCHES, WIDTH_INCHES = 0.19, 0.75, 9.0
+COLUMNS = 2
+
+# What panels have: ourselves in the usual ways, and the peers that people know.
+KNOWN = {
+    "asynccore", "asynccore-one", "asynccore-both", "asynccore-asked", "asynccore-joined",
+    "asynccore-chat", "pyasyncore-select", "pyasyncore-poll", "pyasyncore-chat", "asyncio",
+    "uvloop", "twisted", "gevent", "c", "asynccore-mail", "hardened-mail", "standard-mail",
+    "aiosmtpd-mail",
+    "aiosmtpd-uvloop-mail", "twisted-mail", "asynccore-tls", "asyncio-tls", "uvloop-tls",
+    "twisted-tls", "gevent-tls",
+}  # fmt: skip
+
+# The pictures of a page: their names, titles, and the workloads that each has.
+TOPICS = {
+    "connections": ("Many connections", ("echo", "idle", "predicates", "flood", "accept", "churn")),
+    "data": ("Data, lines and mail", ("stream", "lines", "lines-ahead", "mail", "mail-large")),
+    "costs": ("Timers, memory, and loops pass by pass", ("timers", "memory", "pump")),
+    "tls": ("TLS", ("tls-echo", "tls-echo-large", "tls-handshakes", "tls-bulk", "tls-memory")),
+}
+
+OVERVIEW_SERVERS = {
+    "asynccore": ("asynccore", "asynccore-tls", "asynccore-mail"),
+    "pyasyncore": ("pyasyncore-poll", "standard-mail"),
+    "asyncio": ("asyncio", "asyncio-tls", "aiosmtpd-mail"),
+    "uvloop": ("uvloop", "uvloop-tls", "aiosmtpd-uvloop-mail"),
+    "Twisted": ("twisted", "twisted-tls", "twisted-mail"),
+}
+OVERVIEW = (
+    ("echo", "Echo, 50 connections", "requests per second"),
+    ("idle", "… beside {idle} idle ones", "requests per second"),
+    ("tls-echo", "Echo over TLS", "requests per second"),
+    ("mail", "Mails of 2 kB", "mails per second"),
+)
 
 
 @dataclass(frozen=True)
@@ -78,59 +117,138 @@ PANELS = (
 
 def bars(results: Results, panel: Panel) -> list[tuple[str, float | None]]:
     """(label, ratio) for each server that took part; None when it could not do it."""
-    rows: list[tuple[str, float | None]] = []
-    took_part = results.measured(panel.workload, list(servers.BY_NAME))
-    for name in took_part:
+    return [(label, value) for label, value, _, _ in _bars(results, panel)]
+
+
+# A label, the figure, and the lowest and highest of the rounds.
+Bar = tuple[str, "float | None", float, float]
+
+
+def _bars(results: Results, panel: Panel) -> list[Bar]:
+    rows: list[Bar] = []
+    for name in results.measured(panel.workload, [it for it in servers.BY_NAME if it in KNOWN]):
+        label = servers.BY_NAME[name].label.replace("`", "")
         if panel.other is None:
+            values = list(results.values(panel.workload, name, panel.figure).values())
             value = results.median(panel.workload, name, panel.figure)
         else:
+            values = results.ratios(panel.workload, panel.figure, name, panel.other)
             value = results.ratio(panel.workload, panel.figure, name, panel.other)
-        rows.append((servers.BY_NAME[name].label.replace("`", ""), value))
+        rows.append((label, value, min(values, default=0.0), max(values, default=0.0)))
     return rows
 
 
-def _draw(axes: Any, panel: Panel, rows: list[tuple[str, float | None]], idle: str) -> None:
-    labels = [label for label, _ in rows]
-    heights = [value or 0.0 for _, value in rows]
-    colours = [OURS if label.startswith("asynccore") else PEERS for label in labels]
-    drawn = axes.barh(range(len(rows)), heights, color=colours, height=0.7)
-    texts = ["cannot" if value is None else f"{value:.2f}" for _, value in rows]
-    for text in axes.bar_label(drawn, labels=texts, padding=4, fontsize=8):
-        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # over the line
-    axes.axvline(1.0, color=LIMIT, linewidth=1.2, linestyle="--", label=f"1 = {panel.line}")
-    axes.set_yticks(range(len(rows)), labels, fontsize=8)
+def _draw(axes: Any, rows: list[Bar], written: str) -> None:
+    heights = [value or 0.0 for _, value, _, _ in rows]
+    colours = [OURS if label.startswith("asynccore") else PEERS for label, *_ in rows]
+    axes.barh(range(len(rows)), heights, color=colours, height=0.72)
+    for place, (_, value, low, high) in enumerate(rows):
+        if value is not None and low < high:
+            axes.errorbar(
+                value, place, xerr=[[max(0.0, value - low)], [max(0.0, high - value)]],
+                ecolor=ERROR, elinewidth=0.7, capsize=1.5, capthick=0.7,
+            )  # fmt: skip
+    widest = max([*(high for *_, high in rows), *heights, 1e-9])
+    for place, (_, value, _, high) in enumerate(rows):
+        text = "cannot" if value is None else format(value, written)
+        end = max(value or 0.0, high if value else 0.0)
+        shown = axes.text(end + widest * 0.02, place, text, va="center", fontsize=7)
+        shown.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})  # over the line
+    axes.set_yticks(range(len(rows)), [label for label, *_ in rows], fontsize=7)
     axes.invert_yaxis()
-    axes.set_xlim(0, max([1.0, *heights]) * 1.15)
-    axes.set_xlabel(panel.axis, fontsize=8)
-    axes.set_title(panel.title.format(idle=idle), fontsize=10, loc="left")
-    axes.tick_params(axis="x", labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0))
+    axes.set_xlim(0, widest * 1.2)
+    axes.tick_params(axis="x", labelsize=6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
 
 
-def write(results: Results, path: Path) -> bool:
-    """Draw the panels into an SVG file; False when there is nothing to draw.
+def _panel(axes: Any, panel: Panel, rows: list[Bar], idle: str) -> None:
+    _draw(axes, rows, ".2f")
+    axes.axvline(1.0, color=LIMIT, linewidth=1.0, linestyle="--", label=f"1 = {panel.line}")
+    axes.set_xlim(0, max(1.15, axes.get_xlim()[1]))
+    axes.set_xlabel(panel.axis, fontsize=6.5)
+    axes.set_title(panel.title.format(idle=idle), fontsize=8.5, loc="left")
 
-    Raises ImportError without matplotlib.
-    """
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, format="svg", facecolor="white", metadata={"Date": None})
+
+
+def _pyplot() -> Any:
     import matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    filled = [(panel, bars(results, panel)) for panel in PANELS]
-    filled = [(panel, rows) for panel, rows in filled if any(value for _, value in rows)]
-    if not filled:
+    return pyplot
+
+
+# A fixed salt and no date: the same figures give the same file.
+_STYLE = {"svg.hashsalt": "benchmarks", "font.family": "DejaVu Sans"}
+
+
+def write(results: Results, directory: Path) -> dict[str, str]:
+    """Draw each topic that was measured into an SVG file; return the titles by the files' names.
+
+    Raises ImportError without matplotlib.
+    """
+    pyplot = _pyplot()
+    written = {}
+    for name, (title, workloads) in TOPICS.items():
+        panels = [panel for workload in workloads for panel in PANELS if panel.workload == workload]
+        filled = [(panel, _bars(results, panel)) for panel in panels]
+        filled = [(panel, rows) for panel, rows in filled if any(value for _, value, *_ in rows)]
+        if not filled:
+            continue
+        lines = -(-len(filled) // COLUMNS)
+        heights = [
+            HEAD_INCHES + BAR_INCHES * max(len(rows) for _, rows in filled[at : at + COLUMNS])
+            for at in range(0, len(filled), COLUMNS)
+        ]
+        with pyplot.rc_context(_STYLE):
+            figure, grid = pyplot.subplots(
+                lines, COLUMNS, figsize=(WIDTH_INCHES, sum(heights)), squeeze=False,
+                layout="constrained", height_ratios=heights,
+            )  # fmt: skip
+            for axes in grid.flat[len(filled) :]:
+                axes.set_visible(False)
+            for axes, (panel, rows) in zip(grid.flat, filled, strict=False):
+                _panel(axes, panel, rows, f"{results.idle:,}")
+            file = f"benchmarks-{name}.svg"
+            _save(figure, directory / file)
+            pyplot.close(figure)
+        written[file] = title
+    return written
+
+
+def overview_bars(results: Results, workload: str) -> list[Bar]:
+    """The rates of the servers that the overview has, of one workload."""
+    rows: list[Bar] = []
+    for label, names in OVERVIEW_SERVERS.items():
+        for name in results.measured(workload, names):
+            values = results.values(workload, name, "rate").values()
+            median = results.median(workload, name, "rate")
+            rows.append((label, median, min(values, default=0.0), max(values, default=0.0)))
+    return rows
+
+
+def write_overview(results: Results, path: Path) -> bool:
+    """Draw the picture of README and of the start page; False if too little was measured."""
+    panels = [(overview_bars(results, workload), *texts) for workload, *texts in OVERVIEW]
+    panels = [panel for panel in panels if panel[0]]
+    if len(panels) < 2:
         return False
-    heights = [HEAD_INCHES + BAR_INCHES * len(rows) for _, rows in filled]
-    # A fixed salt and no date: the same figures give the same file.
-    with pyplot.rc_context({"svg.hashsalt": "benchmarks", "font.family": "DejaVu Sans"}):
-        figure, grid = pyplot.subplots(
-            len(filled), 1, figsize=(WIDTH_INCHES, sum(heights)), squeeze=False,
-            layout="constrained", height_ratios=heights,
-        )  # fmt: skip
-        for axes, (panel, rows) in zip(grid[:, 0], filled, strict=True):
-            _draw(axes, panel, rows, f"{results.idle:,}")
-        figure.savefig(path, format="svg", facecolor="white", metadata={"Date": None})
+    pyplot = _pyplot()
+    with pyplot.rc_context(_STYLE):
+        figure, grid = pyplot.subplots(2, 2, figsize=(8.0, 3.9), layout="constrained")
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        for axes, (rows, title, axis) in zip(grid.flat, panels, strict=False):
+            _draw(axes, rows, ",.0f")
+            axes.set_title(title.format(idle=f"{results.idle:,}"), fontsize=9, loc="left")
+            axes.set_xlabel(axis, fontsize=7)
+            axes.xaxis.set_major_locator(pyplot.MaxNLocator(4))
+            axes.xaxis.set_major_formatter("{x:,.0f}")
+        _save(figure, path)
         pyplot.close(figure)
     return True

@@ -1,8 +1,11 @@
-"""The Markdown report: targets, one table for each workload, machine and versions."""
+"""The Markdown report: what it means, one table for each workload, machine and versions.
+
+Targets are a page of their own: they are for those who work on asynccore.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from benchmarks import servers, targets, workloads
 from benchmarks.results import Results
@@ -276,7 +279,6 @@ def workload_table(results: Results, workload: Workload) -> str:
 
 
 def _sections(results: Results) -> Iterator[tuple[str, list[str]]]:
-    yield "Targets", [targets_table(results)]
     for workload in workloads.ALL:
         if any(sample.workload == workload.name for sample in results.samples):
             idle = f"{results.idle:,}"
@@ -294,27 +296,155 @@ def _sections(results: Results) -> Iterator[tuple[str, list[str]]]:
 
 def summary(results: Results) -> str:
     """What ``python -m benchmarks`` prints: the tables without the explanations."""
-    parts = []
+    parts = ["## Targets", targets_table(results)]
     for title, paragraphs in _sections(results):
         tables = [text for text in paragraphs if text.startswith("|")]
         parts += [f"## {title}", *tables]
     return "\n\n".join(parts) + "\n"
 
 
-def document(results: Results, plot: str | None) -> str:
-    """The whole of ``benchmarks.md``; ``plot`` is the picture's file name, if there is one."""
-    parts = [
-        "# Benchmarks",
-        "Written by the command below from what it measured; do not edit by hand.",
-        f"    {results.command}",
+def _how(results: Results) -> list[str]:
+    return [
+        "This page is written by the command below, from what it measured; nobody edits it.",
+        f"```console\n{results.command}\n```",
         f"Measured on {results.date}, {results.rounds} interleaved rounds of {results.seconds:g} s "
         "for each figure. The server has one core, the load generator another. A figure is the "
         "median over the rounds; a ratio is the median of the rounds' own ratios, because two "
         "servers of one round saw the same state of the machine. “÷ asynccore” divides the row's "
-        "figure by asynccore's.",
+        "figure by asynccore's. The thin lines in the pictures reach from the lowest to the "
+        "highest of the rounds.",
     ]
-    if plot is not None:
-        parts.append(f"![Each server beside asynccore and beside the limit]({plot})")
+
+
+# -- what it means ----------------------------------------------------------------------------
+
+OVERVIEW = "benchmarks-overview.svg"
+
+
+def _rate(results: Results, workload: str, server: str) -> str:
+    """A rate to three digits: more than that no run on a shared machine can promise."""
+    value = results.median(workload, server, "rate")
+    if value is None:
+        return "none"
+    digits = max(0, len(f"{value:.0f}") - 3)
+    return f"{round(value / 10**digits) * 10**digits:,}"
+
+
+def numbers(results: Results) -> str:
+    """The sentences beside the overview, in README and on the start page."""
+
+    def rate(workload: str, server: str) -> str:
+        return _rate(results, workload, server)
+
+    sentences = [
+        f"On one core, asynccore answers {rate('echo', 'asynccore')} requests a second on 50 "
+        f"connections, and {rate('idle', 'asynccore')} beside {results.idle:,} idle ones, where "
+        f"pyasyncore falls from {rate('echo', 'pyasyncore-poll')} to "
+        f"{rate('idle', 'pyasyncore-poll')}. There asyncio answers {rate('idle', 'asyncio')}, "
+        f"uvloop {rate('idle', 'uvloop')}, and Twisted {rate('idle', 'twisted')}."
+    ]
+    if results.median("tls-echo", "asynccore-tls", "rate") is not None:
+        sentences.append(
+            f"Over TLS asynccore answers {rate('tls-echo', 'asynccore-tls')}, asyncio "
+            f"{rate('tls-echo', 'asyncio-tls')}, and uvloop {rate('tls-echo', 'uvloop-tls')}."
+        )
+    if results.median("mail", "asynccore-mail", "rate") is not None:
+        sentences.append(
+            f"It takes {rate('mail', 'asynccore-mail')} mails a second, the classic smtpd "
+            f"{rate('mail', 'standard-mail')}."
+        )
+    return " ".join(sentences)
+
+
+# Where more is better, at what users do: workload, figure, our server, and what to call it.
+_JUDGED = (
+    ("echo", "rate", "asynccore", "echo"),
+    ("idle", "rate", "asynccore", "echo beside idle connections"),
+    ("stream", "one", "asynccore", "64 MiB by one write"),
+    ("lines", "rate", "asynccore", "lines"),
+    ("accept", "per_core", "asynccore", "accepting"),
+    ("tls-echo", "rate", "asynccore-tls", "echo over TLS"),
+    ("tls-handshakes", "full", "asynccore-tls", "TLS handshakes"),
+    ("tls-bulk", "per_core", "asynccore-tls", "64 MiB over TLS"),
+    ("mail", "rate", "asynccore-mail", "mails"),
+)
+_NO_PEERS = {"bare", "c", "bare-tls", "blocking-tls"}  # limits: nobody writes programs so
+
+
+def faster(results: Results) -> list[str]:
+    """Who is faster than asynccore at what, by more than a tenth."""
+    found = []
+    for workload, figure, ours, what in _JUDGED:
+        ratios = {
+            name: results.ratio(workload, figure, name, ours)
+            for name in workloads.BY_NAME[workload].servers
+            if name not in _NO_PEERS and not name.startswith(("asynccore", "hardened"))
+        }
+        named = [
+            f"{servers.BY_NAME[name].label} ({ratio:.2f} of our rate)"
+            for name, ratio in ratios.items()
+            if ratio is not None and ratio > 1.1
+        ]
+        if named:
+            found.append(f"- {what}: {', '.join(named)}")
+    return found
+
+
+def _meaning(results: Results) -> list[str]:
+    def said(workload: str, server: str, figure: str = "kept") -> str:
+        value = results.median(workload, server, figure)
+        return "nothing (it cannot)" if value is None else f"{value:.0%}"
+
+    paragraphs = [
+        f"- **Many idle connections** are where it matters most: beside {results.idle:,} of them "
+        f"asynccore keeps {said('idle', 'asynccore')} of its rate, and pyasyncore "
+        f"{said('idle', 'pyasyncore-poll')} with poll. With select it cannot serve so many.\n"
+        "- **asyncio's rate** beside idle connections depends on where the allocator puts its "
+        f"large receive buffers (cpython issue 85451): it keeps {said('idle', 'asyncio')}, and "
+        f"{said('idle', 'asyncio-64k')} with receives of 64 KiB.\n"
+        "- **A few busy connections** show less difference between the loops, for system calls "
+        "take most of the time. Don't change loops for that.\n"
+        "- **Predicates that read your own attributes** are asked before every wait, as the "
+        f"classic loop asks them: asynccore then keeps {said('predicates', 'asynccore-asked')}.\n"
+        "- **Your own code** is not in these figures. A handler that takes a millisecond hides all "
+        "of them."
+    ]
+    found = faster(results)
+    if found:
+        paragraphs += ["These were faster than asynccore by more than a tenth:", "\n".join(found)]
+    return paragraphs
+
+
+def document(results: Results, pictures: Mapping[str, str], overview: bool) -> str:
+    """The whole of ``benchmarks.md``, with pictures (titles by file names) if there are any."""
+    parts = ["# How fast", "What was measured, and what it means for a program."]
+    if overview:
+        parts += [
+            f"![Requests and mails per second of asynccore and its peers]({OVERVIEW})",
+            numbers(results),
+            "## What it means",
+            *_meaning(results),
+        ]
+    for name, title in pictures.items():
+        parts += [f"## {title}", f"![{title}: each server beside a peer]({name})"]
+    parts += ["## How it was measured", *_how(results)]
     for title, paragraphs in _sections(results):
         parts += [f"## {title}", *paragraphs]
     return "\n\n".join(parts) + "\n"
+
+
+def targets_document(results: Results) -> str:
+    """The whole of ``benchmark-targets.md``."""
+    return (
+        "\n\n".join(
+            [
+                "# Targets",
+                "What those who work on asynccore want the [figures](benchmarks.md) to be, and "
+                "what they were in the last whole run. A target that is missed stands here until "
+                "it is met.",
+                *_how(results),
+                targets_table(results),
+            ]
+        )
+        + "\n"
+    )

@@ -66,9 +66,13 @@ class Results:
         A shared machine is slower in one round than in the next; both servers of a round
         were measured in the same minutes, so their ratio suffers less than two medians do.
         """
-        top, bottom = (self.values(workload, name, figure) for name in (server, other))
-        pairs = [top[number] / bottom[number] for number in top if bottom.get(number)]
+        pairs = self.ratios(workload, figure, server, other)
         return statistics.median(pairs) if pairs else None
+
+    def ratios(self, workload: str, figure: str, server: str, other: str) -> list[float]:
+        """The rounds' own ratios ``server / other``."""
+        top, bottom = (self.values(workload, name, figure) for name in (server, other))
+        return [top[number] / bottom[number] for number in top if bottom.get(number)]
 
     def error(self, workload: str, server: str) -> str | None:
         """Why a server could not do a workload, or None."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from benchmarks import plot, report, servers, targets, workloads
+from benchmarks.__main__ import _put_numbers
 from benchmarks.results import Results, Sample
 
 
@@ -73,10 +75,11 @@ def test_tls_has_its_tables() -> None:
     samples = [
         Sample("tls-handshakes", name, 1, figures) for name in ("asynccore-tls", "uvloop-tls")
     ]
-    text = report.document(_results(*samples), None)
+    text = report.document(_results(*samples), {}, False)
     assert "## TLS: handshakes, P-256" in text
     assert "50.0 %" in text
     assert "| uvloop TLS " in text
+    text = report.targets_document(_results(*samples))
     assert "full TLS handshakes, P-256, rate ÷ the best peer's" in text
 
 
@@ -111,13 +114,13 @@ def test_report_names_failures_lateness_and_missing_peers() -> None:
         *_echo("asynccore", 100, 90, 110),
     )
     results.missing["gevent"] = "gevent is not installed"
-    text = report.document(results, "benchmarks.svg")
+    text = report.document(results, {"benchmarks-tls.svg": "TLS"}, False)
     assert "pyasyncore, select: cannot. `ValueError: too many`" in text
     assert "64 MiB took over 10 s" in text
     assert "not measured: gevent is not installed" in text
     assert "90.0 – 110" in text
     assert "5,000 idle" in text
-    assert "](benchmarks.svg)" in text
+    assert "](benchmarks-tls.svg)" in text
     assert "{idle}" not in text
     assert "## Memory" not in text  # was not run
 
@@ -144,3 +147,72 @@ def test_bars_show_who_could_not() -> None:
         ("asynccore", 0.5),
         ("pyasyncore, select", None),
     ]
+
+
+def test_a_bar_reaches_from_the_lowest_to_the_highest_round() -> None:
+    results = _results(*_echo("asynccore", 100, 90, 120), *_echo("c", 100, 100, 100))
+    panel = next(p for p in plot.PANELS if p.workload == "echo")
+    assert plot._bars(results, panel)[0] == ("asynccore", 1.0, 0.9, 1.2)
+
+
+def test_topics_have_every_panel_and_fit_a_screen() -> None:
+    shown = [name for _, names in plot.TOPICS.values() for name in names]
+    assert len(shown) == len(set(shown)) and set(shown) <= set(workloads.BY_NAME)
+    assert set(servers.BY_NAME) >= plot.KNOWN
+    for names in plot.OVERVIEW_SERVERS.values():
+        assert set(names) <= plot.KNOWN
+
+
+def _overview() -> Results:
+    rates = {
+        "echo": {"asynccore": 134493, "pyasyncore-poll": 125647},
+        "idle": {"asynccore": 123121, "pyasyncore-poll": 9876, "asyncio": 1000, "uvloop": 139555},
+        "tls-echo": {"asynccore-tls": 90208, "asyncio-tls": 60264},
+    }
+    return _results(
+        *(
+            Sample(workload, name, 1, {"rate": float(rate), "kept": 0.5})
+            for workload, found in rates.items()
+            for name, rate in found.items()
+        )
+    )
+
+
+def test_the_sentences_have_three_digits_and_say_what_was_not_measured() -> None:
+    text = report.numbers(_overview())
+    assert "answers 134,000 requests a second on 50 connections" in text
+    assert "from 126,000 to 9,880" in text
+    assert "uvloop 140,000, and Twisted none" in text
+    assert "Over TLS asynccore answers 90,200, asyncio 60,300, and uvloop none" in text
+    assert "mails" not in text
+
+
+def test_it_says_who_is_faster() -> None:
+    (line,) = report.faster(_overview())
+    assert line == "- echo beside idle connections: uvloop Protocol (1.13 of our rate)"
+    text = report.document(_overview(), {}, True)
+    assert line in text
+    assert "keeps 50% of its rate" in text
+    assert text.index("## What it means") < text.index("## How it was measured")
+    assert "## Targets" not in text
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("page", ["../README.md", "index.md"])
+def test_the_numbers_on_a_page_are_those_of_the_last_whole_run(page: str) -> None:
+    saved = json.loads((DOCS / "benchmarks.json").read_text(encoding="utf-8"))
+    text = (DOCS / page).read_text(encoding="utf-8")
+    _, _, rest = text.partition("<!-- numbers -->\n")
+    shown, _, _ = rest.partition("<!-- end of numbers -->")
+    assert " ".join(shown.split()) == report.numbers(Results.from_json(saved))
+
+
+def test_numbers_are_put_between_two_comments(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n\n<!-- numbers -->\nold\n<!-- end of numbers -->\n\nafter\n")
+    _put_numbers(page, "one sentence " * 20)
+    text = page.read_text()
+    assert "old" not in text and text.startswith("before\n") and text.endswith("\nafter\n")
+    assert max(map(len, text.splitlines())) <= 100

@@ -23,7 +23,7 @@ def read(page: str) -> str:
     return (ROOT / "docs" / page).read_text(encoding="utf-8")
 
 
-# A page says it once for all of its blocks, where they are samples and a test of its own reads them.
+# A page says it once for all of its blocks, where they are samples that a test of its own reads.
 SAMPLES = re.compile(r'^<!-- blocks: ".+" -->$', re.MULTILINE)
 TYPED = [
     page

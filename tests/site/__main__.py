@@ -71,7 +71,7 @@ def faults(site: Path, address: str) -> Iterator[str]:
                 yield f"{where} fetches {link}"
         if where == "404.html":  # its links begin at the root of the site, wherever that is
             continue
-        for link in page.links:
+        for link in page.links + page.fetched:
             link = link.removeprefix(address) if link.startswith(address) else link
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
