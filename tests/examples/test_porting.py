@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from tests.pages.page import PART
 from tests.project.checkout import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -222,16 +223,8 @@ def test_ticker(running: Running, command: tuple[str, ...]) -> None:
 
 
 def excerpts() -> list[tuple[str, str]]:
-    """Return the pieces of programs that the page shows, each with the file named last before."""
-    found = []
-    file = ""
-    pieces = r"`(examples/[\w/]+\.py)`|```python\n(.*?)```"
-    for match in re.finditer(pieces, PAGE.read_text(), re.S):
-        if match[1]:
-            file = match[1]
-        else:
-            found.append((file, match[2]))
-    return found
+    """Return the pieces of programs that the page shows, each with the file that it says before."""
+    return PART.findall(PAGE.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(("file", "text"), excerpts())
