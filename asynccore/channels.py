@@ -86,6 +86,7 @@ class ActivityTimes(Protocol):
 
     active: float  # the last sign of life, either way
     sent: float  # the last time that the peer could take something
+    received: float  # the last time that something came
 
     def wants_to_write(self, wants: bool) -> None:
         """The channel began to wait for writing, or does so no more."""

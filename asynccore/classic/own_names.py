@@ -5,8 +5,10 @@ that is 0 for any number, a `write_buffer_size` of 8192 that they assign themsel
 after `dispatcher` in their bases, whose methods counted while `dispatcher` had none of that name.
 
 Consequence. The package reads its own attributes, which begin with `_ac_`, and calls a hook only if
-it can be called as the package would call it; else the one of the package takes its place.
-A mix-in's name goes before the package's new one (`yield_to_mixins`).
+it can be called as the package would call it; else the one of the package takes its place, and a
+warning says so, once. A handler that is a coroutine function, which nobody would await, is
+told of when its class is made. A mix-in's name goes before the package's new one
+(`yield_to_mixins`).
 
 Trade-off. What a program calls as we do, and means otherwise, can't be told from what is meant
 for us.
@@ -14,8 +16,9 @@ for us.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, Generic, TypeVar, overload
 
 from ..neighbours import is_ours
@@ -26,12 +29,26 @@ _Itself = TypeVar("_Itself")
 # What classic dispatchers, async_chats and SMTP channels don't have.
 NEW_NAMES = frozenset(
     {
-        *("accept_counts", "command_timeout", "connect_name", "connect_timeout", "data_timeout"),
+        *(
+            "accept_counts",
+            "call_later",
+            "command_timeout",
+            "connect_name",
+            "connect_timeout",
+            "data_timeout",
+        ),
         *("handle_eof", "handle_line_too_long", "handle_pause", "handle_refused"),
         *("handle_resume", "handle_shutdown", "handle_timeout", "handshake_begun"),
         *("handshake_ended", "high_watermark", "idle_timeout", "low_watermark", "max_commands"),
         *("max_connections", "max_connections_per_peer", "max_errors", "max_handshakes"),
-        *("joins_replies", "max_line_length", "max_recipients", "pause_reading"),
+        *(
+            "is_closed",
+            "joins_replies",
+            "read_timeout",
+            "max_line_length",
+            "max_recipients",
+            "pause_reading",
+        ),
         *("resume_reading", "set_deadline", "set_keepalive", "set_nodelay", "set_reuse_port"),
         *("shutdown_write", "strict_line_ends", "tcp_no_delay", "touch", "write_buffer_size"),
         *("write_timeout", "writelines"),
@@ -39,6 +56,13 @@ NEW_NAMES = frozenset(
 )
 
 _HAS_VARARGS = 0x04  # inspect.CO_VARARGS, without importing inspect
+_IS_COROUTINE = 0x80 | 0x200  # inspect.CO_COROUTINE and CO_ASYNC_GENERATOR
+
+# Handlers of the classic classes and of ours, beside those that begin with "handle_".
+_HANDLERS = frozenset({"collect_incoming_data", "found_terminator", "readable", "writable"})
+
+# The functions that were told of. Each is told of once.
+_told: set[CodeType] = set()
 
 
 class OverridableProperty(Generic[_Value]):
@@ -79,12 +103,61 @@ def hook(channel: Any, name: str, count: int) -> Callable[..., Any]:
         found: Callable[..., Any] = getattr(channel, name)
         if takes(found, count):
             return found
+        _tell(
+            getattr(found, "__func__", found),
+            f"{type(channel).__qualname__}.{name}() is left alone, for it can't be called as the "
+            f"hook of that name is, with {_counted(count)}: define "
+            f"{name}({_WANTED.get(name, 'self')}), or rename it",
+        )
     for cls in type(channel).__mro__:
         inherited = cls.__dict__.get(name)
         if isinstance(inherited, FunctionType) and takes(inherited, count + 1):
             bound: Callable[..., Any] = inherited.__get__(channel)
             return bound
     raise AttributeError(f"{channel!r} has no {name} that takes {count} arguments")
+
+
+def _counted(count: int) -> str:
+    return "no argument" if not count else "one argument" if count == 1 else f"{count} arguments"
+
+
+# What hooks are called with.
+_WANTED = {
+    "handle_closed": "self, exc",
+    "handle_connect_error": "self, exc",
+    "handle_refused": "self, sock, addr, reason",
+    "handle_timeout": "self, which",
+    "handle_tls_error": "self, exc",
+}
+
+
+def _tell(function: Any, text: str) -> None:
+    """Warn of a function of the program's, at the place where it is written, once."""
+    code = getattr(function, "__code__", None)
+    if code is not None and code not in _told:
+        _told.add(code)
+        module = getattr(function, "__module__", None)
+        warnings.warn_explicit(text, RuntimeWarning, code.co_filename, code.co_firstlineno, module)
+
+
+def tell_of_coroutines(cls: type) -> None:
+    """Warn of handlers of a new class that are coroutine functions: nobody awaits them."""
+    for base in cls.__mro__:
+        if is_ours(base.__module__):
+            continue
+        for name, function in vars(base).items():
+            if (
+                isinstance(function, FunctionType)
+                and function.__code__.co_flags & _IS_COROUTINE
+                and (name.startswith("handle_") or name in _HANDLERS)
+                and getattr(cls, name, None) is function
+                and any(name in vars(other) for other in cls.__mro__ if is_ours(other.__module__))
+            ):
+                _tell(
+                    function,
+                    f"{cls.__qualname__}.{name}() is a coroutine function, which nobody awaits: "
+                    "make it a plain one that calls compat.converse(self, coroutine)",
+                )
 
 
 def yield_to_mixins(cls: type, names: Collection[str] = NEW_NAMES) -> None:

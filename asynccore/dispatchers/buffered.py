@@ -18,9 +18,12 @@ from typing import Any
 
 from ..channels import Map, reports_changes
 from ..classic.blocking import blocks
+from ..classic.own_names import yield_to_mixins
 from ..classic.settings import Switch
 from ..classic.text import not_bytes
+from ..errors import reports_to_channel, reraised
 from .dispatcher import dispatcher
+from .duplex import CLOSES_WHEN_SENT
 from .vectored import (
     IOV_MAX,
     SEND_SHARE,
@@ -160,6 +163,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        yield_to_mixins(cls, ("close_when_done",))  # which is a classic name of `async_chat` alone
         # A rate limit, for example, sits in an `initiate_send` of the program's own.
         cls._ac_sends_directly = cls.initiate_send is dispatcher_with_send.initiate_send
         # `out_buffer = b"..."` in a class body is what every channel begins with.
@@ -326,6 +330,32 @@ class dispatcher_with_send(dispatcher, Watermarked):
             self._ac_send_lines(pieces)
         else:
             self._ac_engine.run_on_loop(self._ac_send_lines, pieces)
+
+    def close_when_done(self) -> None:
+        """Close the channel, by `handle_close`, once everything that was sent has gone out.
+
+        As `async_chat` has it. `close` throws away what is still in the buffer. The channel goes
+        on reading meanwhile; sending raises `BrokenPipeError`. May be called twice, and from any
+        thread.
+        """
+        self._ac_on_loop(self._ac_close_when_done)
+
+    def _ac_close_when_done(self) -> None:
+        if self._ac_closed or self._ac_shutdown_state & CLOSES_WHEN_SENT:
+            return
+        self._ac_shutdown_state |= CLOSES_WHEN_SENT
+        if self._ac_engine is not None:
+            # Not in the middle of a handler, which may have something left to do.
+            self._ac_engine.call_soon_threadsafe(self._ac_drained_soon)
+
+    @reports_to_channel
+    def _ac_drained_soon(self) -> None:
+        try:
+            self._ac_output_drained()
+        except reraised():
+            raise
+        except BaseException:
+            self.handle_error()
 
     def _ac_send_lines(self, pieces: list[bytes]) -> None:
         output = self._ac_buffered()

@@ -11,7 +11,7 @@ from typing import Any
 from .. import logs
 from ..channels import UNUSED, ChannelMap, Map, inspectors, reports_changes
 from ..classic.namespace import default_map, legacy_name, package
-from ..classic.own_names import yield_to_mixins
+from ..classic.own_names import tell_of_coroutines, yield_to_mixins
 from ..classic.text import not_bytes
 from ..connecting.target import show
 from ..engine.engine import Engine, engine_for, leave_map
@@ -58,6 +58,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     def __init_subclass__(cls, **options: Any) -> None:
         yield_to_mixins(cls)
+        tell_of_coroutines(cls)
         super().__init_subclass__(**options)
 
     def __init__(self, sock: Any = None, map: Map | None = None) -> None:
@@ -407,6 +408,8 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         self._ac_closed = True
         if self._ac_times is not None:
             self._ac_drop_times()
+        if self._ac_timers is not None:
+            self._ac_timers.cancel()
         self.del_channel()
         self._ac_shutdown_state = 0
         if self._ac_pause_reasons:

@@ -23,7 +23,7 @@ from errno import EINVAL, ENOTCONN, EPIPE
 from typing import TYPE_CHECKING, Any
 
 from ..channels import ENDED, PAUSED, UNUSED
-from ..classic.own_names import hook
+from ..classic.own_names import OverridableProperty, hook
 from ..errors import disconnected
 from .socket_options import is_datagram
 
@@ -32,6 +32,7 @@ _INPUT_ENDED = 1  # handle_eof() was told
 _OUTPUT_ENDS = 2  # shutdown_write() was called
 _OUTPUT_ENDED = 4  # and the peer was told
 ENDS_WHEN_SENT = 8  # the end of the input is handed over when all output is sent
+CLOSES_WHEN_SENT = 16  # close_when_done() was called
 
 # How far handle_close() has come, which hears of the end of both; 0 before.
 _BEING_TOLD = 1
@@ -49,6 +50,7 @@ class Duplex:
     _ac_engine: Any = None
     _ac_close_unfinished = False  # the loop's thread has still to do something for it
     _ac_closed = False  # by close(), until it gets another socket
+    _ac_times: Any = None
     _ac_ended = 0  # how far the end was handed to handle_close()
     _ac_pause_reasons = 0
     _ac_shutdown_state = 0  # how far the directions have come
@@ -58,6 +60,11 @@ class Duplex:
         def close(self) -> None: ...
 
         def handle_close(self) -> None: ...
+
+    @OverridableProperty
+    def is_closed(self) -> bool:
+        """Whether `close` was called, and the channel has had no other socket since."""
+        return self._ac_closed
 
     # -- pausing --------------------------------------------------------------------------------
 
@@ -95,6 +102,8 @@ class Duplex:
         self._ac_pause_reasons = before & ~why
         if before and not self._ac_pause_reasons and self._ac_is_watched():
             self._ac_engine.resume(self._fileno)
+            if self._ac_times is not None:
+                self._ac_times.reading_resumed()
 
     def _ac_is_watched(self) -> bool:
         return self._ac_engine is not None and self._ac_engine.map.get(self._fileno) is self
@@ -245,8 +254,13 @@ class Duplex:
     def _ac_output_drained(self) -> None:
         """End the output if that was asked for and nothing is left of it.
 
-        And the connection, whose input has ended before.
+        And the connection, whose input has ended before, or which was to be closed then.
         """
+        if self._ac_shutdown_state & CLOSES_WHEN_SENT:
+            if not self._ac_has_output() and not self._ac_closed and not self.connecting:
+                self._ac_shutdown_state &= ~(CLOSES_WHEN_SENT | ENDS_WHEN_SENT)
+                self.handle_close()
+            return
         if self._ac_shutdown_state & ENDS_WHEN_SENT:
             if not self._ac_has_output() and not self._ac_closed:
                 self._ac_shutdown_state &= ~ENDS_WHEN_SENT
@@ -270,10 +284,12 @@ class Duplex:
             self._ac_end()
 
     def _ac_check_output(self) -> None:
-        """Raise `BrokenPipeError` if `shutdown_write` was called (EPIPE, send(2))."""
-        if self._ac_shutdown_state & _OUTPUT_ENDS:
+        """Raise `BrokenPipeError` if something has ended the output (EPIPE, send(2))."""
+        ended = self._ac_shutdown_state & (_OUTPUT_ENDS | CLOSES_WHEN_SENT)
+        if ended:
+            what = "shutdown_write" if ended & _OUTPUT_ENDS else "close_when_done"
             raise BrokenPipeError(
-                EPIPE, f"{os.strerror(EPIPE)}: shutdown_write() has ended the output of {self!r}"
+                EPIPE, f"{os.strerror(EPIPE)}: {what}() has ended the output of {self!r}"
             )
 
 

@@ -1,7 +1,8 @@
-"""Timeouts of a dispatcher: connecting, idle, writing, and an absolute deadline.
+"""Timeouts of a dispatcher: connecting, idle, reading, writing, and an absolute deadline.
 
 Facts. Nearly every event of a channel puts its timeouts off, and nearly none of them ever expire.
-A peer that trickles one byte a minute puts an idle timeout off for ever.
+A peer that trickles one byte a minute puts an idle timeout off for ever, and so does what we send
+ourselves, to a peer that may be dead.
 
 Consequence. An event only notes the time. One timer per channel looks later, at the earliest time
 that anything could have expired, and sets itself anew if nothing has. For what must end whatever
@@ -12,14 +13,20 @@ Trade-off. A dispatcher that changes its timeouts downwards pays for a timer; up
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from ..channels import Map
 from ..classic.own_names import hook
 from ..classic.settings import Setting
-from ..engine.timers import LazyTimer, Timers
-from ..errors import judges_peer, reports_to_channel, reraised
+from ..engine.engine import engine_for
+from ..engine.timers import LazyTimer, Timer, Timers
+from ..errors import judges_peer, leaves_loop, reports_to_channel, reraised
 
-NAMES = ("connect_timeout", "idle_timeout", "write_timeout")
+# Below this number of timers of a channel, those that are done need not be looked for.
+_FEW_TIMERS = 16
+
+NAMES = ("connect_timeout", "idle_timeout", "read_timeout", "write_timeout")
 
 
 class Timeout(Setting[float]):
@@ -59,6 +66,7 @@ class ChannelTimes(LazyTimer):
         "connecting_since",
         "deadline",
         "pending",
+        "received",
         "sent",
     )
 
@@ -68,6 +76,7 @@ class ChannelTimes(LazyTimer):
         self.clock = timers.clock
         self.active = timers.clock()  # the last sign of life, either way
         self.sent = self.active  # the last time that the peer took something
+        self.received = self.active  # the last time that something came
         self.connecting_since: float | None = None
         self.pending: float | None = None  # since when output waits, if it does
         self.deadline: float | None = None
@@ -86,6 +95,8 @@ class ChannelTimes(LazyTimer):
         elif not channel.accepting:
             if channel._ac_idle_timeout is not None:
                 expiries.append((self.active + channel._ac_idle_timeout, "idle"))
+            if channel._ac_read_timeout is not None and not channel._ac_pause_reasons:
+                expiries.append((self.received + channel._ac_read_timeout, "read"))
             if self.pending is not None and channel._ac_write_timeout is not None:
                 since = max(self.pending, self.sent)
                 expiries.append((since + channel._ac_write_timeout, "write"))
@@ -109,7 +120,12 @@ class ChannelTimes(LazyTimer):
     def connected(self) -> None:
         """The connection is established: count the other timeouts from now."""
         self.connecting_since = None
-        self.active = self.sent = self.clock()
+        self.active = self.sent = self.received = self.clock()
+        self.rearm()
+
+    def reading_resumed(self) -> None:
+        """Nobody has listened to the peer meanwhile: count the read timeout from now."""
+        self.received = self.clock()
         self.rearm()
 
     def wants_to_write(self, wants: bool) -> None:
@@ -131,14 +147,16 @@ class ChannelTimes(LazyTimer):
         now = self.clock()
         if expiry is not None and expiry[0] <= now:
             which = expiry[1]
-            # Each expires once; the idle and the write timeout count anew if the channel stays.
+            # Each expires once; the others count anew if the channel stays.
             if which == "deadline":
                 self.deadline = None
             elif which == "connect":
                 self.connecting_since = None
             elif which == "write":
                 self.pending = now
-            if which == "idle":
+            elif which == "read":
+                self.received = now
+            else:
                 self.active = now
             try:
                 self._tell(which)
@@ -157,17 +175,69 @@ class ChannelTimes(LazyTimer):
             self.channel.handle_error()
 
 
+class ChannelTimers:
+    """The timers that a program has set on a channel, until that is closed."""
+
+    __slots__ = ("_limit", "_timers")
+
+    def __init__(self) -> None:
+        self._timers: list[Timer] = []
+        self._limit = _FEW_TIMERS
+
+    def add(self, timer: Timer) -> None:
+        """Keep a timer, and forget those that are done whenever there are twice as many."""
+        self._timers.append(timer)
+        if len(self._timers) > self._limit:
+            self._timers = [timer for timer in self._timers if timer.active]
+            self._limit = max(_FEW_TIMERS, 2 * len(self._timers))
+
+    def cancel(self) -> None:
+        """Cancel them all."""
+        while self._timers:
+            self._timers.pop().cancel()
+
+
+class ChannelCall:
+    """A timer's callback whose exceptions are its channel's."""
+
+    __slots__ = ("_callback", "_channel")
+
+    _reports_to_channel = True
+
+    def __init__(self, channel: Any, callback: Callable[..., object]) -> None:
+        self._channel = channel
+        self._callback = callback
+
+    def __repr__(self) -> str:
+        return getattr(self._callback, "__qualname__", None) or repr(self._callback)
+
+    def __call__(self, *args: Any) -> None:
+        try:
+            self._callback(*args)
+        except reraised():
+            raise
+        except BaseException as why:
+            if leaves_loop(why):
+                raise
+            self._channel.handle_error()
+
+
 class Timed:
-    """What a dispatcher has for its timeouts."""
+    """What a dispatcher has for its timeouts and timers."""
 
     connect_timeout = Timeout()
     """Seconds that a connect may take; `None` for as long as the system tries."""
     idle_timeout = Timeout()
     """Seconds without an event either way; `None` for any number."""
+    read_timeout = Timeout()
+    """Seconds in which nothing comes, whatever is sent, while reading isn't paused; `None` for any
+    number. What notices a peer that is gone although it is sent to."""
     write_timeout = Timeout()
     """Seconds that output may wait while the peer takes nothing; `None` for any number."""
 
+    _map: Map
     _ac_has_timeouts = False
+    _ac_timers: ChannelTimers | None = None
     _ac_times: ChannelTimes | None = None
     _ac_counts: ChannelTimes | None = None  # the same, while what is received is counted
     _ac_engine: Any = None
@@ -179,6 +249,27 @@ class Timed:
         # `idle_timeout = 30` in a class body becomes what it is here.
         if Timeout.adopt(cls, NAMES):
             cls._ac_has_timeouts = True
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
+        """Call `callback(*args)` in `delay` seconds, unless the channel is closed before.
+
+        In the loop of the channel's map. What it raises goes to `handle_error`. What is set after
+        `close()` counts, for one that is to connect again. Safe from any thread. Returns a `Timer`.
+        Raises `TypeError` if the callback can't be called.
+        """
+        if not callable(callback):
+            raise TypeError(f"a timer needs something to call, not {callback!r}")
+        engine = engine_for(self._map)
+        engine.keep()
+        timer = engine.timers.new(None, ChannelCall(self, callback), args, delay=delay)
+        engine.run_on_loop(self._ac_start_timer, timer, engine.timers)
+        return timer
+
+    def _ac_start_timer(self, timer: Timer, timers: Timers) -> None:
+        if self._ac_timers is None:
+            self._ac_timers = ChannelTimers()
+        self._ac_timers.add(timer)
+        timers.add(timer)
 
     def set_deadline(self, seconds: float | None) -> None:
         """Call `handle_timeout("deadline")` so many seconds from now, whatever happens until then.
@@ -203,7 +294,7 @@ class Timed:
             times.set_deadline(when)
 
     def handle_timeout(self, which: str) -> None:
-        """A timeout has expired: "connect", "idle", "write" or "deadline".
+        """A timeout has expired: "connect", "idle", "read", "write" or "deadline".
 
         Unless overridden, that is logged, and `handle_close` called. A channel that stays is idle
         anew from now on.

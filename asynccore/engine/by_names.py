@@ -133,6 +133,8 @@ class EngineByNames(Engine):
                 times = table.timed.get(fd)
                 if times is not None:
                     times.active = self.clock()
+                    if mask & READ:
+                        times.received = times.active
                     if mask & WRITE:
                         times.sent = times.active
                 table.to_ask[fd] = None

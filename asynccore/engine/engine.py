@@ -667,6 +667,8 @@ class Engine(Ownership):
                 times.active = self.clock()
                 if writing:
                     times.sent = times.active
+                else:
+                    times.received = times.active
             if isinstance(self.map, ChannelMap):
                 self.map.looked_at = self.judge_elsewhere
             self.judge_elsewhere()
@@ -762,6 +764,8 @@ class Engine(Ownership):
                 times = timed.get(fd)
                 if times is not None and mask != PRIORITY:
                     times.active = now
+                    if mask & READ:
+                        times.received = now
                     if mask & WRITE:
                         times.sent = now
             # Nearly all events are for reading from a channel that reports, and waits for that
@@ -861,7 +865,7 @@ class Engine(Ownership):
                     urgent.discard(fd)
                     times = self.interest.table.timed.get(fd)
                     if times is not None:
-                        times.active = self.clock()
+                        times.active = times.received = self.clock()
         except reraised():
             raise
         except BaseException as why:
@@ -952,7 +956,8 @@ _first_use = RLock()
 def engine_for(map: Map) -> Engine:
     """Return the engine of a map, a new one if it has none yet.
 
-    The engine of a plain dict lives as long as the channels in it, which keep it.
+    The engine of a plain dict lives as long as the channels in it, which keep it. Raises
+    `TypeError` for what is no map.
     """
     if isinstance(map, ChannelMap):
         if map.engine is None:
@@ -967,8 +972,17 @@ def engine_for(map: Map) -> Engine:
         with _first_use:
             found = _by_id.get(id(map))
             if found is None:
+                check_map(map)
                 found = _by_id[id(map)] = Engine(map)
     return found
+
+
+def check_map(map: object) -> None:
+    """Raise `TypeError` for what can't be a map of channels."""
+    if not (hasattr(type(map), "__setitem__") and hasattr(type(map), "items")):
+        raise TypeError(
+            f"a map is a dict of channels, such as asynccore.socket_map, and not {map!r}"
+        )
 
 
 def give_engine(map: Map, engine: Engine) -> None:

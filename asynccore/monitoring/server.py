@@ -193,10 +193,10 @@ def _ask(engine: Engine, measured: bool) -> Callable[[Engine, float], dict[str, 
 def _snapshot(engine: Engine, measured: bool) -> dict[str, Any]:
     # From the first look on.
     if not engine.counts_bytes or (measured and engine.meter is None):
-        package().collect_statistics(True, engine.map)
+        package().collect_statistics(True, map=engine.map)
         if not measured:
             engine.meter = None
-    found: dict[str, Any] = package().statistics(engine.map).as_dict()
+    found: dict[str, Any] = package().statistics(map=engine.map).as_dict()
     for channel in found["channels"]:
         channel.update(details.of_channel(engine, engine.map.get(channel["fd"])))
     return {**found, **details.of_map(engine)}

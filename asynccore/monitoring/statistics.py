@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..channels import Map
-from ..classic.namespace import default_map
+from ..classic.former import formerly
 from ..connecting.target import show
 from ..dispatchers.timeouts import ChannelTimes, check
-from ..engine.engine import Engine, engine_for
+from ..engine.current import current_engine
+from ..engine.engine import Engine
 from ..engine.meter import Meter
 from ..running.graceful import output_size
 
@@ -70,14 +71,16 @@ class Statistics(NamedTuple):
         return {**self._asdict(), "channels": [channel._asdict() for channel in self.channels]}
 
 
-def statistics(map: Map | None = None) -> Statistics:
-    """Return a snapshot of a map and its loop, by default of `socket_map`.
+@formerly(0)
+def statistics(*, map: Map | None = None) -> Statistics:
+    """Return a snapshot of a map and its loop.
 
-    Bytes are counted, and handlers measured, only after `collect_statistics()`. Called on another
-    thread than the loop's, it may find a channel in the middle of a change.
+    `map` is by default the one whose pass runs on this thread, or else `socket_map`. Bytes are
+    counted, and handlers measured, only after `collect_statistics()`. Called on another thread than
+    the loop's, it may find a channel in the middle of a change.
     """
-    channels = default_map() if map is None else map
-    engine = engine_for(channels)
+    engine = current_engine(map)
+    channels = engine.map
     found = tuple(_look_at(engine, fd, channel) for fd, channel in list(channels.items()))
     states = {state: sum(it.state == state for it in found) for state in STATES}
     meter = engine.meter
@@ -100,7 +103,8 @@ def statistics(map: Map | None = None) -> Statistics:
     )
 
 
-def collect_statistics(on: bool = True, map: Map | None = None) -> None:
+@formerly(1)
+def collect_statistics(on: bool = True, *, map: Map | None = None) -> None:
     """Begin, or end, to count the bytes of each channel and to measure handlers.
 
     Bytes are what passes through the `recv` and `send` of `dispatcher`, so with TLS they are those
@@ -108,11 +112,12 @@ def collect_statistics(on: bool = True, map: Map | None = None) -> None:
     is forgotten. Safe from any thread. While this is on, each event costs two readings of the
     clock, and the engine of a plain dict stays.
     """
-    engine = engine_for(default_map() if map is None else map)
+    engine = current_engine(map)
     engine.run_on_loop(_collect, engine, on)
 
 
-def warn_slow_handlers(seconds: float | None, map: Map | None = None) -> None:
+@formerly(1)
+def warn_slow_handlers(seconds: float | None, *, map: Map | None = None) -> None:
     """Tell of each handler, timer or callback that holds the loop for longer than `seconds`.
 
     One line for each, on the standard error and by `use_logging`; what a loop inside of a handler
@@ -120,7 +125,7 @@ def warn_slow_handlers(seconds: float | None, map: Map | None = None) -> None:
     `ValueError` for what is no number of seconds.
     """
     check("the limit of slow handlers", seconds)
-    engine = engine_for(default_map() if map is None else map)
+    engine = current_engine(map)
     engine.run_on_loop(_warn, engine, seconds)
 
 

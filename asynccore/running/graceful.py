@@ -19,19 +19,23 @@ What else is there, such as connections to other servers, may be what they need,
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from .. import logs
 from ..channels import Map
-from ..classic.namespace import default_map
+from ..classic.former import warn_former
 from ..classic.own_names import hook
+from ..engine.current import current_engine
 from ..engine.engine import Engine, engine_for
 from ..engine.timers import Timer
 from ..errors import reraised
 from ..pollers import EVENTS_PER_PASS, READ
 from ..pollers.single import readiness
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # asyncio, gunicorn and systemd have 30, 30 and 90 seconds for the like.
 GRACE = 30.0
@@ -40,24 +44,41 @@ GRACE = 30.0
 LOOK = 0.1
 
 
-def graceful_close(map: Map | None = None, timeout: float = GRACE) -> None:
+def _map_came_first(function: _Function) -> _Function:
+    """Take `graceful_close(map, timeout)`, as it was, with a warning."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        if args and not isinstance(args[0], (int, float)) and "map" not in options:
+            warn_former("graceful_close() takes the map by name: graceful_close(10, map=...)")
+            options["map"], args = args[0], args[1:]
+        return function(*args, **options)
+
+    return cast(_Function, call)
+
+
+@_map_came_first
+def graceful_close(timeout: float = GRACE, *, map: Map | None = None) -> None:
     """Close all channels of a map, those with output when it is sent, and so end its `loop()`.
 
     Returns at once; safe from any thread and from signal handlers:
 
-        signal.signal(signal.SIGTERM, lambda *args: asynccore.graceful_close(timeout=10))
+        signal.signal(signal.SIGTERM, lambda *args: asynccore.graceful_close(10))
 
-    The rest happens in the loop: each channel's `handle_shutdown` is called, listeners and
-    channels without output are closed, and the others when `out_buffer` and `producer_fifo` are
-    empty. A channel whose `handle_shutdown` returns true ends by itself. What is left after
-    `timeout` seconds is closed then, and one line says how many. A second call includes the
-    channels that came since, and the earlier end counts.
+    `map` is by default the one whose pass runs on this thread, which a signal handler interrupts,
+    or else `socket_map`. The rest happens in the loop: each channel's `handle_shutdown` is called,
+    listeners and channels without output are closed, and the others when `out_buffer` and
+    `producer_fifo` are empty. A channel whose `handle_shutdown` returns true ends by itself. What
+    is left after `timeout` seconds is closed then, and one line says how many. A second call
+    includes the channels that came since, and the earlier end counts.
 
-    Raises `ValueError` for a negative timeout.
+    Raises `TypeError` and `ValueError` for what is no timeout, and `TypeError` for what is no map.
     """
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"a timeout is a number of seconds, not {timeout!r}")
     if not timeout >= 0:
         raise ValueError(f"a timeout is at least 0 seconds, not {timeout!r}")
-    drain(default_map() if map is None else map, timeout, 0.0)
+    drain(current_engine(map).map, timeout, 0.0)
 
 
 def drain(map: Map, timeout: float, quiet: float) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 from .. import pollers
 from ..channels import ChannelMap, Map
 from ..classic import rebinding
+from ..classic.former import formerly
 from ..classic.namespace import default_map, package
 from ..engine import signals
 from ..engine.by_names import EngineByNames
+from ..engine.current import current_engine
 from ..engine.engine import Engine, engine_for
 from ..engine.timers import Timer
 from ..errors import disconnected, leaves_loop, reraised
@@ -232,12 +234,14 @@ def _is_busy(engine: Engine) -> bool:
     return engine.busy()
 
 
-def stop(map: Map | None = None) -> None:
+@formerly(0)
+def stop(*, map: Map | None = None) -> None:
     """End the `loop()` that runs on a map, after its present pass. Safe from any thread.
 
-    The channels stay as they are. Without a loop running, the next one ends at once.
+    `map` is by default the one whose pass runs on this thread, or else `socket_map`. The channels
+    stay as they are. Without a loop running, the next one ends at once.
     """
-    engine = _engine(map)
+    engine = current_engine(map)
     engine.stopping = True
     engine.wake()
 
@@ -268,11 +272,12 @@ def call_later(
 ) -> Timer:
     """Call `callback(*args)` in the loop of a map, `delay` seconds from now. Safe from any thread.
 
-    The loop goes on while there are channels; timers alone keep it only with `until_idle`.
-    Exceptions are reported with their traceback and don't end the loop. Raises `TypeError` if the
-    callback can't be called.
+    `map` is by default the one whose pass runs on this thread, so that of the handler that calls
+    this, or else `socket_map`. The loop goes on while there are channels; timers alone keep it only
+    with `until_idle`. Exceptions are reported with their traceback and don't end the loop. Raises
+    `TypeError` if the callback can't be called.
     """
-    engine = _engine(map)
+    engine = current_engine(map)
     return _start(engine, engine.timers.new(None, callback, args, delay=delay))
 
 
@@ -283,7 +288,7 @@ def call_at(
 
     See `call_later`.
     """
-    engine = _engine(map)
+    engine = current_engine(map)
     return _start(engine, engine.timers.new(when, callback, args))
 
 
@@ -309,7 +314,7 @@ def call_every(
     """
     if not interval > 0:
         raise ValueError(f"an interval is more than 0 seconds, not {interval!r}")
-    engine = _engine(map)
+    engine = current_engine(map)
     return _start(engine, engine.timers.new(None, callback, args, interval, interval))
 
 
@@ -318,15 +323,15 @@ def call_soon_threadsafe(
 ) -> None:
     """Call `callback(*args)` on the thread of the loop of a map, at once. Safe from any thread.
 
-    Exceptions are reported with their traceback and don't end the loop.
+    `map` is by default the one whose pass runs on this thread, or else `socket_map`; another
+    thread that means a map of its own has to say which. Exceptions are reported with their
+    traceback and don't end the loop.
     """
-    engine = _engine(map)
+    engine = current_engine(map)
     engine.call_soon_threadsafe(callback, *args)
 
 
-def _engine(map: Map | None) -> Engine:
-    if map is None:
-        map = default_map()
+def _engine(map: Map) -> Engine:
     engine: Any = map.engine if type(map) is ChannelMap else None
     return engine_for(map) if engine is None else engine
 

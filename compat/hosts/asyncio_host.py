@@ -82,7 +82,7 @@ class AsyncioAttachment(Attachment):
         self.engine.within = self._within
 
     async def wait_empty(self) -> None:
-        """Wait until the map is empty, `asynccore.stop(map)` is called, or it is detached.
+        """Wait until the map is empty, `asynccore.stop()` is called, or it is detached.
 
         Raises what left a handler: `ExitNow` and the like.
         """

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, overload
 
 from asynccore.channels import Map
+from asynccore.classic.former import formerly
 from asynccore.classic.namespace import default_map
 from asynccore.engine import engine_for
 
@@ -24,7 +25,8 @@ def attach(
 def attach(host: Any, *, map: Map | None = None) -> TwistedAttachment: ...
 
 
-def attach(host: Any = None, map: Map | None = None) -> AsyncioAttachment | TwistedAttachment:
+@formerly(1)
+def attach(host: Any = None, *, map: Map | None = None) -> AsyncioAttachment | TwistedAttachment:
     """Let another event loop drive the channels of a map, beside whatever else it does.
 
     `host` is an asyncio loop (uvloop's are such), a Twisted reactor, or `None` for the asyncio loop
@@ -47,7 +49,9 @@ def attach(host: Any = None, map: Map | None = None) -> AsyncioAttachment | Twis
         from . import twisted_host
 
         return twisted_host.attach(engine, host)
-    raise TypeError(f"{host!r} is neither an asyncio loop nor a Twisted reactor")
+    raise TypeError(
+        f"{host!r} is neither an asyncio loop nor a Twisted reactor; for a map, write map=..."
+    )
 
 
 def _running() -> Any:

@@ -144,7 +144,7 @@ class TwistedAttachment(Attachment):
         self._waiters: list[Deferred[None]] = []
 
     def wait_empty(self) -> Deferred[None]:
-        """Return a Deferred that fires when the map is empty, `asynccore.stop(map)` is called, or
+        """Return a Deferred that fires when the map is empty, `asynccore.stop()` is called, or
         it is detached; and fails with what left a handler: `ExitNow` and the like.
         """
         waiter: Deferred[None] = Deferred()

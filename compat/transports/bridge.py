@@ -2,7 +2,7 @@
 
 What is here works on whatever drives the map: a classic loop, `ClassicLoop`, or an asyncio loop
 that the map is attached to. Call it on that loop's thread. Futures and tasks are those of
-`compat.event_loop(map)`.
+`compat.event_loop(map=map)`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from asynccore.asynchat import async_chat
 from asynccore.channels import Map
+from asynccore.classic.former import formerly
 from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.engine import engine_for
 from asynccore.errors import reports_to_channel, reraised
@@ -32,14 +33,16 @@ T = TypeVar("T")
 LIMIT = 2**16
 
 
-def run_coroutine(coro: Coroutine[Any, Any, T], map: Map | None = None) -> asyncio.Task[T]:
-    """Run a coroutine beside the channels of a map, by default `asynccore.socket_map`.
+@formerly(1)
+def run_coroutine(coro: Coroutine[Any, Any, T], *, map: Map | None = None) -> asyncio.Task[T]:
+    """Run a coroutine beside the channels of a map.
 
-    Returns its task at once; it begins with the loop's next pass. An exception that nobody asks the
-    task for is logged, as in asyncio. As a classic loop ends when its map is empty, a task that
-    waits for nothing but time needs `loop(until_idle=True)`, or a channel.
+    `map` is by default that of `event_loop`: the one whose pass, or coroutine, runs on this
+    thread. Returns its task at once; it begins with the loop's next pass. An exception that nobody
+    asks the task for is logged, as in asyncio. As a classic loop ends when its map is empty, a task
+    that waits for nothing but time needs `loop(until_idle=True)`, or a channel.
     """
-    return event_loop(map).create_task(coro)
+    return event_loop(map=map).create_task(coro)
 
 
 # -- awaiting a dispatcher ----------------------------------------------------------------------
@@ -122,7 +125,7 @@ async def wait_closed(channel: dispatcher) -> None:
     """Wait until a dispatcher is closed. Returns at once if it is."""
     if channel._ac_closed:
         return
-    future: asyncio.Future[None] = event_loop(channel._map).create_future()
+    future: asyncio.Future[None] = event_loop(map=channel._map).create_future()
     remove = _when_closed(channel, lambda: _settle(future, None))
     try:
         await future
@@ -140,7 +143,7 @@ async def read_line(channel: async_chat) -> bytes:
     """
     if channel._ac_closed:
         raise ConnectionResetError(f"{channel!r} is closed")
-    future: asyncio.Future[bytes] = event_loop(channel._map).create_future()
+    future: asyncio.Future[bytes] = event_loop(map=channel._map).create_future()
     pieces: list[bytes] = []
     hooks = _MethodOverrides(channel)
 
@@ -179,7 +182,7 @@ async def drain(channel: Any) -> None:
         return
     if channel._ac_marks is not None and is_low():
         return
-    future: asyncio.Future[None] = event_loop(channel._map).create_future()
+    future: asyncio.Future[None] = event_loop(map=channel._map).create_future()
 
     def written() -> None:
         if not channel._ac_closed and is_low():
@@ -272,7 +275,7 @@ def converse(channel: dispatcher, coro: Coroutine[Any, Any, T]) -> asyncio.Task[
         coro.close()
         raise RuntimeError(problem)
     dispatcher.pause_reading(channel)
-    task = event_loop(channel._map).create_task(coro)
+    task = event_loop(map=channel._map).create_task(coro)
     setattr(channel, _PLACE, _Conversation(channel, task))
     return task
 
@@ -294,7 +297,7 @@ def to_streams(
     """
     if channel._ac_closed or channel.socket is None or not channel.connected:
         raise RuntimeError(f"{channel!r} has no connection to hand over")
-    map, loop = channel._map, event_loop(channel._map)
+    map, loop = channel._map, event_loop(map=channel._map)
     unsent = _take_output(channel)
     received = _take_input(channel)
     sock = _leave(channel)
@@ -319,19 +322,22 @@ def to_channel(
 ) -> None:
     """Give a connection of asyncio's to a dispatcher that has none yet.
 
-    `source` is a transport or an `asyncio.StreamWriter`; with the writer's `reader` nothing is lost
-    that it has read ahead: the dispatcher's `recv` returns that first. The protocol is told
+    `source` is a transport or an `asyncio.StreamWriter`. Nothing is lost that its reader has read
+    ahead: the dispatcher's `recv` returns that first. The reader is found by itself; `reader` need
+    be given for one that a protocol of the program's own has. The protocol is told
     `connection_lost(None)`. A `TLSMixin` goes on with TLS, if it is `ssl_ext`'s.
 
-    Raises `RuntimeError` if the connection is over, or if asyncio's own transport has something
-    left to send (await the writer's `drain` first, with its limits at 0), and `TypeError` for what
-    has no plain socket, such as TLS of the module `ssl`.
+    Raises `RuntimeError` if the connection is over, if somebody else awaits the reader, or if
+    asyncio's own transport has something left to send (await the writer's `drain` first, with its
+    limits at 0), and `TypeError` for what has no plain socket, such as TLS of the module `ssl`.
     """
     transport = getattr(source, "transport", source)
     if transport.is_closing():
         raise RuntimeError(f"{transport!r} is closed, and has no connection to hand over")
     if channel._fileno is not None:
         raise RuntimeError(f"{channel!r} has a connection of its own")
+    if reader is None:
+        reader = _reader_of(source, transport)
     unsent = b""
     if isinstance(transport, StreamTransport):
         unsent = transport.channel.out_buffer
@@ -411,6 +417,8 @@ def _leave(channel: Any) -> Any:
     channel._ac_closed = True
     channel.connected = False
     channel._ac_drop_times()
+    if channel._ac_timers is not None:
+        channel._ac_timers.cancel()
     channel.del_channel()
     sock, channel.socket = channel.socket, None
     if getattr(channel, "tls", None) is not None:
@@ -419,6 +427,15 @@ def _leave(channel: Any) -> Any:
     if connection_limits.counted:
         connection_limits.told(channel, fd)
     return sock
+
+
+def _reader_of(source: Any, transport: Any) -> asyncio.StreamReader | None:
+    """Return the reader of a writer, or of a transport whose protocol is that of streams."""
+    # A StreamWriter has had it under this name in all versions of asyncio.
+    found = getattr(source, "_reader", None)
+    if found is None and hasattr(transport, "get_protocol"):
+        found = getattr(transport.get_protocol(), "_stream_reader", None)
+    return found if isinstance(found, asyncio.StreamReader) else None
 
 
 def _read_ahead(reader: asyncio.StreamReader) -> bytes:

@@ -25,12 +25,15 @@ import socket
 import ssl as _stdlib_ssl
 import weakref
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 import asynccore
 from asynccore.channels import Map
+from asynccore.classic.former import formerly
 from asynccore.classic.namespace import default_map
-from asynccore.engine import Engine, engine_for, signals
+from asynccore.engine import Engine, engine_for, engines, signals
+from asynccore.engine.current import current_engine
 
 from ..hosts.running_loop import Running, running, set_running
 from . import connections, datagram_endpoints
@@ -101,7 +104,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
     # -- running --------------------------------------------------------------------------------
 
     def run_forever(self) -> None:
-        """Make passes, and run what is due in between, until `stop()` or `asynccore.stop(map)`.
+        """Make passes, and run what is due in between, until `stop()` or `asynccore.stop()`.
 
         What leaves a handler comes out.
         """
@@ -153,7 +156,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
             self._run_once()  # type: ignore[attr-defined]
 
     def _stopped(self) -> None:
-        """`asynccore.stop(map)` was called."""
+        """`asynccore.stop()` was called."""
         self.engine.stopping = False
         super().stop()
 
@@ -423,22 +426,38 @@ def _close_both(one: socket.socket, two: socket.socket) -> None:
     two.close()
 
 
-def event_loop(map: Map | None = None) -> asyncio.AbstractEventLoop:
-    """Return the asyncio loop of a map, by default of `asynccore.socket_map`.
+@formerly(0)
+def event_loop(*, map: Map | None = None) -> asyncio.AbstractEventLoop:
+    """Return the asyncio loop of a map.
 
     That is the loop that it is attached to (`compat.attach`), or else a `ClassicLoop`, made at the
-    first call. Call it on the thread of the map's loop.
+    first call. `map` is by default the one whose pass, or whose loop, runs on this thread, or else
+    `asynccore.socket_map`. Call it on the thread of the map's loop.
     """
-    engine = engine_for(default_map() if map is None else map)
+    engine = engine_for(present_map(map))
     host = getattr(engine.hosting, "loop", None)
     if isinstance(host, asyncio.AbstractEventLoop):
         return host
+    present = running()
+    if isinstance(present, ClassicLoop) and present.engine is engine:
+        return present
     loop: ClassicLoop | None = getattr(engine, _PLACE, None)
     if loop is None or loop.is_closed():
         loop = ClassicLoop(engine.map)
         loop._be_implicit()
         setattr(engine, _PLACE, loop)
     return loop
+
+
+def present_map(map: Map | None) -> Map:
+    """Return a map, by default the one whose pass, or whose loop, runs on this thread."""
+    engine, loop = current_engine(map), running()
+    if map is not None or loop is None or engine.owner == get_ident():
+        return engine.map
+    if isinstance(loop, ClassicLoop):
+        return loop.map
+    hosted = [it for it in engines() if getattr(it.hosting, "loop", None) is loop]
+    return hosted[0].map if len(hosted) == 1 else engine.map
 
 
 __all__ = ["ClassicLoop", "Server", "event_loop"]

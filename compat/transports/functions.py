@@ -13,9 +13,8 @@ from ssl import SSLContext
 from typing import Any
 
 from asynccore.channels import Map
-from asynccore.classic.namespace import default_map
 
-from .classic_loop import event_loop
+from .classic_loop import event_loop, present_map
 from .connections import (
     CLEANS_UP,
     Pair,
@@ -44,7 +43,7 @@ def create_connection(
     As `loop.create_connection` of asyncio, but a plain function, to be called on the loop's thread:
     what it returns is a future of the map's loop (`event_loop`), which can be awaited there or
     given callbacks; its result is `(transport, protocol)`. Names are looked up without holding the
-    loop up (`dispatcher.connect_name`). `map` is by default `asynccore.socket_map`.
+    loop up (`dispatcher.connect_name`). `map` is by default that of `event_loop`.
 
     Options: `ssl` (`True` or a context of the module `ssl`, which mean what they mean to asyncio,
     or a context of `ssl_ext`), `server_hostname`, `family`, `sock`,
@@ -53,7 +52,8 @@ def create_connection(
     Raises `TypeError` and `ValueError` for arguments that can't be right; the future has the
     `OSError` of a connect (`asynccore.ConnectError`) or of TLS.
     """
-    loop = event_loop(map)
+    map = present_map(map)
+    loop = event_loop(map=map)
     ssl = options.get("ssl")
     if ssl is True or isinstance(ssl, SSLContext):
         # What the module `ssl` does, asyncio's own transports do.
@@ -61,7 +61,7 @@ def create_connection(
         check_connection(host, port, *given)
         connect: Any = loop.create_connection
         return loop.create_task(connect(protocol_factory, host, port, **options))
-    return begin_connection(loop, _map(map), protocol_factory, host, port, **options)
+    return begin_connection(loop, map, protocol_factory, host, port, **options)
 
 
 def create_server(
@@ -97,7 +97,8 @@ def create_server(
             infos += socket.getaddrinfo(
                 name, port or 0, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE
             )
-    return make_server(event_loop(map), _map(map), protocol_factory, infos, **options)
+    map = present_map(map)
+    return make_server(event_loop(map=map), map, protocol_factory, infos, **options)
 
 
 def create_datagram_endpoint(
@@ -117,6 +118,7 @@ def create_datagram_endpoint(
     As `loop.create_datagram_endpoint` of asyncio, but a plain function: names are looked up before
     it returns. Raises `OSError` and `ValueError` as that does.
     """
+    map = present_map(map)
     options = {
         "family": family,
         "proto": proto,
@@ -133,9 +135,5 @@ def create_datagram_endpoint(
             )
         found.append(infos)
     make: Any = make_datagrams
-    pair: Pair = make(event_loop(map), _map(map), protocol_factory, *found, sock=sock, **options)
+    pair: Pair = make(event_loop(map=map), map, protocol_factory, *found, sock=sock, **options)
     return pair
-
-
-def _map(map: Map | None) -> Map:
-    return default_map() if map is None else map

@@ -42,7 +42,7 @@ class ClassicReactor(DelayedCalls):
     It starts with the first pass of a loop over that map and goes on whenever one runs. `loop()`
     ends as ever when the map is empty: when Twisted has no connection, port, call without delay or
     job in a thread, and the program no channel. `run()` ends with `stop()`, and with
-    `asynccore.stop(map)` and `graceful_close(map)`. `stop()` disconnects what is Twisted's, and
+    `asynccore.stop()` and `graceful_close()`. `stop()` disconnects what is Twisted's, and
     leaves dispatchers alone. `ExitNow`, `KeyboardInterrupt` and `SystemExit` from a protocol or a
     delayed call leave the loop; other exceptions are logged, as by any reactor.
 
@@ -115,7 +115,7 @@ class ClassicReactor(DelayedCalls):
         super().crash()
         self.give_back()
         if self._running_loop and self.engine.loops:
-            asynccore.stop(self.map)
+            asynccore.stop(map=self.map)
 
     # -- waking ---------------------------------------------------------------------------------
 

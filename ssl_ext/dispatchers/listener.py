@@ -21,7 +21,7 @@ from asynccore.dispatchers.timeouts import check
 
 from ..sockets.dtls_socket import DTLSSocket
 from ..sockets.handshake_table import MAX_HANDSHAKES, HandshakeTable
-from ..sockets.translation import AnyContext
+from ..sockets.translation import AnyContext, adapted
 from .mixin import TLSMixin, tls_dispatcher_with_send
 
 
@@ -67,7 +67,8 @@ class tls_listener(HandshakeListener):
     connection as `channel_class(sock, map, context=context, server_side=True)`; it must be a
     `TLSMixin`. The handshake is the channel's own matter, so that a slow one delays nobody.
 
-    Override `handle_channel`. Raises `OSError` if it can't listen there.
+    Override `handle_channel`. Raises `TypeError` and `ValueError` for a context or a class that
+    can't be used here, and `OSError` if it can't listen there.
     """
 
     channel_class: type[TLSMixin] = tls_dispatcher_with_send
@@ -85,9 +86,19 @@ class tls_listener(HandshakeListener):
         super().__init__(None, map)
         if context is None:
             raise TypeError("a TLS listener needs a context: ssl_ext.server_context(...)")
+        adapted(context)  # this fails before anything listens
+        if not getattr(context, "server_side", True):
+            raise ValueError(
+                f"{context!r} is a client's: a listener takes ssl_ext.server_context(...)"
+            )
         self.context = context
         if channel_class is not None:
             self.channel_class = channel_class
+        if not (isinstance(self.channel_class, type) and issubclass(self.channel_class, TLSMixin)):
+            raise TypeError(
+                f"{self.channel_class!r} doesn't speak TLS: derive it from ssl_ext.TLSMixin or one "
+                "of the ready classes, or make another class secure with ssl_ext.secure()"
+            )
         if address is not None:
             family = _family(address) if family is None else family
             if getattr(context, "dtls", False):

@@ -51,11 +51,16 @@ class Role(NamedTuple):
     server_hostname: str | None
 
 
+def _side_of(context: AnyContext | None) -> bool:
+    return bool(getattr(context, "server_side", False))
+
+
 class TLSMixin(dispatcher):
     """TLS for a dispatcher class: `class Mine(TLSMixin, its_class)`.
 
     With a `context` it speaks TLS from the beginning, over `sock` or over what it connects. Else
-    it is as its class until `start_tls`. `server_side` says which of the two sides it is.
+    it is as its class until `start_tls`. `server_side` says which of the two sides it is; an
+    `ssl_ext.Context` knows that, and a plain OpenSSL one is taken for a client's.
     `server_hostname` is whom a client expects to find, by default the host that it connects to.
 
     Override `handle_handshake` and `handle_tls_error`; `handle_unwrapped` follows `unwrap`. Errors
@@ -73,7 +78,7 @@ class TLSMixin(dispatcher):
     """Bytes in a datagram, with DTLS (`DTLSSocket`)."""
 
     tls_context: AnyContext | None = None
-    server_side = False
+    server_side: bool | None = None
     server_hostname: str | None = None
 
     _ac_tls: OpenSSLSocket | None = None
@@ -103,6 +108,8 @@ class TLSMixin(dispatcher):
             self.tls_context = context
         if server_side is not None:
             self.server_side = server_side
+        elif context is not None and self.server_side is None:
+            self.server_side = _side_of(context)
         if server_hostname is not None:
             self.server_hostname = server_hostname
         if sock is not None and self.tls_context is not None:
@@ -110,7 +117,8 @@ class TLSMixin(dispatcher):
         super().__init__(sock, map)
 
     def _ac_role(self) -> Role:
-        return Role(self.tls_context, self.server_side, self.server_hostname)
+        side = _side_of(self.tls_context) if self.server_side is None else self.server_side
+        return Role(self.tls_context, side, self.server_hostname)
 
     def _ac_wrapped(self, sock: Any) -> OpenSSLSocket:
         return (
@@ -359,7 +367,10 @@ class TLSMixin(dispatcher):
     # -- from plaintext and back ----------------------------------------------------------------
 
     def start_tls(
-        self, context: AnyContext, server_hostname: str | None = None, server_side: bool = False
+        self,
+        context: AnyContext,
+        server_hostname: str | None = None,
+        server_side: bool | None = None,
     ) -> None:
         """Speak TLS from now on (STARTTLS: RFC 3207, RFC 2595, RFC 4217).
 
@@ -375,7 +386,8 @@ class TLSMixin(dispatcher):
         if self._ac_engine is None or self.socket is None or self._ac_closed or not self.connected:
             raise RuntimeError(f"{self!r} has no connection that could begin to speak TLS")
         # For this connection alone: what the class or the constructor said is for the next one.
-        role = Role(context, server_side, server_hostname)
+        side = _side_of(context) if server_side is None else server_side
+        role = Role(context, side, server_hostname)
         self._ac_engine.run_on_loop(self._ac_start_tls, role)
 
     def _ac_start_tls(self, role: Role) -> None:

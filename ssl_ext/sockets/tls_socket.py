@@ -99,8 +99,8 @@ class OpenSSLSocket(SocketProxy):
 
     `context` is an `ssl_ext.Context` or a plain `OpenSSL.SSL.Context`. `sock` is a TCP or AF_UNIX
     stream socket, connected or not; it becomes non-blocking. One that listens hands out sockets of
-    this class. `server_hostname` is whom a client expects: a host name or an IP address; by
-    default, what `connect` is given.
+    this class. `server_side` follows from an `ssl_ext.Context`. `server_hostname` is whom a client
+    expects: a host name or an IP address; by default, what `connect` is given.
 
     `handshake_timeout` and `shutdown_timeout` are in seconds, `None` or 0 for none. With
     `suppress_ragged_eofs` an end without close_notify is an end like any other (the name is from
@@ -155,7 +155,7 @@ class OpenSSLSocket(SocketProxy):
         self,
         context: AnyContext,
         sock: _socket.socket,
-        server_side: bool = False,
+        server_side: bool | None = None,
         server_hostname: str | None = None,
         *,
         handshake_timeout: float | None = HANDSHAKE_TIMEOUT,
@@ -172,6 +172,8 @@ class OpenSSLSocket(SocketProxy):
             )
         if hasattr(type(sock), "do_handshake"):
             raise ValueError(f"{sock!r} speaks TLS already: give the plain socket")
+        if server_side is None:
+            server_side = bool(getattr(context, "server_side", False))
         if server_side and server_hostname is not None:
             raise ValueError("server_hostname is for clients: whom they expect to find")
         self.context = adapted(context)

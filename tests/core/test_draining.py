@@ -231,7 +231,7 @@ def test_graceful_close_ends_a_drain(served: Any) -> None:
     clock, _, client = served
     graceful.drain(clock.map, 600.0, math.inf)
     clock.passes()
-    asynccore.graceful_close(clock.map, 5.0)
+    asynccore.graceful_close(5.0, map=clock.map)
     clock.passes()
     assert not clock.map and client.recv(1) == b""
     assert not len(clock.engine.timers)

@@ -709,7 +709,7 @@ def test_a_call_from_another_thread_ends_a_wait(poller_name: str) -> None:
     def from_elsewhere() -> None:
         assert waits.wait(LONG)
         asynccore.call_soon_threadsafe(lambda: ran.append(threading.get_ident()), map=map)
-        asynccore.call_later(0, asynccore.stop, map, map=map)
+        asynccore.call_later(0, asynccore.stop, map=map)
 
     thread = threading.Thread(target=from_elsewhere)
     thread.start()
@@ -737,7 +737,7 @@ def test_channels_added_removed_and_touched_elsewhere_are_noticed_in_a_wait() ->
         late.touch()
         late.close()
         assert gone.wait(LONG)
-        asynccore.stop(map)
+        asynccore.stop(map=map)
 
     got, gone = threading.Event(), threading.Event()
 
@@ -802,7 +802,7 @@ def test_a_signal_handler_can_stop_a_loop(poller_name: str) -> None:
         alarms[0] += 1
         if alarms[0] > 20:
             raise AssertionError("stop() from a signal handler did not end the wait")
-        asynccore.stop(map)
+        asynccore.stop(map=map)
 
     before = signal.signal(signal.SIGALRM, alarm)
     signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
@@ -824,7 +824,7 @@ def test_stop_ends_the_loop_after_its_pass(any_fakes: Fakes) -> None:
     engine, _, poller = any_fakes
     channel = idle(any_fakes)
     other = idle(any_fakes, 1001)
-    channel.on_read = lambda: asynccore.stop(engine.map)
+    channel.on_read = lambda: asynccore.stop(map=engine.map)
     poller.report((1000, READ), (1001, READ))
     loop(30.0, map=engine.map)
     assert (channel.log, other.log) == (["read"], ["read"])
@@ -837,7 +837,7 @@ def test_stop_ends_the_loop_after_its_pass(any_fakes: Fakes) -> None:
 
 def test_stop_before_a_loop_ends_the_next_one(any_fakes: Fakes) -> None:
     idle(any_fakes)
-    asynccore.stop(any_fakes.engine.map)
+    asynccore.stop(map=any_fakes.engine.map)
     loop(30.0, map=any_fakes.engine.map)
     assert any_fakes.poller.waits == []
     loop(30.0, map=any_fakes.engine.map, count=1)

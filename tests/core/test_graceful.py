@@ -83,7 +83,7 @@ def test_idle_channels_and_listeners_are_closed_and_the_loop_ends(any_fakes: Fak
     foreign = engine.map[1002] = Foreign()
     trigger = asynccore.Trigger(engine.map)
     bare = engine.map[1003] = Channel(False)
-    graceful_close(engine.map)
+    graceful_close(map=engine.map)
     assert len(engine.map) == 5, "done in the loop, not here"
     loop(None, map=engine.map)
     assert clock() == 1000.0 and not engine.map
@@ -104,7 +104,7 @@ def test_listeners_are_closed_before_anything_else(fakes: Fakes) -> None:
 
     Last(1000, engine.map)
     listener = Quiet(1001, engine.map)
-    graceful_close(engine.map)
+    graceful_close(map=engine.map)
     loop(None, map=engine.map)
     assert seen == [True]
 
@@ -118,7 +118,7 @@ def test_output_is_sent_first(any_fakes: Fakes, kind: Any) -> None:
         channel.push_with_producer(asynchat.simple_producer(b" world"))
     else:
         channel.send(b"hello world")
-    graceful_close(engine.map, 20)
+    graceful_close(20, map=engine.map)
     loop(0, map=engine.map, count=3)
     assert not channel.scripted.closed
     poller.report((1000, WRITE), after=3.0)
@@ -138,7 +138,7 @@ def test_the_hook_may_have_a_last_word(fakes: Fakes) -> None:
             self.push(b"421 shutting down\r\n")
 
     channel = Polite(1000, engine.map)
-    graceful_close(engine.map)
+    graceful_close(map=engine.map)
     poller.report((1000, WRITE), after=1.0)
     loop(map=engine.map)
     assert channel.scripted.output == b"421 shutting down\r\n"
@@ -154,7 +154,7 @@ class Finishing(Sender):
 def test_a_channel_that_has_something_to_finish_closes_itself(any_fakes: Fakes) -> None:
     engine, clock, _ = any_fakes
     channel = Finishing(1000, engine.map)
-    graceful_close(engine.map, 20)
+    graceful_close(20, map=engine.map)
     asynccore.call_later(7.0, channel.close, map=engine.map)
     loop(map=engine.map)
     assert clock() == 1007.0 and len(engine.timers) == 0
@@ -166,7 +166,7 @@ def test_one_that_never_finishes_is_closed_at_the_timeout(
 ) -> None:
     engine, clock, _ = any_fakes
     channel = Finishing(1000, engine.map)
-    graceful_close(engine.map, 20)
+    graceful_close(20, map=engine.map)
     if in_a_loop:
         loop(map=engine.map)
     for _ in range(MOST):
@@ -198,7 +198,7 @@ def test_a_mail_that_is_under_way_is_taken_before_the_server_ends(poller_name: s
             talk.write(b"DATA\r\n")
             talk.flush()
             talk.readline()
-            graceful_close(map)
+            graceful_close(map=map)
             asynccore.call_soon_threadsafe(closing.set, map=map)
             assert closing.wait(30)
             talk.write(b"hello\r\n.\r\n")
@@ -221,7 +221,7 @@ def test_at_the_timeout_the_rest_is_closed_and_one_line_says_so(
     senders = [Sender(fd, engine.map) for fd in (1000, 1001)]
     for sender in senders:
         sender.send(b"hello")
-    graceful_close(engine.map, timeout=10)
+    graceful_close(10, map=engine.map)
     use_logging("test")
     try:
         loop(map=engine.map)
@@ -241,8 +241,8 @@ def test_the_earlier_end_counts(
     engine, clock, _ = fakes
     sender = Sender(1000, engine.map)
     sender.send(b"hello")
-    graceful_close(engine.map)
-    asynccore.call_later(1.0, graceful_close, engine.map, second, map=engine.map)
+    graceful_close(map=engine.map)
+    asynccore.call_later(1.0, graceful_close, second, map=engine.map)
     loop(map=engine.map)
     assert clock() == end and sender.shutdowns == 1
     assert capsys.readouterr().err
@@ -252,10 +252,10 @@ def test_a_second_call_includes_who_came_since(fakes: Fakes) -> None:
     engine, _, poller = fakes
     first = Sender(1000, engine.map)
     first.send(b"hello")
-    graceful_close(engine.map)
+    graceful_close(map=engine.map)
     loop(0, map=engine.map, count=1)
     late = Sender(1001, engine.map)
-    graceful_close(engine.map)
+    graceful_close(map=engine.map)
     loop(0, map=engine.map, count=1)
     assert (late.shutdowns, first.shutdowns, late.scripted.closed) == (1, 1, 1)
     poller.report((1000, WRITE))
@@ -265,7 +265,7 @@ def test_a_second_call_includes_who_came_since(fakes: Fakes) -> None:
 def test_no_time_at_all_closes_everything(fakes: Fakes, capsys: Any) -> None:
     engine, clock, _ = fakes
     Sender(1000, engine.map).send(b"hello")
-    graceful_close(engine.map, 0)
+    graceful_close(0, map=engine.map)
     loop(map=engine.map)
     assert clock() == 1000.0 and "(1)" in capsys.readouterr().err
 
@@ -275,7 +275,7 @@ def test_who_comes_after_the_end_is_left_alone(any_fakes: Fakes) -> None:
     engine, clock, poller = any_fakes
     sender = Sender(1000, engine.map)
     sender.send(b"hello")
-    graceful_close(engine.map)
+    graceful_close(map=engine.map)
     sender.scripted.takes.append(BrokenPipeError(32, "gone"))
     poller.report((1000, WRITE), after=1.0)
     loop(map=engine.map)
@@ -291,7 +291,7 @@ def test_until_idle_does_not_wait_for_the_timeout_of_an_empty_map(fakes: Fakes) 
     engine, clock, poller = fakes
     sender = Sender(1000, engine.map)
     sender.send(b"hello")
-    graceful_close(engine.map)
+    graceful_close(map=engine.map)
     sender.scripted.takes.append(BrokenPipeError(32, "gone"))
     poller.report((1000, WRITE), after=1.0)
     loop(map=engine.map, until_idle=True)
@@ -303,7 +303,7 @@ def test_without_a_loop_newcomers_are_not_closed_for_the_old_ones(fakes: Fakes) 
     engine, clock, _ = fakes
     sender = Sender(1000, engine.map)
     sender.send(b"hello")
-    graceful_close(engine.map, 5)
+    graceful_close(5, map=engine.map)
     engine.run_pass(0)
     late = Sender(1001, engine.map)
     sender.close()
@@ -337,7 +337,7 @@ def test_exceptions_concern_their_channel_alone(
     failing = engine.map[1000] = Failing()
     engine.map[1001] = Mute()
     idle = Sender(1002, engine.map)
-    graceful_close(engine.map)
+    graceful_close(map=engine.map)
     loop(map=engine.map)
     assert [line.split("'")[1] for line in failing.log] == ["shutdown", "close"]
     assert "ZeroDivisionError: mute" in capsys.readouterr().err
@@ -352,7 +352,7 @@ def test_exit_now_comes_out_and_a_second_call_goes_on(fakes: Fakes) -> None:
             raise asynccore.ExitNow
 
     leaving = Leaving(1000, engine.map)
-    graceful_close(engine.map, 5)
+    graceful_close(5, map=engine.map)
     with pytest.raises(asynccore.ExitNow):
         loop(map=engine.map)
     loop(map=engine.map)
@@ -368,7 +368,7 @@ def test_a_hook_that_closes_others(fakes: Fakes) -> None:
             asynccore.close_all(engine.map)
 
     channels = [First(1000, engine.map), First(1001, engine.map)]
-    graceful_close(engine.map)
+    graceful_close(map=engine.map)
     loop(map=engine.map)
     assert [channel.shutdowns for channel in channels] == [1, 0]
 
@@ -384,7 +384,7 @@ def test_a_predicate_of_the_channels_own_is_asked_and_put_back(fakes: Fakes) -> 
 
     sender.writable = mine  # type: ignore[method-assign]
     sender.send(b"hello")
-    graceful_close(engine.map)
+    graceful_close(map=engine.map)
     loop(0, map=engine.map, count=2)
     assert asked and sender.writable is not mine
     poller.report((1000, WRITE))
@@ -410,7 +410,7 @@ def test_a_channel_that_takes_no_predicate_is_closed(fakes: Fakes) -> None:
         handle_write_event = handle_read_event
 
     engine.map[1000] = Slotted()
-    graceful_close(engine.map)
+    graceful_close(map=engine.map)
     loop(map=engine.map)
     assert fakes.clock() == 1000.0
 
@@ -418,7 +418,7 @@ def test_a_channel_that_takes_no_predicate_is_closed(fakes: Fakes) -> None:
 @pytest.mark.parametrize("timeout", [-1, float("nan")])
 def test_a_negative_timeout_is_refused(timeout: float) -> None:
     with pytest.raises(ValueError, match="a timeout is at least 0 seconds, not"):
-        graceful_close(ChannelMap(), timeout)
+        graceful_close(timeout, map=ChannelMap())
 
 
 @pytest.mark.parametrize(
@@ -456,7 +456,7 @@ class Server(asynccore.dispatcher):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         conversation = asynccore.dispatcher_with_send(sock, self._map)
         conversation.send(b"x" * 300_000)
-        graceful_close(self._map)
+        graceful_close(map=self._map)
 
 
 @pytest.mark.parametrize("kind", [ChannelMap, dict])
@@ -483,7 +483,7 @@ def test_everything_buffered_arrives(poller_name: str, kind: Callable[[], Any]) 
 def test_a_signal_handler_ends_a_server(poller_name: str) -> None:
     map = ChannelMap()
     Server(map)
-    before = signal.signal(signal.SIGUSR1, lambda *args: graceful_close(map, timeout=10))
+    before = signal.signal(signal.SIGUSR1, lambda *args: graceful_close(10, map=map))
     try:
         asynccore.call_soon_threadsafe(signal.raise_signal, signal.SIGUSR1, map=map)
         real_loop(map, poller_name)
@@ -495,7 +495,7 @@ def test_a_signal_handler_ends_a_server(poller_name: str) -> None:
 def test_another_thread_ends_a_server(poller_name: str) -> None:
     map = ChannelMap()
     Server(map)
-    thread = threading.Thread(target=graceful_close, args=(map,))
+    thread = threading.Thread(target=graceful_close, kwargs={"map": map})
     asynccore.call_soon_threadsafe(thread.start, map=map)
     real_loop(map, poller_name)
     thread.join()

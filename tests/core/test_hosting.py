@@ -210,7 +210,7 @@ def test_a_map_has_one_host() -> None:
 def test_stop_ends_the_attachment(world: World) -> None:
     world.attachment.begin()
     world.host.run()
-    asynccore.stop(world.map)
+    asynccore.stop(map=world.map)
     world.host.run()
     assert world.attachment.told == ["ended"]
     assert not world.engine.stopping

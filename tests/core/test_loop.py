@@ -232,7 +232,7 @@ def test_an_exception_ends_the_loop_and_stop_is_forgotten(any_fakes: Fakes, why:
     channel = Quiet(1000, engine.map)
 
     def leave() -> None:
-        asynccore.stop(engine.map)
+        asynccore.stop(map=engine.map)
         raise why
 
     channel.on_read = leave
@@ -381,7 +381,7 @@ def test_until_idle_of_nothing_returns_at_once(any_fakes: Fakes) -> None:
 def test_stop_ends_until_idle(any_fakes: Fakes) -> None:
     engine, clock, _ = any_fakes
     asynccore.call_every(1.0, int, map=engine.map)
-    asynccore.call_later(5.5, asynccore.stop, engine.map, map=engine.map)
+    asynccore.call_later(5.5, asynccore.stop, map=engine.map)
     loop(map=engine.map, until_idle=True)
     assert clock() == 1005.5
     assert engine.loops == []

@@ -98,7 +98,7 @@ def test_a_signal_without_a_report_does_not_end_the_wait(
 
 
 REPORTS: dict[str, Callable[[Any, Any], object]] = {
-    "stop": lambda map, channel: asynccore.stop(map),
+    "stop": lambda map, channel: asynccore.stop(map=map),
     "call_soon_threadsafe": lambda map, channel: asynccore.call_soon_threadsafe(print, map=map),
     "call_later": lambda map, channel: asynccore.call_later(5.0, print, map=map),
     "touch": lambda map, channel: channel.touch(),
@@ -220,9 +220,9 @@ def test_a_real_wait_ends(poller_name: str, on_signal: list[Any], report: str) -
     clock = FakeClock()  # review never comes
     engine.clock = clock
     if report == "stop":
-        on_signal.append(lambda: asynccore.stop(map))
+        on_signal.append(lambda: asynccore.stop(map=map))
     elif report == "call":
-        on_signal.append(lambda: asynccore.call_soon_threadsafe(asynccore.stop, map, map=map))
+        on_signal.append(lambda: asynccore.call_soon_threadsafe(asynccore.stop, map=map))
     else:
         on_signal.append(channel.close)
     try:
@@ -260,10 +260,10 @@ CHILD = """
 
     def handle(*args):
         assert threading.current_thread() is threading.main_thread()
-        if "stop" in what: asynccore.stop(map)
+        if "stop" in what: asynccore.stop(map=map)
         if "exit" in what: raise SystemExit(0)
         if "close" in what: channel.close()
-        if "graceful" in what: asynccore.graceful_close(map)
+        if "graceful" in what: asynccore.graceful_close(map=map)
 
     if "default" not in what:
         signal.signal(number, handle)

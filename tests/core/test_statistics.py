@@ -42,7 +42,7 @@ class Echo(dispatcher_with_send):
 
 
 def one(map: Any, fd: int = 1000) -> ChannelStatistics:
-    (found,) = [it for it in statistics(map).channels if it.fd == fd]
+    (found,) = [it for it in statistics(map=map).channels if it.fd == fd]
     return found
 
 
@@ -58,7 +58,7 @@ def slow(clock: FakeClock, seconds: float) -> Callable[[], None]:
 
 def test_what_a_fresh_map_has() -> None:
     map = ChannelMap()
-    found = statistics(map)
+    found = statistics(map=map)
     assert isinstance(found, Statistics)
     assert (found.poller, found.channels, found.timers, found.passes) == (None, (), 0, 0)
     assert found.bytes_received is found.bytes_sent is found.longest_handler is None
@@ -76,7 +76,7 @@ def test_channels_by_state(any_fakes: Fakes) -> None:
         setattr(dispatcher(FakeSocket(fd), map), "connected", False)  # noqa: B010
         setattr(map[fd], state, True)
     map[1004] = Channel()
-    found = statistics(map)
+    found = statistics(map=map)
     assert (found.listening, found.connecting, found.connected, found.other) == (1, 1, 1, 2)
     states = [it.state for it in found.channels]
     assert states == ["listening", "connecting", "connected", "other", "other"]
@@ -93,7 +93,7 @@ def test_passes_events_callbacks_and_timers_are_always_counted(any_fakes: Fakes)
     poller.report((1000, READ))
     engine.run_pass(5.0)
     engine.run_pass(5.0)
-    found = statistics(engine.map)
+    found = statistics(map=engine.map)
     assert (found.passes, found.events, found.callbacks, found.timers) == (3, 1, 2, 1)
     assert found.poller == "recording"
     assert found.time == clock()
@@ -119,9 +119,9 @@ def test_addresses_are_text(addr: Any, shown: str | None, fakes: Fakes) -> None:
 
 def test_as_dict_is_json(fakes: Fakes) -> None:
     map = fakes.engine.map
-    collect_statistics(True, map)
+    collect_statistics(True, map=map)
     Quiet(1000, map)
-    found = statistics(map).as_dict()
+    found = statistics(map=map).as_dict()
     assert json.loads(json.dumps(found)) == found
     assert found["channels"][0]["name"] == "Quiet"
     assert found["listening"] == 1
@@ -152,7 +152,7 @@ def test_accept_pauses(fakes: Fakes, capsys: pytest.CaptureFixture[str]) -> None
     fakes.engine.run_pass(0)
     fakes.poller.report((1000, READ))
     fakes.engine.run_pass(0)
-    assert statistics(fakes.engine.map).accept_pauses == 1
+    assert statistics(map=fakes.engine.map).accept_pauses == 1
     assert "can't accept" in capsys.readouterr().out
 
 
@@ -173,7 +173,7 @@ def test_a_listener_at_its_limit_pauses(fakes: Fakes) -> None:
         fakes.engine.run_pass(0)
         fakes.poller.report((1000, READ))
         fakes.engine.run_pass(0)
-        assert statistics(fakes.engine.map).accept_pauses == listener.accept_counts.pauses
+        assert statistics(map=fakes.engine.map).accept_pauses == listener.accept_counts.pauses
         fakes.engine.map.clear()
 
 
@@ -196,7 +196,7 @@ def test_bytes_are_counted_from_then_on(any_fakes: Fakes) -> None:
     poller.report((1000, WRITE))
     engine.run_pass(0)
     assert (one(map).bytes_received, one(map).bytes_sent) == (5, 5)
-    found = statistics(map)
+    found = statistics(map=map)
     assert (found.bytes_received, found.bytes_sent) == (5, 5)
 
 
@@ -209,13 +209,13 @@ def test_channels_that_come_later_and_go_are_in_the_totals(any_fakes: Fakes) -> 
     for channel in (first, second):
         channel.handle_read()
     first.close()
-    found = statistics(map)
+    found = statistics(map=map)
     assert (found.bytes_received, found.bytes_sent) == (8, 8)
     # The same object with another socket begins anew, but the total goes on.
     second.set_socket(FakeSocket(1002, receives=[b"1"]))
     second.handle_read()
     assert one(map, 1002).bytes_received == 1
-    assert statistics(map).bytes_received == 9
+    assert statistics(map=map).bytes_received == 9
 
 
 def test_turned_off_nothing_is_left(any_fakes: Fakes) -> None:
@@ -224,19 +224,19 @@ def test_turned_off_nothing_is_left(any_fakes: Fakes) -> None:
     timed = Echo(FakeSocket(1001), engine.map)
     timed.idle_timeout = 60
     later = Echo(FakeSocket(1002), engine.map)
-    collect_statistics(True, engine.map)
+    collect_statistics(True, map=engine.map)
     later.set_deadline(100)
     engine.run_pass(0)
     assert channel._ac_times is not None
     channel.handle_read()
-    collect_statistics(False, engine.map)
+    collect_statistics(False, map=engine.map)
     assert channel._ac_times is None
     assert timed._ac_times is not None and later._ac_times is not None
     assert set(engine.interest.table.timed) == {1001, 1002}
     assert engine.meter is None
-    assert statistics(engine.map).bytes_received is None
-    collect_statistics(True, engine.map)
-    assert statistics(engine.map).bytes_received == 0
+    assert statistics(map=engine.map).bytes_received is None
+    collect_statistics(True, map=engine.map)
+    assert statistics(map=engine.map).bytes_received == 0
 
 
 def test_a_gathered_send_is_counted() -> None:
@@ -251,7 +251,7 @@ def test_a_gathered_send_is_counted() -> None:
         assert other.recv(20000, socket.MSG_WAITALL | socket.MSG_DONTWAIT) in (
             b"x" * 5000 + b"y" * 5000 + b"z" * 100,
         )
-        assert statistics(map).bytes_sent == 10100
+        assert statistics(map=map).bytes_sent == 10100
         chat.close()
 
 
@@ -271,7 +271,7 @@ def test_an_empty_read_and_a_full_socket_count_nothing(fakes: Fakes) -> None:
     channel = Echo(FakeSocket(1000, receives=[b""], takes=[BlockingIOError(11, "")]), map)
     channel.send(b"hello")
     channel.recv(10)
-    found = statistics(map)
+    found = statistics(map=map)
     assert (found.bytes_received, found.bytes_sent) == (0, 0)
 
 
@@ -317,18 +317,18 @@ def test_an_echo_server_as_it_is(poller_name: str) -> None:
     listener.create_socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(5)
-    collect_statistics(True, map)
+    collect_statistics(True, map=map)
     port = listener.socket.getsockname()[1]
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"x" * 1000)
         received = b""
         for _ in range(1000):
             loop(5, map=map, count=1, poller=poller_name)
-            if statistics(map).bytes_sent == 1000:
+            if statistics(map=map).bytes_sent == 1000:
                 break
         received = client.recv(1000, socket.MSG_WAITALL)
         assert len(received) == 1000
-        found = statistics(map)
+        found = statistics(map=map)
         assert found.poller == poller_name
         assert (found.listening, found.connected) == (1, 1)
         assert found.bytes_received == found.bytes_sent == 1000
@@ -339,7 +339,7 @@ def test_an_echo_server_as_it_is(poller_name: str) -> None:
     # A listener whose socket is closed has its address no more.
     listener.accepting = True
     map[listener.socket.fileno() + 1000] = listener
-    assert statistics(map).channels[0].address is not None
+    assert statistics(map=map).channels[0].address is not None
     map.clear()
 
 
@@ -348,17 +348,17 @@ def test_an_echo_server_as_it_is(poller_name: str) -> None:
 
 def test_the_longest_handler_is_named(any_fakes: Fakes) -> None:
     engine, clock, poller = any_fakes
-    collect_statistics(True, engine.map)
+    collect_statistics(True, map=engine.map)
     first, second = Quiet(1000, engine.map), Quiet(1001, engine.map)
     first.on_read, second.on_read = slow(clock, 0.5), slow(clock, 2.0)
     engine.run_pass(0)
     poller.report((1000, READ), (1001, READ))
     engine.run_pass(0)
-    found = statistics(engine.map)
+    found = statistics(map=engine.map)
     assert (found.longest_seconds, found.longest_handler) == (2.0, "Quiet.handle_read_event")
     assert (first.log, second.log) == (["read"], ["read"])
-    collect_statistics(True, engine.map)
-    assert statistics(engine.map).longest_seconds is None
+    collect_statistics(True, map=engine.map)
+    assert statistics(map=engine.map).longest_seconds is None
 
 
 EVENTS = [
@@ -381,14 +381,14 @@ def test_a_slow_handler_is_told_of_once_an_occurrence(
 
     handler.__name__ = name
     engine.map[1000] = type("Slow", (Channel,), {name: handler})(True, True)
-    warn_slow_handlers(0.25, engine.map)
+    warn_slow_handlers(0.25, map=engine.map)
     engine.run_pass(0)
     for _ in range(3):
         poller.report((1000, mask))
         engine.run_pass(0)
     err = capsys.readouterr().err
     assert err == f"warning: Slow.{name} of descriptor 1000 held the loop for 0.500 s\n"
-    warn_slow_handlers(None, engine.map)
+    warn_slow_handlers(None, map=engine.map)
     assert engine.meter is None
     took.append(50.0)
     poller.report((1000, mask))
@@ -409,7 +409,7 @@ def test_a_slow_timer_or_callback_is_told_of(
 ) -> None:
     engine, clock, _ = any_fakes
     engine.map[1000] = Channel(False, False)
-    warn_slow_handlers(2.0, engine.map)
+    warn_slow_handlers(2.0, map=engine.map)
     asynccore.use_logging("asyncore")
     try:
         if how == "call_later":
@@ -439,7 +439,7 @@ def test_a_measured_handler_that_raises_is_told_and_measured(
         raise ZeroDivisionError("oops")
 
     channel.on_read = fail
-    warn_slow_handlers(0.5, engine.map)
+    warn_slow_handlers(0.5, map=engine.map)
     engine.run_pass(0)
     poller.report((1000, READ))
     engine.run_pass(0)
@@ -452,7 +452,7 @@ def test_measured_events_keep_to_the_rules(any_fakes: Fakes) -> None:
     """A stale event reaches nobody, and the rest of an event ends with its channel."""
     engine, _, poller = any_fakes
     map = engine.map
-    collect_statistics(True, map)
+    collect_statistics(True, map=map)
     first, second = Quiet(1000, map), Quiet(1001, map)
     third = map[1002] = Channel(True, True)
     map[1003] = Channel(True, True)
@@ -472,25 +472,25 @@ def test_measured_events_keep_to_the_rules(any_fakes: Fakes) -> None:
 )
 def test_what_is_no_limit(limit: Any, error: Any) -> None:
     with pytest.raises(error, match="the limit of slow handlers"):
-        warn_slow_handlers(limit, ChannelMap())
+        warn_slow_handlers(limit, map=ChannelMap())
 
 
 def test_both_wishes_are_kept_apart(fakes: Fakes) -> None:
     engine = fakes.engine
-    collect_statistics(True, engine.map)
-    warn_slow_handlers(1.0, engine.map)
-    collect_statistics(False, engine.map)
+    collect_statistics(True, map=engine.map)
+    warn_slow_handlers(1.0, map=engine.map)
+    collect_statistics(False, map=engine.map)
     assert engine.meter is not None and engine.meter.limit == 1.0
-    collect_statistics(True, engine.map)
-    warn_slow_handlers(None, engine.map)
+    collect_statistics(True, map=engine.map)
+    warn_slow_handlers(None, map=engine.map)
     assert engine.meter is not None and engine.meter.limit is None
-    collect_statistics(False, engine.map)
+    collect_statistics(False, map=engine.map)
     assert engine.meter is None
 
 
 def test_a_wish_about_a_plain_dict_is_kept_until_it_is_taken_back() -> None:
     map: dict[int, Any] = {}
-    warn_slow_handlers(1.0, map)
+    warn_slow_handlers(1.0, map=map)
     ref = weakref.ref(engine_for(map))
     gc.collect()
     engine = ref()
@@ -502,7 +502,7 @@ def test_a_wish_about_a_plain_dict_is_kept_until_it_is_taken_back() -> None:
     del engine
     gc.collect()
     assert ref() is not None
-    warn_slow_handlers(None, map)
+    warn_slow_handlers(None, map=map)
     gc.collect()
     assert ref() is None
 
@@ -561,5 +561,5 @@ def test_a_meter_names_even_what_took_no_time() -> None:
 
 def test_a_map_of_fakes_is_seen_as_any_other() -> None:
     fakes = engine_with_fakes(ChannelMap())
-    assert statistics(fakes.engine.map).poller == "recording"
+    assert statistics(map=fakes.engine.map).poller == "recording"
     fakes.engine.release()

@@ -19,7 +19,7 @@ from asynccore.pollers import READ, WRITE
 from asynccore.testing import Fakes, engine_with_fakes
 from tests.core.fakes import PATIENT, Channel, FakeSocket
 
-NAMES = ["connect_timeout", "idle_timeout", "write_timeout"]
+NAMES = ["connect_timeout", "idle_timeout", "read_timeout", "write_timeout"]
 
 
 class Timed(dispatcher_with_send):
@@ -59,7 +59,7 @@ def until(fakes: Fakes, seconds: float) -> None:
 
 def test_classic_classes_have_none() -> None:
     for cls in (dispatcher, dispatcher_with_send, asynchat.async_chat):
-        assert [getattr(cls, name) for name in NAMES] == [None] * 3
+        assert [getattr(cls, name) for name in NAMES] == [None] * 4
     map = ChannelMap()
     engine, _, poller = engine_with_fakes(map)
     dispatcher(FakeSocket(1000), map)
@@ -396,3 +396,36 @@ def test_who_gets_the_number_of_a_channel_that_was_never_asked(any_fakes: Fakes)
     assert gone.log == [] and len(any_fakes.engine.timers) == 0
     other.close()
     keeper.close()
+
+
+# What comes from the peer alone ---------------------------------------------------------------
+
+
+def test_our_own_output_does_not_put_a_read_timeout_off(any_fakes: Fakes) -> None:
+    channel = Timed(any_fakes)
+    channel.idle_timeout = 5
+    channel.read_timeout = 12
+    for at in (3.0, 6.0, 9.0):
+        any_fakes.engine.timers.call_later(at, channel.send, b"x")
+    until(any_fakes, 20.0)
+    # The idle one counts from what was sent last, the other from the beginning.
+    assert channel.log == [("read", 12.0)]
+
+
+def test_what_comes_puts_it_off(any_fakes: Fakes) -> None:
+    channel = Timed(any_fakes)
+    channel.stays = True
+    channel.read_timeout = 5
+    any_fakes.poller.report((1000, READ), after=3.0)
+    any_fakes.poller.report((1000, WRITE), after=4.0)
+    until(any_fakes, 14.0)
+    assert [item for item in channel.log if item != "read"] == [("read", 8.0), ("read", 13.0)]
+
+
+def test_nobody_listens_to_a_paused_channel(any_fakes: Fakes) -> None:
+    channel = Timed(any_fakes)
+    channel.read_timeout = 5
+    any_fakes.engine.timers.call_later(2.0, channel.pause_reading)
+    any_fakes.engine.timers.call_later(20.0, channel.resume_reading)
+    until(any_fakes, 40.0)
+    assert channel.log == [("read", 25.0)]

@@ -57,6 +57,9 @@ def test_private_names_begin_with_ac(cls: Any) -> None:
                 assert name.startswith("_ac_") or name in theirs, (base, name)
 
 
+LEFT_ALONE = pytest.mark.filterwarnings("ignore:.* is left alone:RuntimeWarning")
+
+
 class Anything:
     """An object of the program's own."""
 
@@ -64,6 +67,7 @@ class Anything:
 @BASES
 @pytest.mark.parametrize("name", sorted(own_names.NEW_NAMES))
 @pytest.mark.parametrize("kind", ["object", "method", "method of an object", "property"])
+@LEFT_ALONE
 def test_any_name_may_be_something_else(base: Any, name: str, kind: str, pair: Any) -> None:
     """Channels talk, and end, whatever the program calls so."""
 
@@ -119,7 +123,7 @@ def test_any_name_may_be_something_else(base: Any, name: str, kind: str, pair: A
     (channel.push if base is asynchat.async_chat else channel.send)(b"answer")
     drive(lambda: not channel.writable() or base is asynccore.dispatcher, map)
     assert peer.recv(100) == b"answer"
-    assert statistics(map).channels[0].pending in (0, None)
+    assert statistics(map=map).channels[0].pending in (0, None)
     assert not has_output(channel)
     peer.close()
     drive(lambda: channel.ended, map)
@@ -128,6 +132,7 @@ def test_any_name_may_be_something_else(base: Any, name: str, kind: str, pair: A
 
 @pytest.mark.parametrize("name", sorted(own_names.NEW_NAMES - {"max_line_length"}))
 @pytest.mark.parametrize("value", ["thirty", 0, -1, None, 2.5, b"", (1, 2), {}])
+@LEFT_ALONE
 def test_any_name_may_be_assigned(name: str, value: Any, pair: Any, channels: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -210,6 +215,7 @@ def test_a_timeout_of_ours_with_a_hook_of_the_programs(pair: Any, channels: Any)
     assert (channel.closed, channel.said) == (1, 1)
 
 
+@LEFT_ALONE
 def test_a_shutdown_of_the_programs_own(pair: Any, channels: Any) -> None:
     class Program(asynccore.dispatcher):
         def handle_shutdown(self, signum: int) -> bool:  # type: ignore[override]
@@ -219,7 +225,7 @@ def test_a_shutdown_of_the_programs_own(pair: Any, channels: Any) -> None:
             raise
 
     Program(pair()[0], channels)
-    asynccore.graceful_close(channels, timeout=30)
+    asynccore.graceful_close(30, map=channels)
     drive(lambda: not channels, channels)
 
 
@@ -233,7 +239,7 @@ def test_a_buffer_size_of_the_programs_own_is_no_output(pair: Any, channels: Any
     kinds: list[Any] = [Program, Buffers]
     for kind in kinds:
         assert not has_output(kind(pair()[0], channels))
-    asynccore.graceful_close(channels, timeout=30)
+    asynccore.graceful_close(30, map=channels)
     drive(lambda: not channels, channels)
 
 
@@ -397,6 +403,7 @@ def test_what_can_be_called() -> None:
     assert own_names.takes(print, 7) and not own_names.takes(None, 0)
 
 
+@LEFT_ALONE
 def test_a_hook_that_fits_further_up(pair: Any, channels: Any) -> None:
     said: list[str] = []
 

@@ -418,7 +418,7 @@ class TestStopping:
         Chat(pair()[0], channels)
         with background(lambda: serve(channels, engine)):
             wait_for(waiting(channels))
-            asynccore.stop(channels)
+            asynccore.stop(map=channels)
         assert len(channels) == 1
 
     def test_a_callback_of_another_thread(self, channels: Any, engine: str, pair: Any) -> None:
@@ -453,7 +453,7 @@ SIGNAL_SCRIPT = """
     channel = Reader(end, channels)
     assert threading.active_count() == 1
     actions = {
-        "stop": lambda: asynccore.stop(channels),
+        "stop": lambda: asynccore.stop(map=channels),
         "close_all": lambda: asynccore.close_all(channels),
         "close": channel.close,
         "call_soon": lambda: asynccore.call_soon_threadsafe(channel.close, map=channels),

@@ -180,7 +180,7 @@ def test_the_last_day_waits_for_those_who_read_and_not_for_those_who_don_t(
         output(channels[1], b"x" * BIG)
         output(channels[2], b"y" * BIG)
         world.passes()
-        asynccore.graceful_close(world.map, timeout=10)
+        asynccore.graceful_close(10, map=world.map)
         world.passes()
         assert channels[0]._ac_closed and world.server._ac_closed
         assert not channels[1]._ac_closed and not channels[2]._ac_closed
@@ -201,7 +201,7 @@ def test_a_reset_on_the_last_day(new_world: Callable[..., World], tally: Tally) 
     with tally.fault():
         output(channel, b"x" * BIG)
         world.passes()
-        asynccore.graceful_close(world.map, timeout=1000)
+        asynccore.graceful_close(1000, map=world.map)
         world.passes()
         reset(peer)
         world.until(lambda: not world.map)

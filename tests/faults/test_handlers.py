@@ -281,7 +281,7 @@ def test_a_signal(state: str, action: str, world: World, tally: Tally) -> None:
     def handler(*args: Any) -> None:
         called.append(action)
         if action == "stop":
-            asynccore.stop(world.map)
+            asynccore.stop(map=world.map)
         elif action == "leave":
             raise asynccore.ExitNow
         elif action == "close":

@@ -178,7 +178,7 @@ def check(world: World, where: str) -> None:
         got += peer.recv(100)
     assert got == b"left sent", where
     # And while this one waits, another one wakes it.
-    asynccore.call_soon_threadsafe(asynccore.stop, world.channels, map=world.channels)
+    asynccore.call_soon_threadsafe(asynccore.stop, map=world.channels)
     asynccore.loop(timeout=PATIENCE, map=world.channels, poller=world.poller)
 
 

@@ -158,10 +158,10 @@ def test_what_a_callback_raises_ends_no_loop(broken: Any) -> None:
 
 def test_a_warning_of_the_package_ends_no_loop(broken: Any) -> None:
     map = asynccore.ChannelMap()
-    asynccore.warn_slow_handlers(0.0, map)
+    asynccore.warn_slow_handlers(0.0, map=map)
     asynccore.call_later(0, lambda: None, map=map)
     asynccore.loop(map=map, until_idle=True)
-    asynccore.warn_slow_handlers(None, map)
+    asynccore.warn_slow_handlers(None, map=map)
 
 
 def test_a_logger_whose_handler_fails(pair: Any, capsys: Any) -> None:

@@ -181,7 +181,7 @@ def test_stopping(map: Any, peers: Any) -> None:
     for _ in range(3):
         asynccore.loop(timeout=0, count=1, map=map)
     peers[0].send(b"x")
-    asynccore.stop(map)
+    asynccore.stop(map=map)
     asynccore.loop(timeout=0, count=1, map=map)
     assert channel.received == b""
     asynccore.loop(timeout=0, count=1, map=map)

@@ -74,7 +74,7 @@ def test_who_may_wait_gets_the_turn_when_the_other_thread_ends(
     channel = Reader(end, channels)
     with looping(channels, engine) as first:
         with background(lambda: asynccore.loop(timeout=600, map=channels, count=1)) as second:
-            asynccore.stop(channels)
+            asynccore.stop(map=channels)
             first.join(PATIENCE)
             made = engine_for(channels)
             wait_for(lambda: made.owner == second.ident)

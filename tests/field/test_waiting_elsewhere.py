@@ -153,7 +153,7 @@ def test_what_is_patched_in_the_middle_of_a_loop_is_seen_within_a_second(
 
     def patched(*args: Any) -> Any:
         seen.append(1)
-        asynccore.stop(map)
+        asynccore.stop(map=map)
         return real(*args)
 
     real = select.select

@@ -74,7 +74,7 @@ def drive(driver: str, poller: str, channels: dict[int, Any], talk: Callable[[],
 
 def _drive(driver: str, poller: str, channels: dict[int, Any]) -> None:
     if driver == "own":
-        timer = asynccore.call_later(PATIENCE, asynccore.stop, channels, map=channels)
+        timer = asynccore.call_later(PATIENCE, asynccore.stop, map=channels)
         try:
             asynccore.loop(map=channels, timeout=PATIENCE)
         finally:
@@ -87,7 +87,7 @@ def _drive(driver: str, poller: str, channels: dict[int, Any]) -> None:
     else:
         loop = new_asyncio_loop(driver)
         try:
-            attachment: Any = compat.attach(loop, channels)
+            attachment: Any = compat.attach(loop, map=channels)
             try:
                 loop.run_until_complete(asyncio.wait_for(attachment.wait_empty(), PATIENCE))
             finally:
@@ -105,7 +105,7 @@ def run_reactor(reactor: Any, channels: dict[int, Any]) -> None:
         reactor.stop()
 
     try:
-        attachment: Any = compat.attach(reactor, channels)
+        attachment: Any = compat.attach(reactor, map=channels)
         attachment.wait_empty().addBoth(end)
         late = reactor.callLater(PATIENCE, reactor.stop)
         reactor.run(installSignalHandlers=False)

@@ -155,7 +155,7 @@ def test_under_twisted_a_number_comes_back_after_an_unreported_close(
     program = Program(COPIES["vendored"], channels)
     reactor = new_reactor(kind)
     engine_for(channels).use(poller)
-    attachment: Any = compat.attach(reactor, channels)
+    attachment: Any = compat.attach(reactor, map=channels)
     ends = [socket.socketpair() for _ in range(2)]
     got: list[bytes] = []
     number = ends[0][1].fileno()

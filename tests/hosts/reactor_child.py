@@ -80,7 +80,7 @@ def scenarios(reactor: Any, poller: str | None) -> Any:
     @defer.inlineCallbacks
     def exceptions() -> Any:
         channels, echo, peer = channel(poller)
-        attachment = compat.attach(reactor, channels)
+        attachment = compat.attach(reactor, map=channels)
         waiter = attachment.wait_empty()
         peer.send(b"exit")
         try:
@@ -90,7 +90,7 @@ def scenarios(reactor: Any, poller: str | None) -> Any:
         else:
             raise AssertionError("no ExitNow")
         assert not attachment.attached
-        attachment = compat.attach(reactor, channels)
+        attachment = compat.attach(reactor, map=channels)
         peer.send(b"again")
         yield got(peer, b"again")
         waiter = attachment.wait_empty()
@@ -108,7 +108,7 @@ def scenarios(reactor: Any, poller: str | None) -> Any:
     def moves() -> Any:
         channels, echo, peer = channel(poller)
         for turn in range(3):
-            attachment = compat.attach(reactor, channels)
+            attachment = compat.attach(reactor, map=channels)
             peer.send(b"%d" % turn)
             yield got(peer, b"%d" % turn)
             waiter = attachment.wait_empty()
@@ -117,8 +117,8 @@ def scenarios(reactor: Any, poller: str | None) -> Any:
             peer.send(b"own loop")
             asynccore.loop(timeout=5, map=channels, count=1)
             assert peer.recv(100) == b"own loop"
-        attachment = compat.attach(reactor, channels)
-        asynccore.stop(channels)
+        attachment = compat.attach(reactor, map=channels)
+        asynccore.stop(map=channels)
         yield attachment.wait_empty()
         assert not attachment.attached
         echo.close()
@@ -127,7 +127,7 @@ def scenarios(reactor: Any, poller: str | None) -> Any:
     @defer.inlineCallbacks
     def timers_and_threads() -> Any:
         channels, echo, peer = channel(poller)
-        attachment = compat.attach(reactor, channels)
+        attachment = compat.attach(reactor, map=channels)
         ran: list[Any] = []
         asynccore.call_later(0.001, ran.append, 1, map=channels)
         while not ran:
@@ -148,7 +148,7 @@ def scenarios(reactor: Any, poller: str | None) -> Any:
     @defer.inlineCallbacks
     def handlers() -> Any:
         channels, echo, peer = channel(poller)
-        attachment = compat.attach(reactor, channels)
+        attachment = compat.attach(reactor, map=channels)
 
         def nested() -> None:
             del echo.handle_read
@@ -169,7 +169,7 @@ def scenarios(reactor: Any, poller: str | None) -> Any:
     def beside_its_own() -> Any:
         """A legacy channel and Twisted's own, under load from both."""
         channels, echo, peer = channel(poller)
-        attachment = compat.attach(reactor, channels)
+        attachment = compat.attach(reactor, map=channels)
         factory = protocol.ServerFactory()
         factory.protocol = type("E", (protocol.Protocol,), {"dataReceived": _back})
         factory.noisy = False
@@ -191,7 +191,7 @@ def scenarios(reactor: Any, poller: str | None) -> Any:
     def no_pile() -> Any:
         """Timers that the host is told of don't pile up."""
         channels, echo, peer = channel(poller)
-        attachment = compat.attach(reactor, channels)
+        attachment = compat.attach(reactor, map=channels)
         for turn in range(50):
             asynccore.call_later(60 - turn, print, map=channels).cancel()
             peer.send(b"x")
@@ -239,7 +239,7 @@ def main(name: str, poller: str) -> None:
     reactor.callWhenRunning(lambda: run_all().addBoth(over))
     # One more map, that outlives the reactor.
     channels, echo, peer = channel(None if poller == "default" else poller)
-    attachment = compat.attach(reactor, channels)
+    attachment = compat.attach(reactor, map=channels)
     reactor.run()
     for failure in failures:
         failure.printTraceback()
@@ -261,7 +261,7 @@ def interrupted(name: str) -> None:
 
     reactor: Any = chosen
     channels, echo, peer = channel(None)
-    compat.attach(reactor, channels)
+    compat.attach(reactor, map=channels)
     reactor.callWhenRunning(os.kill, os.getpid(), signal.SIGINT)
     reactor.run()
     assert channels

@@ -126,7 +126,7 @@ def test_system_exit_ends_the_loop_if_nobody_waits() -> None:
     channel = Echo(own, channels)
     channel.handle_read = lambda: exit_with(7)  # type: ignore[method-assign]
     loop = asyncio.SelectorEventLoop()
-    attachment = compat.attach(loop, channels)
+    attachment = compat.attach(loop, map=channels)
     peer.send(b"x")
     with peer, pytest.raises(SystemExit) as caught:
         loop.run_forever()
@@ -150,7 +150,7 @@ def test_a_map_moves_from_loop_to_loop_while_its_connections_live() -> None:
             if kind == "uvloop" and importlib.util.find_spec("uvloop") is None:
                 continue
             loop = new_loop(kind)
-            attachment = compat.attach(loop, channels)
+            attachment = compat.attach(loop, map=channels)
             peer.send(kind.encode())
             loop.run_until_complete(read(loop, peer, kind.encode()))
             attachment.detach()
@@ -198,5 +198,5 @@ def test_a_loop_that_can_not_watch_descriptors() -> None:
 
     loop = Proactor()
     with pytest.raises(RuntimeError, match="Proactor can't watch"):
-        compat.attach(loop, {})
+        compat.attach(loop, map={})
     loop.close()

@@ -86,11 +86,11 @@ def on_classic_loop_object(scenario: Scenario) -> Any:
 def under_classic_loop(scenario: Scenario, makers: type[Makers] = PlainMakers) -> Any:
     """`asynccore.loop()`, and no loop of asyncio's."""
     channels: dict[int, Any] = {}
-    task = compat.run_coroutine(_bounded(scenario, makers(channels)), channels)
-    task.add_done_callback(lambda done: asynccore.stop(channels))
+    task = compat.run_coroutine(_bounded(scenario, makers(channels)), map=channels)
+    task.add_done_callback(lambda done: asynccore.stop(map=channels))
     asynccore.loop(map=channels, until_idle=True)
     asynccore.loop(map=channels)  # TLS connections that still say goodbye
-    loop = compat.event_loop(channels)
+    loop = compat.event_loop(map=channels)
     if getattr(loop, "_default_executor", None) is not None:
         loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()

@@ -128,7 +128,7 @@ def test_a_conversation_changes_hands_twice(run: Any, secure: bool) -> None:
                 self.push(b"x" * 1_000_000 + b"\n")
                 if self.lines == [b"one"]:
                     self.streams = compat.to_streams(self)
-                    self.task = compat.run_coroutine(go_on(*self.streams), map)
+                    self.task = compat.run_coroutine(go_on(*self.streams), map=map)
 
         async def go_on(reader: Any, writer: Any) -> None:
             lines.append(await reader.readline())

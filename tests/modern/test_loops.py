@@ -176,14 +176,14 @@ def test_dispatchers_and_tasks_share_a_loop() -> None:
                 self.close()
                 return data
 
-            self.task = compat.run_coroutine(answer(), channels)
+            self.task = compat.run_coroutine(answer(), map=channels)
 
     reader = Reader(one, channels)
     two.send(b"hello")
     asynccore.loop(map=channels)
     assert reader.task.result() == b"hello"
     two.close()
-    compat.event_loop(channels).close()
+    compat.event_loop(map=channels).close()
 
 
 def test_stop_ends_whichever_loop_runs() -> None:
@@ -191,7 +191,7 @@ def test_stop_ends_whichever_loop_runs() -> None:
     loop = compat.ClassicLoop(channels)
     loop.call_soon(loop.stop)
     loop.run_forever()
-    loop.call_soon(asynccore.stop, channels)
+    loop.call_soon(lambda: asynccore.stop(map=channels))
     loop.run_forever()
     one, two = socket.socketpair()
     keeper = asynccore.dispatcher(one, channels)
@@ -260,16 +260,16 @@ def test_a_classic_loop_within_a_callback() -> None:
 
 def test_the_loop_of_a_map() -> None:
     channels: dict[int, Any] = {}
-    loop = compat.event_loop(channels)
-    assert compat.event_loop(channels) is loop
+    loop = compat.event_loop(map=channels)
+    assert compat.event_loop(map=channels) is loop
     loop.close()
-    other = compat.event_loop(channels)
+    other = compat.event_loop(map=channels)
     assert other is not loop
     other.close()
 
     async def hosted() -> None:
         attachment = compat.attach(map=channels)
-        assert compat.event_loop(channels) is asyncio.get_running_loop()
+        assert compat.event_loop(map=channels) is asyncio.get_running_loop()
         attachment.detach()
 
     asyncio.run(hosted())
@@ -309,7 +309,7 @@ def test_the_loop_of_a_map_runs_in_the_handlers_of_its_dispatchers() -> None:
         peer = Peer(ours, channels)
         loop: Any = "to be made"
         assert read() == [None]  # nobody has asked for one
-        loop = compat.event_loop(channels)
+        loop = compat.event_loop(map=channels)
         assert read() == [loop, loop]
         assert asyncio._get_running_loop() is None
         loop.close()
@@ -318,7 +318,7 @@ def test_the_loop_of_a_map_runs_in_the_handlers_of_its_dispatchers() -> None:
 
 
 def test_an_engine_that_is_forgotten_closes_its_loop() -> None:
-    compat.event_loop({})
+    compat.event_loop(map={})
     gc.collect()  # a ResourceWarning, or an open descriptor, would fail this
 
 
@@ -331,7 +331,7 @@ def test_a_forgotten_loop_that_is_older_than_its_sockets(monkeypatch: pytest.Mon
         return real()
 
     monkeypatch.setattr(socket, "socketpair", socketpair)
-    compat.event_loop({})
+    compat.event_loop(map={})
     gc.collect()
 
 

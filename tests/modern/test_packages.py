@@ -23,7 +23,7 @@ def talk(channels: dict[int, Any], client: Callable[[], Any]) -> Any:
         try:
             results.append(client())
         finally:
-            asynccore.call_soon_threadsafe(asynccore.stop, channels, map=channels)
+            asynccore.call_soon_threadsafe(asynccore.stop, map=channels)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -37,7 +37,7 @@ def end(channels: dict[int, Any], *servers: Any) -> None:
         server.close()
         server.abort_clients()
     asynccore.loop(map=channels)
-    loop = compat.event_loop(channels)
+    loop = compat.event_loop(map=channels)
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
@@ -58,7 +58,7 @@ def test_aiosmtpd() -> None:
             return "250 taken"
 
     channels: dict[int, Any] = {}
-    loop = compat.event_loop(channels)
+    loop = compat.event_loop(map=channels)
     server = compat.create_server(
         lambda: aiosmtpd.SMTP(Handler(), hostname="here", loop=loop), "127.0.0.1", 0, map=channels
     )
@@ -86,7 +86,7 @@ def test_uvicorns_h11_protocol() -> None:
         await send({"type": "http.response.body", "body": body})
 
     channels: dict[int, Any] = {}
-    loop = compat.event_loop(channels)
+    loop = compat.event_loop(map=channels)
     config = Config(application, lifespan="off", log_config=None, ws="none")
     config.load()
     state = ServerState()
@@ -128,8 +128,8 @@ def test_websockets() -> None:
     async def start() -> Any:
         return await serve(echo, "127.0.0.1", 0)
 
-    task = compat.run_coroutine(start(), channels)
-    task.add_done_callback(lambda done: asynccore.stop(channels))
+    task = compat.run_coroutine(start(), map=channels)
+    task.add_done_callback(lambda done: asynccore.stop(map=channels))
     asynccore.loop(map=channels, until_idle=True)
     server = task.result()
     port = server.sockets[0].getsockname()[1]
@@ -141,7 +141,7 @@ def test_websockets() -> None:
 
     assert talk(channels, client) == "HELLO " * 50_000
     server.close()
-    closed = compat.run_coroutine(server.wait_closed(), channels)
-    closed.add_done_callback(lambda done: asynccore.stop(channels))
+    closed = compat.run_coroutine(server.wait_closed(), map=channels)
+    closed.add_done_callback(lambda done: asynccore.stop(map=channels))
     asynccore.loop(map=channels, until_idle=True)
     end(channels)

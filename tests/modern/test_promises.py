@@ -379,16 +379,16 @@ def test_stop_counts_in_a_protocol() -> None:
 
     _, peer = connected(channels, Stops)
     asynccore.loop(0.05, map=channels, count=100)
-    passes = compat.event_loop(channels).engine.passes  # type: ignore[attr-defined]
+    passes = compat.event_loop(map=channels).engine.passes  # type: ignore[attr-defined]
     assert stopped == [b"x"] and passes < 50
     peer.close()
     asynccore.close_all(channels)
-    compat.event_loop(channels).close()
+    compat.event_loop(map=channels).close()
 
 
 def test_stop_counts_in_a_dispatcher() -> None:
     channels: dict[int, Any] = {}
-    loop = compat.event_loop(channels)
+    loop = compat.event_loop(map=channels)
 
     class Stops(asynccore.dispatcher):
         def handle_read(self) -> None:
@@ -448,7 +448,7 @@ CALLBACKS = [
 
 DRIVERS = {
     "loop": lambda channels: asynccore.loop(map=channels),
-    "run_forever": lambda channels: compat.event_loop(channels).run_forever(),
+    "run_forever": lambda channels: compat.event_loop(map=channels).run_forever(),
 }
 
 
@@ -467,7 +467,7 @@ def test_exit_now_leaves_the_loop(which: str, how: str) -> None:
         DRIVERS[how](channels)
     peer.close()
     asynccore.close_all(channels)
-    compat.event_loop(channels).close()
+    compat.event_loop(map=channels).close()
 
 
 @pytest.mark.parametrize("which", [*CALLBACKS[:4], "connection_lost"])

@@ -228,7 +228,7 @@ def test_arguments_that_cant_be_right() -> None:
                 *(asyncio.Protocol, "127.0.0.1", stream.getsockname()[1]), map=channels
             )
     assert channels == {}
-    compat.event_loop(channels).close()
+    compat.event_loop(map=channels).close()
     with pytest.raises(AttributeError):
         compat.nothing_of_the_kind  # noqa: B018
 

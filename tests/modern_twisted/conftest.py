@@ -57,7 +57,7 @@ def loop(reactor: Any) -> Callable[..., None]:
 
     def loop(until: Callable[[], object] | None = None) -> None:
         if until is None:
-            guard = asynccore.call_later(HANGS, asynccore.stop, reactor.map, map=reactor.map)
+            guard = asynccore.call_later(HANGS, asynccore.stop, map=reactor.map)
             asynccore.loop(map=reactor.map)
             assert guard.active, f"the loop goes on: {reactor.map}"
             guard.cancel()

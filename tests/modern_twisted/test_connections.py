@@ -412,7 +412,7 @@ def test_statistics_and_names(reactor: Any, loop: Loop) -> None:
     pair.server.transport.pauseProducing()
     pair.client.transport.write(b"w" * 20_000_000)
     loop(lambda: len(reactor.map) == 3)
-    found = asynccore.statistics(reactor.map)
+    found = asynccore.statistics(map=reactor.map)
     assert (found.listening, found.connected) == (1, 2)
     by_address = {channel.address: channel for channel in found.channels}
     assert f"{LOCAL}:{port.getHost().port}" in by_address
@@ -461,7 +461,7 @@ def test_graceful_close_flushes(reactor: Any, loop: Loop) -> None:
     with socket.create_connection((LOCAL, port.getHost().port)) as peer:
         loop(lambda: kept.made and kept.made[0].began)
         kept.made[0].transport.write(b"g" * 5_000_000)
-        asynccore.graceful_close(reactor.map)
+        asynccore.graceful_close(map=reactor.map)
         reader = threading.Thread(
             target=lambda: received.extend(iter(lambda: peer.recv(65536), b""))
         )

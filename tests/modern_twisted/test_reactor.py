@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def test_run_ends_with_asynccores_means(reactor: Any, end: str) -> None:
     told: list[str] = []
     reactor.addSystemEventTrigger("after", "shutdown", told.append, "stopped")
     reactor.listenTCP(0, Keeper(), interface=LOCAL)
-    reactor.callLater(0.01, getattr(asynccore, end), reactor.map)
+    reactor.callLater(0.01, partial(getattr(asynccore, end), map=reactor.map))
     reactor.run(installSignalHandlers=False)
     assert told == ["stopped"]
     assert reactor.map == {}
@@ -129,7 +130,7 @@ def test_shutdown_waits_for_a_deferred(reactor: Any) -> None:
 
     def stop() -> None:
         reactor.callLater(0.01, lambda: (told.append("fires"), waiting.callback(None)))
-        asynccore.stop(reactor.map)
+        asynccore.stop(map=reactor.map)
 
     reactor.callWhenRunning(stop)
     reactor.run(installSignalHandlers=False)

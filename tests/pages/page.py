@@ -66,7 +66,7 @@ def bound_the_loop() -> None:
 
     def loop(*args: Any, **kwargs: Any) -> None:
         map = kwargs.get("map") or (args[2] if len(args) > 2 else None)
-        timer = asynccore.call_later(MOMENT, asynccore.stop, map, map=map)
+        timer = asynccore.call_later(MOMENT, asynccore.stop, map=map)
         try:
             real_loop(*args, **kwargs)
         finally:

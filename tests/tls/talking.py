@@ -28,7 +28,7 @@ def meanwhile(channels: Any, client: Callable[[], T]) -> T:
         except BaseException as why:
             problems.append(why)
         finally:
-            asynccore.call_soon_threadsafe(asynccore.stop, channels, map=channels)
+            asynccore.call_soon_threadsafe(asynccore.stop, map=channels)
 
     thread = threading.Thread(target=run, daemon=True)
     bound = asynccore.call_later(PATIENCE, _hangs, map=channels)

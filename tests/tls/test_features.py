@@ -150,7 +150,7 @@ def test_a_graceful_end(channels: Any, tcp_pair: Any, version: int) -> None:
     client = Noting(ours, others, context=client_raw(version), server_hostname=HOST)
     server = Chat(theirs, channels, context=server_raw(version), server_side=True)
     server.push(LARGE)  # waits for the handshake
-    asynccore.graceful_close(channels, timeout=60.0)
+    asynccore.graceful_close(60.0, map=channels)
     for _ in range(MOST):
         loop(timeout=0, map=channels, count=1)
         loop(timeout=0, map=others, count=1)
