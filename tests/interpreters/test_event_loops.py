@@ -130,6 +130,13 @@ def test_what_is_not_as_listed_is_told(ours: Outcome, pattern: str, trouble: lis
     assert event_loops.judge(REFERENCE, ours, "p.", listed) == trouble
 
 
+def test_what_some_releases_pass_may_pass() -> None:
+    rows = [Listed("m.A.one", "3.12 in part", ""), Listed("m.A.none", "3.12 in part", "")]
+    assert event_loops.judge(REFERENCE, REFERENCE, "p.", rows) == []
+    assert event_loops.stale([REFERENCE], "p.", rows) == []
+    assert rows[0].applies((3, 12)) and not rows[0].applies((3, 13))
+
+
 def test_a_row_for_no_test_is_told() -> None:
     rows = [Listed("m.A.*", "all", ""), Listed("m.C.one", "all", ""), Listed("n.A.x", "all", "")]
     (line,) = event_loops.stale([REFERENCE], "p.", rows)
