@@ -344,10 +344,16 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         return await super().connect_accepted_socket(protocol_factory, sock, **options)
 
     def _make_socket_transport(
-        self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None, server: Any = None
+        self, sock: Any, protocol: Any, waiter: Any = None, *, context: Any = None, **others: Any
     ) -> Any:
-        """Make the transport of a connection that stands: asyncio's methods call this."""
-        return connections.serve_connected(self, self.map, sock, protocol, waiter)
+        """Make the transport of a connection that stands: asyncio's methods call this.
+
+        The context is given since Python 3.15.
+        """
+        transport = connections.serve_connected(self, self.map, sock, protocol, waiter)
+        if context is not None:
+            transport.context = context
+        return transport
 
     async def create_server(
         self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any
