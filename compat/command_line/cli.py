@@ -264,7 +264,13 @@ def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Show the channels and rates of a program that was started by"
         " 'asynccore run --top', or with ASYNCCORE_TOP=1 or =PATH in its environment.",
     )
-    command.add_argument("target", metavar="PID|PATH", help="its process id, or its socket")
+    command.add_argument(
+        "target",
+        nargs="?",
+        metavar="PID|PATH",
+        help="its process id, that of the parent of workers, or its socket; without one, list the"
+        " programs that can be looked at",
+    )
     command.add_argument(
         "--interval", type=float, default=1.0, metavar="S", help="seconds between two looks"
     )

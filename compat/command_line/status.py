@@ -38,7 +38,7 @@ for name in {names}:
 
 # What is installed by `pip install 'asynccore[EXTRA]'`, by the names of distributions.
 EXTRAS = {
-    "top": ("rich",),
+    "top": ("rich", "textual"),
     "uvloop": ("uvloop",),
     "twisted": ("Twisted",),
     "shell": ("shtab",),

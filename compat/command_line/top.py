@@ -10,11 +10,15 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asynccore.monitoring import address
+
+from . import top_rows
+from .top_rows import Look
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 # How long the program may take to answer, in seconds: well over `server.PATIENCE` for each loop.
 ANSWER_TIME = 30.0
 
-Look = dict[str, Any]
+Looks = list[Look]
 
 
 class NotThere(OSError):
@@ -30,7 +34,7 @@ class NotThere(OSError):
 
 
 def main(
-    target: str,
+    target: str | None,
     interval: float = 1.0,
     once: bool = False,
     as_json: bool = False,
@@ -38,22 +42,57 @@ def main(
 ) -> int:
     """Show what the program `target` (a process id, or a path) does, every `interval` seconds.
 
-    With `once`, look once; with `as_json`, print what was seen, one line for each look. Returns
-    the exit status; Ctrl-C, or the program's end, is the normal end. Raises `NotThere` if nothing
-    answers at first, `ValueError` for an interval that is not above 0.
+    For the parent of workers that is what these do. Without a target, the programs that can be
+    looked at are listed. With `once`, look once; with `as_json`, print what was seen, one line for
+    each look at each process. Returns the exit status; Ctrl-C, or the program's end, is the normal
+    end. Raises `NotThere` if nothing answers at first, `ValueError` for an interval that is not
+    above 0.
     """
     if not interval > 0:
         raise ValueError(f"an interval is more than 0 seconds, not {interval!r}")
-    path = socket_of(target)
-    seen = ask(path)  # This comes first, for its errors are the likely ones.
+    if target is None:
+        return _list(as_json)
+    seen = look_at(target)  # This comes first, for its errors are the likely ones.
     if as_json:
-        show: Callable[[Look, Look | None, float], object] = _print_json
-    elif once:
+        show: Callable[[Looks, Looks, float], object] = _print_json
+    elif once or not sys.stdout.isatty():
         show = _printer()
     else:
-        return _live(path, seen, interval, sleep)
-    show(seen, None, interval)
-    return 0 if once else _follow(path, seen, interval, sleep, show)
+        return _live(target, interval)
+    show(seen, [], interval)
+    return 0 if once else _follow(target, seen, interval, sleep, show)
+
+
+def look_at(target: str) -> Looks:
+    """Return what a program, or each of its workers, says. Raises `NotThere`."""
+    paths = family(int(target)) if target.isdecimal() else []
+    if not paths:
+        return [ask(socket_of(target))]
+    looks = []
+    for path in paths:
+        began = time.monotonic()
+        try:
+            seen = ask(path)
+        except NotThere:
+            if len(paths) == 1:
+                raise
+            continue  # a worker that has ended
+        looks.append({**seen, "lag": time.monotonic() - began})
+    return sorted(looks, key=lambda seen: (seen.get("worker") or 0, seen["pid"]))
+
+
+def _list(as_json: bool) -> int:
+    found = programs()
+    if as_json:
+        print(json.dumps(found))
+    elif not found:
+        print("no program can be looked at: start one with 'asynccore run --top'")
+    else:
+        print(f"{'process':>8}  {'worker':>6}  program")
+        for who in found:
+            worker = "" if who["worker"] is None else f"{who['worker']} of {who['parent']}"
+            print(f"{who['pid']:>8}  {worker:>6}  {' '.join(who['program'])}")
+    return 0
 
 
 def socket_of(target: str) -> Path:
@@ -110,17 +149,17 @@ def family(pid: int) -> list[Path]:
 
 
 def _follow(
-    path: Path,
-    seen: Look,
+    target: str,
+    seen: Looks,
     interval: float,
     sleep: Callable[[float], object],
-    show: Callable[[Look, Look | None, float], object],
+    show: Callable[[Looks, Looks, float], object],
 ) -> int:
     before, then = seen, time.monotonic()
     try:
         while True:
             sleep(interval)
-            seen, now = ask(path), time.monotonic()
+            seen, now = look_at(target), time.monotonic()
             show(seen, before, now - then)
             before, then = seen, now
     except NotThere:
@@ -129,142 +168,66 @@ def _follow(
         return 0
 
 
-def _print_json(seen: Look, before: Look | None, seconds: float) -> None:
-    print(json.dumps(seen), flush=True)
+def _print_json(seen: Looks, before: Looks, seconds: float) -> None:
+    for look in seen:
+        print(json.dumps(look), flush=True)
 
 
-def _need_rich() -> None:
-    try:
-        import rich  # noqa: F401
-    except ImportError:
+def _need(package: str) -> None:
+    if find_spec(package) is None:
         raise ValueError(
-            "the table needs the package rich: pip install 'asynccore[top]', or use --json"
-        ) from None
-
-
-def _printer() -> Callable[[Look, Look | None, float], object]:
-    _need_rich()
-    from rich.console import Console
-
-    console = Console()
-    return lambda seen, before, seconds: console.print(frame(seen, before, seconds))
-
-
-def _live(path: Path, seen: Look, interval: float, sleep: Callable[[float], object]) -> int:
-    _need_rich()
-    from rich.live import Live
-
-    with Live(frame(seen, None, interval), screen=sys.stdout.isatty(), auto_refresh=False) as live:
-        return _follow(
-            path,
-            seen,
-            interval,
-            sleep,
-            lambda *look: live.update(frame(*look), refresh=True),
+            f"this needs the package {package}: pip install 'asynccore[top]', or use --json"
         )
 
 
-def frame(seen: Look, before: Look | None, seconds: float) -> RenderableType:
-    """Return a table for each map of a look; rates need the look `seconds` before."""
-    from rich.console import Group
-    from rich.text import Text
+def _printer() -> Callable[[Looks, Looks, float], object]:
+    _need("rich")
+    from rich.console import Console
 
-    head = f"process {seen['pid']}: {' '.join(seen['program'])}"
-    earlier = before["maps"] if before is not None else []
-    parts: list[RenderableType] = [Text(head, style="bold")]
-    for at, map in enumerate(seen["maps"]):
-        # A map that came or went between the looks shifts the others: no rates then.
-        same = len(earlier) == len(seen["maps"])
-        parts.append(_map(map, earlier[at] if same else {}, seconds))
-    if not seen["maps"]:
-        parts.append(Text("no channels"))
-    return Group(*parts)
+    console = Console()
+    return lambda seen, before, seconds: console.print(
+        frame(seen, before, seconds, console.width), soft_wrap=False
+    )
 
 
-def _map(map: Mapping[str, Any], before: Mapping[str, Any], seconds: float) -> RenderableType:
+def _live(target: str, interval: float) -> int:
+    _need("textual")
+    from . import top_screen
+
+    def look() -> Looks:
+        try:
+            return look_at(target)
+        except NotThere:
+            return []
+
+    top_screen.Screen(look, interval).run()
+    return 0
+
+
+def frame(seen: Looks, before: Looks, seconds: float, width: int = 80) -> RenderableType:
+    """Return what `--once` prints of a look; rates need the look `seconds` before."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    if "stuck" in map:
-        text = Text("the loop does not answer; it is at\n", style="bold red")
-        return text.append("\n".join(f"  {where}" for where in map["stuck"]))
-    if "error" in map:
-        return Text(f"no statistics: {map['error']}", style="red")
+    earlier = {look["pid"]: look for look in before}
+    parts: list[RenderableType] = []
+    for look in seen:
+        parts.append(Text(f"process {look['pid']}: {' '.join(look['program'])}", style="bold"))
+        parts.append(Text(top_rows.summary(look, earlier.get(look["pid"]), seconds)))
+        for map in look["maps"]:
+            if "stuck" in map:
+                text = Text("the loop does not answer; it is at\n", style="bold red")
+                parts.append(text.append("\n".join(f"  {where}" for where in map["stuck"])))
+            elif "error" in map:
+                parts.append(Text(f"no statistics: {map['error']}", style="red"))
+    found = top_rows.order(top_rows.rows(seen, earlier, seconds), "in/s")
     table = Table(expand=False)
-    for name in _COLUMNS:
-        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)
-    earlier = {channel["fd"]: channel for channel in before.get("channels", ())}
-    for channel in sorted(
-        map.get("channels", ()), key=lambda c: _traffic(c, earlier), reverse=True
-    ):
-        table.add_row(*_row(channel, earlier.get(channel["fd"]), seconds))
-    return Group(Text(_summary(map, before, seconds)), table)
-
-
-_COLUMNS = ("fd", "class", "state", "address", "in", "in/s", "out", "out/s", "pending")
-_WORDS = ("class", "state", "address")
-
-
-def _traffic(channel: Mapping[str, Any], earlier: Mapping[int, Mapping[str, Any]]) -> int:
-    before = earlier.get(channel["fd"], {})
-    return sum((channel.get(key) or 0) - (before.get(key) or 0) for key in _BYTES)
-
-
-_BYTES = ("bytes_received", "bytes_sent")
-
-
-def _row(channel: Mapping[str, Any], before: Mapping[str, Any] | None, seconds: float) -> list[str]:
-    # The process may have ended, and its number be somebody else's since.
-    if before is not None and any(before.get(k) != channel.get(k) for k in ("name", "address")):
-        before = None
-    cells = [str(channel["fd"])]
-    cells += [str(channel.get(key) or "") for key in ("name", "state", "address")]
-    for key in _BYTES:
-        cells += [amount(channel.get(key)), rate(channel, before, key, seconds)]
-    return [*cells, amount(channel.get("pending"))]
-
-
-def _summary(map: Mapping[str, Any], before: Mapping[str, Any], seconds: float) -> str:
-    words = [f"{len(map.get('channels', ()))} channels"]
-    for key, name in (
-        ("passes", "passes"),
-        ("events", "events"),
-        *((k, _IN_OUT[k]) for k in _BYTES),
-    ):
-        if key in map:
-            per_second = rate(map, before or None, key, seconds)
-            words.append(
-                f"{name} {amount(map[key])}" + (f" ({per_second}/s)" if per_second else "")
-            )
-    words += [f"{name} {map[key]}" for key, name in _OTHERS.items() if map.get(key) is not None]
-    return " · ".join(words)
-
-
-_IN_OUT = {"bytes_received": "in", "bytes_sent": "out"}
-_OTHERS = {
-    "poller": "poller",
-    "timers": "timers",
-    "accept_pauses": "accept pauses",
-    "longest_handler": "longest in",
-    "longest_seconds": "for s",
-}
-
-
-def rate(now: Mapping[str, Any], before: Mapping[str, Any] | None, key: str, seconds: float) -> str:
-    """Return how much a number of `now` grew each second, "" if that is not known."""
-    value = now.get(key)
-    if before is None or value is None or before.get(key) is None or seconds <= 0:
-        return ""
-    return amount((value - before[key]) / seconds)
-
-
-def amount(number: float | None) -> str:
-    """Return a number with three digits or so, and the letter of its power of 1000."""
-    if number is None:
-        return ""
-    for letter in ("", "k", "M", "G", "T"):
-        if abs(number) < 999.5:
-            return f"{number:.3g}{letter}"
-        number /= 1000
-    return f"{number:.3g}P"
+    names = top_rows.columns(width, len(seen) > 1)
+    for name in names:
+        left = name in top_rows.WORDS
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    for row in found:
+        table.add_row(*(row.cell(name) for name in names))
+    parts.append(table if found else Text("no channels"))
+    return Group(*parts)

@@ -45,6 +45,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "prometheus_client",
             "rich",
             "shtab",
+            "textual",
             "tomli",
             "tomllib",
             "twisted",
@@ -101,8 +102,8 @@ EXCEPTIONS = {
 # for a tuple with names (annotationlib, ast).
 TUPLE = "import typing; typing.NamedTuple('Named', [('name', 'int')])"
 LIGHT = """
-    __future__ bisect collections collections.abc contextlib enum errno functools heapq io itertools math
-    os operator select signal socket stat struct sys threading time traceback types typing
+    __future__ bisect collections collections.abc contextlib enum errno functools heapq io itertools
+    math os operator select signal socket stat struct sys threading time traceback types typing
     warnings weakref
 """.split()
 
