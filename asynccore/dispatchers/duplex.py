@@ -116,7 +116,8 @@ class Duplex:
         sock = self.socket
         if sys.platform == "win32":
             return False  # Winsock reports nothing for such a one
-        if self.connected or self.accepting or type(sock) is not _socket.socket:
+        # `accepting` is set before listen(2) is called, so the kernel is asked.
+        if self.connected or type(sock) is not _socket.socket:
             return False
         if self.connecting:
             return bool(self._ac_pause_reasons & UNUSED)  # connect_ex() has not returned yet

@@ -112,6 +112,24 @@ def test_a_listener_that_took_its_time_accepts(channels: Any, engine: str, pair:
         assert listener.events == ["accepted"]
 
 
+def test_the_loop_looks_in_the_middle_of_listen(channels: Any, engine: str, pair: Any) -> None:
+    """The channel says that it accepts a moment before the kernel does."""
+
+    with looping(channels, engine):
+        Reader(pair()[0], channels)
+        listener = Plain(map=channels)
+        listener.create_socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.accepting = True
+        listener.touch()
+        let_pass(channels)
+        assert listener.events == []
+        listener.listen(5)
+        with socket.create_connection(listener.socket.getsockname(), PATIENCE):
+            wait_for(lambda: "accepted" in listener.events)
+        assert listener.events == ["accepted"]
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("cls", CLASSES)
 def test_a_client_that_took_its_time_connects(
