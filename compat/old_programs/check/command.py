@@ -42,6 +42,8 @@ def main(paths: Sequence[str], python: str | None = None, form: str = "text") ->
                 read.append(load(sources.read(path), target))
             except sources.Unreadable as why:
                 problems.append(why)
+            except RecursionError:
+                problems.append(sources.Unreadable(path, "is nested too deeply to be checked"))
             advance()
     findings = judge(read)
     for problem in problems:
@@ -75,7 +77,10 @@ def judge(programs: list[Program]) -> list[Finding]:
     with terminal.progress("checking", len(programs)) as advance:
         for program in programs:
             for look in (language.look, byte_kinds.look, handlers.look):
-                look(program)
+                try:
+                    look(program)
+                except RecursionError:
+                    program.add_at(1, 1, "AC101", "nested too deeply to be checked whole")
             advance()
     return [
         finding

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-# Words of Python 3 that were names before (What's New in Python 3.0 and 3.7).
-_NEW_WORDS = {"async": "3.7", "await": "3.7", "nonlocal": "3.0"}
+# Words of Python 3 that were names before (What's New in Python 3.7).
+_NEW_WORDS = {"async": "3.7", "await": "3.7"}
 _CONSTANTS = ("True", "False", "None")
 
 # Python 2's tabs end at every eighth column; Python 3 wants an indentation that means the same
