@@ -327,10 +327,10 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_port(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "port",
-        help="rewrite a program for today's Python",
+        help="rewrite a program for today's Python, or on to asyncio",
         description="Rewrite programs step by step, and print what would change. The steps are"
-        " python3, modern-names, tls and timers. What can't be rewritten safely is left, with a"
-        " comment that says what to do.",
+        " python3, modern-names, tls, timers and asyncio; without --step, all but the last. What"
+        " can't be rewritten safely is left, with a comment that says what to do.",
         allow_abbrev=False,
     )
     command.add_argument(
@@ -340,6 +340,14 @@ def _add_port(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         action="append",
         default=[],
         help="take this step (and those it needs) only; may be given again",
+    )
+    command.add_argument(
+        "--class",
+        dest="classes",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="with the step asyncio: this class only; may be given again",
     )
     command.add_argument("--write", action="store_true", help="change the files")
     command.add_argument("paths", metavar="PATH", nargs="+", help="a file, or a folder of files")
@@ -449,4 +457,4 @@ def _port(arguments: argparse.Namespace) -> int:
 
         return _failed(arguments, sources.NeedsExtra("libcst", "rewriting programs"), 1)
 
-    return command.main(arguments.paths, arguments.steps, arguments.write)
+    return command.main(arguments.paths, arguments.steps, arguments.classes, arguments.write)

@@ -74,3 +74,40 @@ def test_a_ported_program_answers(
         tmp_path,
         identity[0],
     )
+
+
+# Programs of which nothing is left to do, and some of which something is.
+ON_ASYNCIO = {
+    *("y2001_chat", "y2001_finger", "y2001_mail_sink", "y2001_monitor", "y2009_numbers"),
+    *("y2015_line_json", "y2015_mail_json", "records_py2"),
+}
+
+
+HALF_WAY = {"y2009_line_server", "y2009_secure_echo", "y2001_web_client", "ticker_py2"}
+GO_ON = [program for program in PROGRAMS if program.stem in ON_ASYNCIO | HALF_WAY]
+
+
+@pytest.mark.parametrize("program", GO_ON, ids=lambda program: program.stem)
+def test_a_program_on_asyncio_answers_as_before(
+    program: Path, identity: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Path(shutil.copy(program, tmp_path))
+    assert cli.main(["port", "--write", str(script)]) == 0
+    before = script.read_bytes()
+    assert cli.main(["port", "--write", "--step", "asyncio", str(script)]) == 0
+    once = script.read_bytes()
+    assert once != before
+    classic = b"import asynccore" in once or b"from asynccore" in once
+    assert classic == (program.stem in HALF_WAY)
+    assert cli.main(["port", "--write", "--step", "asyncio", str(script)]) == 0
+    assert script.read_bytes() == once
+    assert cli.main(["port", "--write", str(script)]) == 0
+    assert script.read_bytes() == once
+    talk = PROGRAMS[program]
+    files = map(str, identity if talk.by == "tls" else ())
+    talks.converse(
+        lambda port: [*(sys.executable, "-W", "error", "-u", str(script)), str(port), *files],
+        talk,
+        tmp_path,
+        identity[0],
+    )

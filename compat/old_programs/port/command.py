@@ -11,7 +11,12 @@ from . import files, steps
 from .tree import SIGN
 
 
-def main(paths: Sequence[str], names: Sequence[str] = (), write: bool = False) -> int:
+def main(
+    paths: Sequence[str],
+    names: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    write: bool = False,
+) -> int:
     """Port the programs in `paths`; return 1 if any could not be read, ported or written.
 
     Raises `ValueError` for a step that there is not.
@@ -31,7 +36,7 @@ def main(paths: Sequence[str], names: Sequence[str] = (), write: bool = False) -
     with terminal.progress("porting", len(read)) as advance:
         for path, source in read.items():
             try:
-                new, wrong = _ported(source, chosen)
+                new, wrong = _ported(source, chosen, classes, read)
                 problems += wrong
                 if new != source.text:
                     if write:
@@ -50,8 +55,23 @@ def main(paths: Sequence[str], names: Sequence[str] = (), write: bool = False) -
     return int(bool(problems))
 
 
-def _ported(source: sources.Source, chosen: Sequence[steps.Step]) -> tuple[str, list[str]]:
-    around = steps.Surroundings(str(source.path), frozenset(_beside(source.path)))
+def _ported(
+    source: sources.Source,
+    chosen: Sequence[steps.Step],
+    classes: Sequence[str],
+    program: dict[Path, sources.Source],
+) -> tuple[str, list[str]]:
+    elsewhere: set[str] = set()
+    if any(step.needs_names for step in chosen):
+        for other in program.values():
+            if other is not source:
+                elsewhere |= steps.names_in(other)
+    around = steps.Surroundings(
+        str(source.path),
+        frozenset(_beside(source.path)),
+        frozenset(elsewhere),
+        frozenset(classes),
+    )
     plain = sources.with_plain_ends(source.text)
     found = steps.port(plain, chosen, around)
     new = found.text if plain == source.text else found.text.replace("\n", "\r\n")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from .. import sources
-from . import modern_names, python3, timers, tls
+from . import modern_names, python3, timers, tls, to_asyncio
 
 # A step that has not settled after so many rounds would go on for ever; each settles in two.
 _ROUNDS = 5
@@ -18,6 +19,8 @@ class Surroundings:
 
     path: str = ""  # of the file itself
     modules: frozenset[str] = frozenset()  # modules in the same folder
+    names: frozenset[str] = frozenset()  # what other files say of this program's names
+    classes: frozenset[str] = frozenset()  # which classes alone are wanted, if any
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Step:
     summary: str
     apply: Callable[[str, Surroundings], str]
     needs: tuple[str, ...] = ()  # steps that come before it
+    usual: bool = True  # whether it is taken if no step is named
+    needs_names: bool = False  # whether it asks what other files of the program say
 
 
 STEPS = (
@@ -53,6 +58,14 @@ STEPS = (
         lambda text, around: timers.apply(text),
         needs=(modern_names.NAME,),
     ),
+    Step(
+        to_asyncio.NAME,
+        "async_chat -> asyncio.Protocol, loop() -> asyncio.run, SMTPServer -> aiosmtpd",
+        lambda text, around: to_asyncio.apply(text, around.names, around.classes),
+        needs=(modern_names.NAME,),
+        usual=False,
+        needs_names=True,
+    ),
 )
 
 
@@ -65,7 +78,7 @@ class Ported:
 
 
 def chosen(names: Iterable[str]) -> tuple[Step, ...]:
-    """Return the steps of these names, with those they need, in order; all if none is given.
+    """Return the steps of these names, with those they need, in order; the usual ones if none.
 
     Raises `ValueError` for a name that no step has.
     """
@@ -74,7 +87,7 @@ def chosen(names: Iterable[str]) -> tuple[Step, ...]:
     for name in sorted(wanted - set(known)):
         raise ValueError(f"there is no step {name!r}: it is one of {', '.join(known)}")
     if not wanted:
-        wanted = set(known)
+        wanted = {step.name for step in STEPS if step.usual}
     for name in list(wanted):
         wanted.update(known[name].needs)
     return tuple(step for step in STEPS if step.name in wanted)
@@ -97,4 +110,17 @@ def port(text: str, steps: Collection[Step], around: Surroundings | None = None)
             line = f"line {why.lineno}: " if why.lineno else ""
             found.problems.append(f"{step.name}: {line}{why.msg}")
             break
+    return found
+
+
+def names_in(source: sources.Source) -> set[str]:
+    """Return the names that a file imports from others, or looks up in something."""
+    if source.tree2 is not None:
+        return {leaf.value for leaf in source.tree2.leaves()}
+    found: set[str] = set()
+    for node in ast.walk(source.tree) if source.tree is not None else ():
+        if isinstance(node, ast.ImportFrom):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
     return found
