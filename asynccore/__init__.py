@@ -41,6 +41,7 @@ from .classic.tracebacks import compact_traceback as compact_traceback
 from .connecting.attempts import ConnectError as ConnectError
 from .connecting.resolver import set_resolver as set_resolver
 from .dispatchers.buffered import dispatcher_with_send as dispatcher_with_send
+from .dispatchers.channel_listener import listener as listener
 from .dispatchers.dispatcher import dispatcher as dispatcher
 from .dispatchers.trigger import Trigger as Trigger
 from .engine.timers import Timer as Timer

@@ -391,6 +391,40 @@ class async_chat(OutputQueue):
 _GET_TERMINATOR = async_chat.get_terminator
 
 
+class line_chat(async_chat):
+    """An `async_chat` that collects its input by itself, and calls `handle_line` for each line.
+
+    Set `terminator` in the class, and define `handle_line(line)`.
+    """
+
+    terminator: Any = b"\n"
+    """What ends a line: bytes, or anything that `set_terminator` takes."""
+
+    max_line_length: int | None = 65536
+    """Bytes that may come without a terminator: asyncio's limit for `StreamReader.readline`."""
+
+    def collect_incoming_data(self, data: bytes) -> None:
+        """Keep a piece of a line."""
+        self.incoming.append(data)
+
+    def found_terminator(self) -> None:
+        """Put the pieces of a line together."""
+        incoming = self.incoming
+        line = incoming[0] if len(incoming) == 1 else b"".join(incoming)
+        incoming.clear()
+        self.handle_line(line)
+
+    def handle_line(self, line: bytes) -> None:
+        """A line has come, here without its terminator."""
+        raise NotImplementedError("a subclass must say what to do with a line")
+
+    def _ac_bound(self, end: int) -> bool:
+        delivers = super()._ac_bound(end)
+        if self._ac_skipping:
+            self.incoming.clear()  # whoever answers to a line that is too long need not forget it
+        return delivers
+
+
 class simple_producer:
     """A producer that hands out bytes, `buffer_size` at a time."""
 

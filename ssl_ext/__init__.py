@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .dispatchers.mixin import tls_async_chat as tls_async_chat
     from .dispatchers.mixin import tls_dispatcher as tls_dispatcher
     from .dispatchers.mixin import tls_dispatcher_with_send as tls_dispatcher_with_send
+    from .dispatchers.mixin import tls_line_chat as tls_line_chat
     from .dispatchers.securing import secure as secure
     from .peer import Cipher as Cipher
     from .peer import user_name as user_name
@@ -60,6 +61,7 @@ _HOMES = {
     "tls_async_chat": "dispatchers.mixin",
     "tls_dispatcher": "dispatchers.mixin",
     "tls_dispatcher_with_send": "dispatchers.mixin",
+    "tls_line_chat": "dispatchers.mixin",
     "tls_listener": "dispatchers.listener",
     "user_name": "peer",
 }

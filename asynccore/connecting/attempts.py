@@ -311,7 +311,7 @@ class ConnectByName(Entry):
             channel.handle_error()
 
     def _fail(self, error: BaseException) -> None:
-        """Tell the channel, in whose `handle_error` the exception is current; then close it."""
+        """Tell the channel, in whose hook the exception is current; then close it."""
         self.cancel()
         channel = self.channel
         try:
@@ -320,7 +320,10 @@ class ConnectByName(Entry):
             raise
         except BaseException:
             try:
-                channel.handle_error()
+                if isinstance(error, ConnectError):
+                    channel._ac_connect_failed(error)
+                else:
+                    channel.handle_error()
             finally:
                 if (
                     channel._fileno is None

@@ -11,13 +11,15 @@ from typing import Any
 from .. import logs
 from ..channels import UNUSED, ChannelMap, Map, inspectors, reports_changes
 from ..classic.namespace import default_map, legacy_name, package
-from ..classic.own_names import tell_of_coroutines, yield_to_mixins
+from ..classic.own_names import hook, tell_of_coroutines, yield_to_mixins
 from ..classic.text import not_bytes
+from ..connecting.attempts import ConnectError
 from ..connecting.target import show
 from ..engine.engine import Engine, engine_for, leave_map
 from ..errors import _strerror, disconnected, reraised
 from ..listening import acceptor as accepting
 from ..listening import bind_errors, connection_limits, socket_activation
+from ..neighbours import is_ours
 from ..pollers import READ, WRITE
 from ..pollers.layered import waits_for
 from .connect_name import ConnectsByName
@@ -54,6 +56,8 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     _map: Map
     _fileno: int | None = None
     _ac_engine: Engine | None = None
+    _ac_refused: OSError | None = None  # that of a connect which has just failed
+    _ac_reason: BaseException | None = None  # why the connection ends, if anybody knows
     _ac_first_write = False  # handle_write() runs because the connection was made
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -334,6 +338,38 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             self._ac_must_wait(why, READ)
         raise why
 
+    def recvfrom(self, buffer_size: int) -> tuple[bytes, Any]:
+        """Return a datagram and the address that it came from (recvfrom(2)).
+
+        Errors are as in `recv`: at the end of a connection `(b"", None)` is returned, and what ICMP
+        said of an earlier datagram (`ConnectionRefusedError`) is raised, as `BlockingIOError` is if
+        there is nothing yet.
+        """
+        try:
+            data, addr = self.socket.recvfrom(buffer_size)
+        except OSError as why:
+            if why.errno in disconnected():
+                self._ac_end()
+                return b"", None
+            raise
+        counts = self._ac_counts
+        if counts is not None:
+            counts.bytes_received += len(data)
+        return data, addr
+
+    def sendto(self, data: Any, addr: Any) -> int:
+        """Send a datagram to an address; return how many bytes that is (sendto(2)).
+
+        Errors are as in `send`: 0 if there is no room, and others are raised.
+        """
+        try:
+            count: int = self.socket.sendto(data, addr)
+        except OSError as why:
+            return self._ac_not_sent(why)
+        if self._ac_times is not None:
+            self._ac_times.sent_now(count)
+        return count
+
     def _ac_must_wait(self, why: OSError, doing: int) -> None:
         # Perhaps the engine doesn't even know this socket yet.
         engine = self._ac_engine
@@ -422,6 +458,24 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
                     raise
         if connection_limits.counted:
             connection_limits.told(self, fd)
+        # Read from the class, for a property of the program's by that name is not ours to read.
+        if type(self).handle_closed is not _CLOSED or "handle_closed" in self.__dict__:
+            self._ac_tell_closed()
+
+    def _ac_tell_closed(self) -> None:
+        why, self._ac_reason = self._ac_reason, None
+        if why is None:
+            why = sys.exc_info()[1]
+            trace = None if why is None else why.__traceback__
+            # One that the program itself has caught, here or around its loop, is its own affair.
+            if trace is None or not is_ours(trace.tb_frame.f_globals.get("__name__", "")):
+                why = None
+        try:
+            hook(self, "handle_closed", 1)(why)
+        except reraised():
+            raise
+        except BaseException:
+            self.handle_error()
 
     # -- log ------------------------------------------------------------------------------------
 
@@ -491,7 +545,14 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         With whatever socket: programs put a TLS socket in the place of the plain one there.
         """
         connects = self._ac_connects
-        self.handle_connect_event()
+        try:
+            self.handle_connect_event()
+        except OSError as why:
+            refused, self._ac_refused = self._ac_refused, None
+            if why is not refused or type(self).handle_connect_error is _CONNECT_ERROR:
+                raise
+            self._ac_connect_failed(why)
+            return False
         return not self._ac_closed and not self.accepting and self._ac_connects == connects
 
     def handle_connect_event(self) -> None:
@@ -501,7 +562,8 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         """
         err = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         if err != 0:
-            raise OSError(err, _strerror(err))
+            self._ac_refused = OSError(err, _strerror(err))
+            raise self._ac_refused
         connects = self._ac_connects
         self.handle_connect()
         if not self._ac_closed and self._ac_connects == connects:
@@ -532,6 +594,27 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     # -- hooks ----------------------------------------------------------------------------------
 
+    def handle_connect_error(self, exc: OSError) -> None:
+        """A connect has failed: a `ConnectError` of `connect_name`, or the `OSError` of `connect`.
+
+        Unless overridden, `handle_error` is called with that current, which closes the channel. One
+        that is overridden may connect again; else it closes the channel.
+        """
+        self.handle_error()
+
+    def _ac_connect_failed(self, why: OSError) -> None:
+        """Hand a connect that failed over, while its exception is current."""
+        tell = hook(self, "handle_connect_error", 1)
+        if getattr(tell, "__func__", None) is _CONNECT_ERROR:
+            self.handle_error()
+            return
+        try:
+            tell(why)
+        except reraised():
+            raise
+        except BaseException:
+            self.handle_error()
+
     def handle_error(self) -> None:
         """Report the current exception in one line, and close.
 
@@ -542,6 +625,10 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             name = repr(self)
         except Exception:
             name = f"<__repr__(self) failed for object at {id(self):x}>"
+        if isinstance(value, ConnectError):
+            self.log_info(f"{value.strerror}, closing channel {name}", "error")
+            self.handle_close()
+            return
         action = "keeping" if self.accepting else "closing"
         self.log_info(
             f"uncaptured python exception, {action} channel {name} "
@@ -579,3 +666,16 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         """The connection has ended."""
         self.log_info("unhandled close event", "warning")
         self.close()
+
+    def handle_closed(self, exc: BaseException | None = None) -> None:
+        """The channel is closed, by whomever: once for each socket. The place to clean up.
+
+        `exc` is why: the exception that a handler raised, the `OSError` of a connection that
+        broke or was never made, a `TimeoutError` of a timeout, a `TLSError`; `None` for an end in
+        good order, and where the program has closed it. It may connect anew.
+        """
+
+
+# Who has no other of these is not called.
+_CLOSED = dispatcher.handle_closed
+_CONNECT_ERROR = dispatcher.handle_connect_error

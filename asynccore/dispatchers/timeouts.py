@@ -14,6 +14,7 @@ Trade-off. A dispatcher that changes its timeouts downwards pays for a timer; up
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import ETIMEDOUT
 from typing import Any
 
 from ..channels import Map
@@ -167,12 +168,16 @@ class ChannelTimes(LazyTimer):
             self.rearm()
 
     def _tell(self, which: str) -> None:
+        channel = self.channel
+        channel._ac_reason = TimeoutError(ETIMEDOUT, f"{which} timeout")
         try:
-            hook(self.channel, "handle_timeout", 1)(which)
+            hook(channel, "handle_timeout", 1)(which)
         except reraised():
             raise
         except BaseException:
-            self.channel.handle_error()
+            channel.handle_error()
+        finally:
+            channel._ac_reason = None
 
 
 class ChannelTimers:

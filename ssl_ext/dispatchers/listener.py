@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asynccore.channels import Map
+from asynccore.dispatchers.channel_listener import family_of
 from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.dispatchers.timeouts import check
 
@@ -100,7 +101,7 @@ class tls_listener(HandshakeListener):
                 "of the ready classes, or make another class secure with ssl_ext.secure()"
             )
         if address is not None:
-            family = _family(address) if family is None else family
+            family = family_of(address) if family is None else family
             if getattr(context, "dtls", False):
                 self.set_socket(self._ac_datagrams(family))
             else:
@@ -140,9 +141,3 @@ class tls_listener(HandshakeListener):
 
     def handle_channel(self, channel: TLSMixin, addr: Any) -> None:
         """There is a new channel; its handshake has yet to come."""
-
-
-def _family(address: Any) -> int:
-    if isinstance(address, (str, bytes)):
-        return int(getattr(_socket, "AF_UNIX"))  # noqa: B009 - Windows has none
-    return int(_socket.AF_INET6 if ":" in str(address[0]) else _socket.AF_INET)

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import socket as _socket
 from collections.abc import Iterable, Iterator
+from errno import ETIMEDOUT
 from functools import partial
 from typing import Any, NamedTuple
 
 from cryptography import x509
 
-from asynccore.asynchat import async_chat
+from asynccore.asynchat import async_chat, line_chat
 from asynccore.channels import Map
 from asynccore.classic.own_names import OverridableProperty, hook, yield_to_mixins
 from asynccore.dispatchers.buffered import dispatcher_with_send
@@ -222,19 +223,26 @@ class TLSMixin(dispatcher):
         return self._ac_tls is sock and not self._ac_closed
 
     def _ac_timed_out(self) -> None:
+        self._ac_reason = TimeoutError(ETIMEDOUT, "handshake timeout")
         try:
             hook(self, "handle_timeout", 1)("handshake")
         except reraised():
             raise
         except BaseException:
             self.handle_error()  # what the hooks of other timeouts raise goes there, too
+        finally:
+            self._ac_reason = None
 
     def _ac_tls_failed(self, why: TLSError) -> None:
         if not self._ac_error_told:
             self._ac_error_told = True
             if self._ac_tls is not None:
                 self._ac_tls.acknowledge_failure()
-            hook(self, "handle_tls_error", 1)(why)
+            self._ac_reason = why
+            try:
+                hook(self, "handle_tls_error", 1)(why)
+            finally:
+                self._ac_reason = None
 
     def handle_read_event(self) -> None:
         """Run the hooks of TLS first (`dispatcher.handle_read_event`)."""
@@ -493,3 +501,7 @@ class tls_async_chat(TLSMixin, async_chat):
         self.ac_in_buffer = b""
         self.incoming.clear()
         self._ac_line_length = 0
+
+
+class tls_line_chat(tls_async_chat, line_chat):
+    """A `line_chat` that speaks TLS; see `TLSMixin`."""

@@ -43,6 +43,7 @@ from asynccore import dispatcher_with_send as dispatcher_with_send
 from asynccore import errorcode as errorcode
 from asynccore import graceful_close as graceful_close
 from asynccore import listen_fds as listen_fds
+from asynccore import listener as listener
 from asynccore import loop as loop
 from asynccore import poll as poll
 from asynccore import poll2 as poll2

@@ -24,11 +24,13 @@ NAMES: dict[str, set[str]] = {
     "asynccore": set(
         "call_at call_every call_later call_soon_threadsafe ChannelMap ChannelStatistics close_all "
         "collect_statistics compact_traceback ConnectError dispatcher dispatcher_with_send ExitNow "
-        "graceful_close InheritedSocket listen_fds loop poll poll2 poll3 read readwrite "
+        "graceful_close InheritedSocket listen_fds listener loop poll poll2 poll3 read readwrite "
         "set_resolver Statistics statistics stop Timer Trigger use_logging warn_slow_handlers "
         "write".split()
     ),
-    "asynccore.asynchat": set("async_chat fifo find_prefix_at_end simple_producer".split()),
+    "asynccore.asynchat": set(
+        "async_chat fifo find_prefix_at_end line_chat simple_producer".split()
+    ),
     "asynccore.smtpd": set(
         "DebuggingServer Devnull MailmanProxy Options PureProxy SMTPChannel SMTPServer".split()
     ),
@@ -42,8 +44,8 @@ NAMES: dict[str, set[str]] = {
         "AcceptingSocket CertificateError Cipher client_context Context DTLSSocket HandshakeError "
         "insecure_context load_certificates load_identity OpenSSLSocket PeerRefused pin secure "
         "server_context TLSError TLSMixin TLSSMTPChannel TLSSMTPServer tls_async_chat "
-        "tls_dispatcher tls_dispatcher_with_send tls_listener TransparentSocket TruncationError "
-        "user_name".split()
+        "tls_dispatcher tls_dispatcher_with_send tls_line_chat tls_listener TransparentSocket "
+        "TruncationError user_name".split()
     ),
     "ssl_ext.errors": set(
         "CertificateError HandshakeError PeerRefused TLSError TruncationError".split()
