@@ -121,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(action=_enable_or_disable)
     _add_top(commands)
     _add_metrics(commands)
+    _add_sink(commands)
     _add_demo(commands)
     _add_check(commands)
     _add_port(commands)
@@ -293,6 +294,40 @@ def _add_metrics(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.set_defaults(action=_metrics)
 
 
+def _add_sink(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "sink",
+        help="a mail server that keeps what it gets, or prints it",
+        description="Take mails for any recipient, with every limit of asynccore.hardened_smtpd,"
+        " and print them as they come, or keep them. SIGTERM ends it behind the mail at hand.",
+    )
+    command.add_argument(
+        "address",
+        nargs="?",
+        default="localhost:8025",
+        metavar="HOST:PORT",
+        help="where to listen (default: localhost:8025)",
+    )
+    box = command.add_mutually_exclusive_group()
+    box.add_argument("--mailbox", metavar="DIR", help="keep them in this Maildir")
+    box.add_argument("--mbox", metavar="FILE", help="keep them in this mbox file")
+    command.add_argument(
+        "--size", type=int, default=33554432, metavar="BYTES", help="the greatest (default: 32 MiB)"
+    )
+    command.add_argument("--smtputf8", action="store_true", help="offer the extension SMTPUTF8")
+    command.add_argument(
+        "--tls-cert", metavar="FILE", help="a certificate chain in PEM form: STARTTLS is required"
+    )
+    command.add_argument("--tls-key", metavar="FILE", help="its private key, if not in that file")
+    command.add_argument("--smtps", action="store_true", help="TLS from the first byte instead")
+    command.add_argument(
+        "--auth-file",
+        metavar="FILE",
+        help="users and passwords, as 'htpasswd -B' writes them: AUTH is required",
+    )
+    command.set_defaults(action=_sink)
+
+
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "demo",
@@ -417,6 +452,25 @@ def _metrics(arguments: argparse.Namespace) -> int:
 
     with metrics.listener(arguments.address, arguments.fd) as listener:
         return metrics.main(arguments.pid, listener)
+
+
+def _sink(arguments: argparse.Namespace) -> int:
+    from . import sink
+
+    host, _, port = arguments.address.rpartition(":")
+    if not port.isdecimal():
+        raise ValueError(f"where to listen is HOST:PORT, not {arguments.address!r}")
+    return sink.main(
+        (host.removeprefix("[").removesuffix("]") or "localhost", int(port)),
+        maildir=arguments.mailbox,
+        mbox=arguments.mbox,
+        size=arguments.size,
+        smtputf8=arguments.smtputf8,
+        cert=arguments.tls_cert,
+        key=arguments.tls_key,
+        smtps=arguments.smtps,
+        auth_file=arguments.auth_file,
+    )
 
 
 def _demo(arguments: argparse.Namespace) -> int:

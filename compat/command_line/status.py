@@ -41,6 +41,7 @@ EXTRAS = {
     "top": ("rich", "textual"),
     "uvloop": ("uvloop",),
     "twisted": ("Twisted",),
+    "auth": ("bcrypt",),
     "shell": ("shtab",),
     "metrics": ("prometheus_client",),
 }

@@ -148,6 +148,7 @@ def test_what_it_needs(wheel: zipfile.Path) -> None:
         "bench",
         "docs",
         "port",
+        "auth",
         "config",
         "metrics",
         "shell",
