@@ -7,6 +7,7 @@ import difflib
 import io
 import os
 import stat
+import sys
 import tempfile
 import tokenize
 from pathlib import Path
@@ -67,8 +68,9 @@ def write(path: Path, text: str, encoding: str) -> None:
             file.write(text.encode(encoding))
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(OSError, AttributeError):  # it takes root, and not Windows
-            os.chown(temporary, status.st_uid, status.st_gid)
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):  # it takes root
+                os.chown(temporary, status.st_uid, status.st_gid)
         os.chmod(temporary, stat.S_IMODE(status.st_mode))
         os.replace(temporary, target)
     except OSError as why:
