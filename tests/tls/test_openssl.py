@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from OpenSSL import SSL
 
-from ssl_ext import _openssl
+from ssl_ext import CertificateError, HandshakeError, _openssl
+from tests.tls import pki
 from tests.tls.support import client_raw, server_raw, shake
+from tests.tls.test_contexts import serving, trusting
 
 Pair = tuple[SSL.Connection, SSL.Connection]
 
@@ -88,3 +90,57 @@ def test_reads_that_overlap_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_openssl, "SSL_read", overlapped)
         assert _openssl.read(one, 100) == b"first"
         assert within == [b"other"]
+
+
+# Where pyOpenSSL binds less -----------------------------------------------------------------------
+
+
+def test_what_a_connection_says_comes_by_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    for direct in (True, False):
+        monkeypatch.setattr(_openssl, "direct", direct)
+        client = SSL.Connection(client_raw())
+        client.set_connect_state()
+        assert _openssl.said(client) == b""
+        with pytest.raises(SSL.WantReadError):
+            client.do_handshake()
+        said.append(_openssl.said(client))
+        assert _openssl.said(client) == b""
+    assert said[0][:3] == said[1][:3] == b"\x16\x03\x01" and len(said[0]) == len(said[1])
+
+
+def test_much_that_a_connection_says(pair: Pair) -> None:
+    client = SSL.Connection(client_raw())
+    client.set_connect_state()
+    server = SSL.Connection(server_raw())
+    server.set_accept_state()
+    for _ in range(4):
+        for one, other in ((client, server), (server, client)):
+            with contextlib.suppress(SSL.WantReadError):
+                one.do_handshake()
+            data = _openssl.said(one)
+            if data:
+                other.bio_write(data)
+    for _ in range(10):
+        client.send(bytes(16384))
+    data = _openssl.said(client)
+    assert len(data) > 10 * 16384
+    server.bio_write(data)
+    assert sum(len(server.recv(16384)) for _ in range(10)) == 10 * 16384
+
+
+def test_refusals_are_refusals_without_their_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_openssl, "_lib", None)
+    with pytest.raises(CertificateError, match="is pinned"):
+        pki.Pair(trusting(pins="sha256/" + "A" * 43 + "="), serving()).handshake()
+    hosts = serving(sni={"a.example": serving()}, sni_required=True)
+    client = trusting(check_hostname=False)
+    pki.Pair(client, hosts, "a.example").handshake()
+    with pytest.raises(HandshakeError, match=r"no virtual host here is called 'b\.example'"):
+        pki.Pair(client, hosts, "b.example").handshake()
+    assert _openssl.has_certificate(SSL.Connection(client_raw())), "as far as is known"
+
+
+def test_who_has_shown_a_certificate(pair: Pair) -> None:
+    client, server = pair
+    assert _openssl.has_certificate(client) and not _openssl.has_certificate(server)
