@@ -775,7 +775,7 @@ def test_what_can_not_be() -> None:
         with pytest.raises(ValueError, match="not for a server's"):
             DTLSSocket(trusting(), raw, True)
         with pytest.raises(ValueError, match="not for a client's"):
-            DTLSSocket(serving(), raw, server_hostname="localhost")
+            DTLSSocket(serving(), raw, False, server_hostname="localhost")
         with pytest.raises(ValueError, match="datagram socket"):
             DTLSSocket(trusting(), stream)
         with pytest.raises(ValueError, match="server_side=True"):
@@ -799,7 +799,7 @@ def test_unix_datagrams_can_not_be() -> None:
 
 
 def test_what_a_listener_and_channels_can_not_be(plain: World) -> None:
-    with pytest.raises(ValueError, match="not for a server's"):
+    with pytest.raises(ValueError, match="is a client's: a listener takes"):
         Listener(("127.0.0.1", 0), trusting(), Noting, plain.map)
     with pytest.raises(ValueError, match="for IPv4 and IPv6"):
         Listener("a.path", serving(), Noting, plain.map)

@@ -673,6 +673,7 @@ def test_a_tls_class_is_told_of_a_handshake_that_is_over(channels: Any) -> None:
 # Names that the class has for something else ---------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.* is left alone:RuntimeWarning")
 def test_the_names_of_the_class_go_first(channels: Any, tcp_pair: Any) -> None:
     ours, theirs = tcp_pair()
 
