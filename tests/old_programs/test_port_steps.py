@@ -671,6 +671,17 @@ def test_steps_come_in_order_with_those_they_need() -> None:
         steps.chosen(["tsl"])
 
 
+def test_handshakes_of_others_are_no_concern() -> None:
+    stays("class Other:\n    def go(self):\n        self.socket.do_handshake()\n", "tls")
+
+
+def test_what_is_nested_too_deeply_is_left() -> None:
+    text = "x = " + "-" * 3000 + "1\n"
+    found = steps.port(text, steps.chosen(["timers"]))
+    assert found.text == text
+    assert len(found.problems) == 1
+
+
 def test_what_no_python_reads_is_left() -> None:
     found = steps.port("x = = 1\n", steps.chosen([]))
     assert found.text == "x = = 1\n"

@@ -13,7 +13,18 @@ from typing import Any
 
 import libcst as cst
 
-from .tree import Tree, arguments, below, body_of, dotted, in_place_of, statements, with_import
+from .text_channels import channel_classes
+from .tree import (
+    Tree,
+    arguments,
+    below,
+    body_of,
+    dotted,
+    in_place_of,
+    statements,
+    tree_of,
+    with_import,
+)
 
 _NAME = "tls"
 _WRAP = (
@@ -26,9 +37,9 @@ _CLIENT_AUTH = {"CERT_OPTIONAL": "optional", "CERT_REQUIRED": "required", "CERT_
 
 def apply(text: str) -> str:
     """Return a program whose known handshakes are left to `ssl_ext`; others get a comment."""
-    tree = Tree(text)
+    tree = tree_of(text)
     changed = False
-    for node in tree.all(cst.ClassDef):
+    for node in channel_classes(tree):
         driven = [call for call in _calls(node) if dotted(call.func).endswith(".do_handshake")]
         if not driven or not dotted(driven[0].func).startswith("self."):
             continue

@@ -12,7 +12,17 @@ from typing import Any
 import libcst as cst
 
 from .protocols import is_text, with_blank
-from .tree import Tree, arguments, body_of, call_in, dotted, in_place_of, statements, with_import
+from .tree import (
+    Tree,
+    arguments,
+    body_of,
+    call_in,
+    dotted,
+    in_place_of,
+    statements,
+    tree_of,
+    with_import,
+)
 
 _SERVER = "smtpd.SMTPServer"
 _CONSTRUCTOR = (
@@ -33,12 +43,12 @@ _OPTIONS = f"""
 
 def is_one(text: str) -> bool:
     """Whether a program is a mail server and nothing else, in a form that is understood."""
-    return _Program(Tree(text)).is_known()
+    return _Program(tree_of(text)).is_known()
 
 
 def apply(text: str) -> str:
     """Return such a program on aiosmtpd."""
-    program = _Program(Tree(text))
+    program = _Program(tree_of(text))
     assert program.is_known()
     text = program.changed()
     text = with_import(text, "import asyncio")

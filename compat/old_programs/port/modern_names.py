@@ -7,7 +7,7 @@ from typing import Any
 
 import libcst as cst
 
-from .tree import Tree, dotted, in_place_of, statements, with_import
+from .tree import Tree, dotted, in_place_of, statements, tree_of, with_import
 
 NAME = "modern-names"
 
@@ -38,7 +38,7 @@ def apply(text: str, beside: Collection[str] = ()) -> str:
     `beside` are the modules that stand beside the file: a classic name among them is the
     program's own module.
     """
-    tree = Tree(text)
+    tree = tree_of(text)
     modules = [name for name in _MODULES if name not in beside]
     for line in tree.all(cst.SimpleStatementLine):
         _change_imports(tree, line, modules)

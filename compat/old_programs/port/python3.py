@@ -21,7 +21,7 @@ import libcst as cst
 
 from .. import sources
 from . import strings, text_channels
-from .tree import Tree, dotted
+from .tree import Tree, dotted, tree_of
 
 NAME = "python3"
 
@@ -58,7 +58,7 @@ def _is_python3(text: str) -> bool:
 
 
 def _reads_old_names(text: str) -> bool:
-    tree = Tree(text)
+    tree = tree_of(text)
     moved = _moved_modules()
     for node in tree.all(cst.Name, cst.Attribute, cst.Import, cst.ImportFrom):
         if isinstance(node, cst.Name):

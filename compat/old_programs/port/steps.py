@@ -106,6 +106,9 @@ def port(text: str, steps: Collection[Step], around: Surroundings | None = None)
         except sources.NeedsExtra as why:
             found.problems.append(str(why))
             break
+        except RecursionError:
+            found.problems.append(f"{step.name}: nested too deeply")
+            break
         except SyntaxError as why:
             line = f"line {why.lineno}: " if why.lineno else ""
             found.problems.append(f"{step.name}: {line}{why.msg}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import libcst as cst
 
-from .tree import Tree, dotted, drop_imported, with_import
+from .tree import Tree, dotted, drop_imported, tree_of, with_import
 
 # They took the string first; removed in Python 3.0 ("deprecated string functions" of 2.4's docs).
 _METHODS = frozenset(
@@ -19,7 +19,7 @@ _JOINS = ("join", "joinfields")
 
 def apply(text: str) -> str:
     """Return a program that calls methods instead."""
-    tree = Tree(text)
+    tree = tree_of(text)
     done: set[str] = set()
     hashes: set[str] = set()
     for call in tree.all(cst.Call):

@@ -20,7 +20,7 @@ import libcst as cst
 
 from . import byte_strings
 from .byte_strings import as_bytes, decoded, encoded, is_binary
-from .tree import Tree, below, body_of, call_in, dotted, statements
+from .tree import Tree, below, body_of, call_in, dotted, statements, tree_of
 
 _NAME = "python3"
 
@@ -59,9 +59,9 @@ TEXT, BYTES, NUMBER, UNKNOWN = "text", "bytes", "number", ""
 
 def apply(text: str, was_python2: bool) -> str:
     """Return a program whose channels take and give bytes, if it was written for text."""
-    tree = Tree(text)
+    tree = tree_of(text)
     _Mail(tree).change()
-    channels = _channels(tree, _CHANNELS)
+    channels = channel_classes(tree)
     if channels:
         kinds = _Kinds(tree, was_python2)
         calls = _Calls(tree, channels)
@@ -73,6 +73,11 @@ def apply(text: str, was_python2: bool) -> str:
                 _change_inherited(tree, channels)
             _Text(tree, channels, kinds, calls).change()
     return tree.finished()
+
+
+def channel_classes(tree: Tree) -> list[cst.ClassDef]:
+    """Return the classes of a file that are channels."""
+    return _channels(tree, _CHANNELS)
 
 
 def _channels(tree: Tree, bases: Iterable[str]) -> list[cst.ClassDef]:

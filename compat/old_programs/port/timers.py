@@ -12,7 +12,17 @@ from __future__ import annotations
 
 import libcst as cst
 
-from .tree import Tree, arguments, body_of, call_in, dotted, in_place_of, is_plain, statements
+from .tree import (
+    Tree,
+    arguments,
+    body_of,
+    call_in,
+    dotted,
+    in_place_of,
+    is_plain,
+    statements,
+    tree_of,
+)
 
 NAME = "timers"
 
@@ -24,7 +34,7 @@ _USUAL = "30.0"
 
 def apply(text: str) -> str:
     """Return a program with the loops of the known form replaced, and others marked."""
-    tree = Tree(text)
+    tree = tree_of(text)
     for loop in tree.all(cst.While):
         _change(tree, loop)
     return tree.finished()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import libcst as cst
 
 from . import handshakes
-from .tree import Tree, arguments, drop_imported, in_place_of, statements, with_import
+from .tree import Tree, arguments, drop_imported, in_place_of, statements, tree_of, with_import
 
 NAME = "tls"
 
@@ -31,7 +31,7 @@ _PASSED_ON = ("do_handshake_on_connect", "suppress_ragged_eofs")
 def apply(text: str) -> str:
     """Return a program that calls `ssl.wrap_socket` only where no context could be made."""
     text = handshakes.apply(text)
-    tree = Tree(text)
+    tree = tree_of(text)
     calls = [call for call in tree.all(cst.Call) if tree.meaning(call.func) == "ssl.wrap_socket"]
     variable = "context" if tree.is_free("context") else "tls_context"
     wrapped: set[cst.CSTNode] = set()

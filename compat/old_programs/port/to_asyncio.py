@@ -19,7 +19,7 @@ import libcst as cst
 from . import mail_handlers
 from .listeners import Listener, Loop
 from .protocols import ChatClass, NotUnderstood, needed_by_others
-from .tree import SIGN, Tree, below, dotted, drop_imported, with_import
+from .tree import SIGN, Tree, below, dotted, drop_imported, tree_of, with_import
 
 NAME = "asyncio"
 
@@ -38,7 +38,7 @@ def apply(text: str, elsewhere: Collection[str] = (), wanted: Collection[str] = 
     text = _without_marks(text)
     if mail_handlers.is_one(text):
         return _tidied(mail_handlers.apply(text))
-    tree = Tree(text)
+    tree = tree_of(text)
     channels = [node for node in tree.all(cst.ClassDef) if _is_channel(tree, node)]
     loop = Loop.find(tree)
     if loop is None:
@@ -55,7 +55,7 @@ def apply(text: str, elsewhere: Collection[str] = (), wanted: Collection[str] = 
 
 def _without_marks(text: str) -> str:
     """Return a text without this step's comments, which are made anew."""
-    tree = Tree(text)
+    tree = tree_of(text)
     for line in tree.all(cst.EmptyLine):
         if line.comment is not None and line.comment.value.startswith(f"{SIGN} [{NAME}]"):
             tree.remove(line)
@@ -74,7 +74,7 @@ def _tidied(text: str) -> str:
         text = with_import(text, "from asynccore.compat import attach")
     if "socket.socket(" in text:
         text = with_import(text, "import socket")
-    tree = Tree(text)
+    tree = tree_of(text)
     unused = {
         meaning
         for bound, meaning in tree.imported.items()

@@ -36,6 +36,7 @@ class Tree:
     """A module, its imports, parents and edits. Raises `SyntaxError` for what is no Python 3."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         try:
             self.module = cst.parse_module(text)
         except cst.ParserSyntaxError as why:
@@ -222,6 +223,20 @@ class _Editor(cst.CSTTransformer):
         return new
 
 
+_latest: Tree | None = None
+
+
+def tree_of(text: str) -> Tree:
+    """Return the tree of a text without edits: the latest one, if it is still that.
+
+    Most steps change nothing in most files, and parsing is what takes the time.
+    """
+    global _latest
+    if _latest is None or _latest.text != text or _latest.is_changed():
+        _latest = Tree(text)
+    return _latest
+
+
 # -- pieces of trees ------------------------------------------------------------------------------
 
 
@@ -359,7 +374,7 @@ def drop_imported(tree: Tree, module: str, names: set[str]) -> None:
 
 def with_import(text: str, line: str) -> str:
     """Return a module with an import after those it has, unless it is there."""
-    tree = Tree(text)
+    tree = tree_of(text)
     body = list(tree.module.body)
     there = {name for node in body if _is_import(node) for name in _bound(cast(Any, node).body)}
     if there.issuperset(_bound(cast(Any, statements(line)[0]).body)):
