@@ -204,6 +204,31 @@ def test_a_program(text: str, codes: list[str]) -> None:
     assert found(text) == codes
 
 
+THREADS = """\
+import asyncore, threading, socket
+def serve():
+    conn, _ = listener.accept()
+    conn.send(b"x")
+    with socket.create_connection(("", 1)) as other:
+        other.send(b"y")
+    sock.send(b"z")
+    channel.sendall(b"of a socket")
+    channel.send(b"found")
+    channel.push(b"found")
+threading.Thread(target=serve).start()
+threading.Timer(1, tick).start()
+threading.Thread(None, asyncore.loop).start()
+"""
+
+
+def test_threads() -> None:
+    source = sources.parse(Path("x.py"), THREADS, "utf-8")
+    findings = command.judge([load(source, (3, 13))])
+    assert [(f.line, f.code) for f in findings if f.code == "AC302"] == [
+        (9, "AC302"), (10, "AC302"), (13, "AC302"),
+    ]  # fmt: skip
+
+
 # Python 2 alone. ------------------------------------------------------------------------------
 
 

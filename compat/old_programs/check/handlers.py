@@ -32,9 +32,10 @@ _WAITS = {
     "cx_Oracle.connect", "mysql.connector.connect", "sqlite3.connect",
 }  # fmt: skip
 
+# What changes a channel, or its map. A socket has `send`, too, and a program's own names.
 _ON_CHANNELS = {
-    "push", "send", "close_when_done", "push_with_producer", "set_terminator", "sendall",
-    "add_channel", "del_channel", "connect",
+    "push", "send", "close_when_done", "push_with_producer", "set_terminator", "add_channel",
+    "del_channel",
 }  # fmt: skip
 
 # Calls in a predicate that change something, by the method's name.
@@ -188,11 +189,19 @@ def _threads(program: Program) -> None:
     if not program.imports_any("threading", "thread", "_thread"):
         return
     for target, name in _thread_bodies(program):
+        # What the thread makes itself is most often a socket, and nobody else's.
+        own = {
+            node.id
+            for node in ast.walk(target)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
         for call, dotted in _calls(program, target):
             if dotted == "asyncore.loop":
                 continue
             if isinstance(call.func, ast.Attribute) and call.func.attr in _ON_CHANNELS:
-                if not _is_plain_socket(call.func.value):
+                owner = call.func.value
+                made = call.func.attr == "send" and isinstance(owner, ast.Name) and owner.id in own
+                if not made and not _is_plain_socket(owner):
                     program.add(call, "AC302", f".{call.func.attr}() in a thread ({name})")
     for call, dotted in _calls(program, program.tree or ast.Module([], [])):
         if dotted in ("threading.Thread", "thread.start_new_thread", "_thread.start_new_thread"):
