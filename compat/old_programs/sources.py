@@ -242,7 +242,9 @@ def _forbid_commas(tree: ast.Module) -> None:
             first, last = node.type.elts[0], node.type.elts[-1]
             # The place of a tuple in brackets is that of the bracket.
             bare = (first.lineno, first.col_offset) == (node.type.lineno, node.type.col_offset)
-            if bare and isinstance(last, ast.Name) and last.id.islower():
+            # Exceptions have names with capitals; what is assigned to has none, or is a tuple.
+            name = last.attr if isinstance(last, ast.Attribute) else getattr(last, "id", "")
+            if bare and (name.islower() or isinstance(last, ast.Tuple)):
                 words = "multiple exception types must be parenthesized"
                 raise SyntaxError(words, (None, node.lineno, node.col_offset + 1, None))
 
