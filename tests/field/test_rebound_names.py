@@ -193,7 +193,7 @@ def test_replaced_in_the_middle_of_a_loop(
     asynccore.call_later(0, lambda: tracers.append(Tracer(monkeypatch, "read")), map=map)
     asynccore.call_later(0.02, pair[1].send, b"x", map=map)
     asynccore.call_every(
-        0.01, lambda: asynccore.stop(map) if tracers and tracers[0].calls else None, map=map
+        0.01, lambda: asynccore.stop(map=map) if tracers and tracers[0].calls else None, map=map
     )
     asynccore.call_later(30, asynccore.stop, map=map)  # only a failure takes so long
     asynccore.loop(timeout=5, map=map)
