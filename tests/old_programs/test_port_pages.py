@@ -41,7 +41,7 @@ def test_a_step_does_what_the_page_says(step: str, before: str, after: str) -> N
     start = OLD if step == "python3" else NEW.replace("import socket", "import ssl, socket")
     found = steps.port(start + before, chosen)
     assert found.problems == []
-    imports, _, rest = found.text.partition("\n\n\n")
+    _, _, rest = found.text.partition("\n\n\n")
     assert rest == after
     assert steps.port(found.text, chosen).text == found.text
 
