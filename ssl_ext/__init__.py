@@ -66,6 +66,36 @@ _HOMES = {
     "user_name": "peer",
 }
 
+__all__ = [
+    "AcceptingSocket",
+    "CertificateError",
+    "Cipher",
+    "Context",
+    "DTLSSocket",
+    "HandshakeError",
+    "OpenSSLSocket",
+    "PeerRefused",
+    "TLSError",
+    "TLSMixin",
+    "TLSSMTPChannel",
+    "TLSSMTPServer",
+    "TransparentSocket",
+    "TruncationError",
+    "client_context",
+    "insecure_context",
+    "load_certificates",
+    "load_identity",
+    "pin",
+    "secure",
+    "server_context",
+    "tls_async_chat",
+    "tls_dispatcher",
+    "tls_dispatcher_with_send",
+    "tls_line_chat",
+    "tls_listener",
+    "user_name",
+]
+
 for _error in (TLSError, TruncationError, HandshakeError, CertificateError, PeerRefused):
     _error.__module__ = __name__
 del _error

@@ -61,7 +61,8 @@ def main(role: str, port: str, folder: str, name: str = "") -> None:
         context = ssl_ext.server_context(
             file("server.pem"), file("server.key"), client_auth="required", ca=file("ca.pem")
         )
-        signal.signal(signal.SIGHUP, lambda *_: asynccore.call_soon_threadsafe(reload, context))
+        if sys.platform != "win32":
+            signal.signal(signal.SIGHUP, lambda *_: asynccore.call_soon_threadsafe(reload, context))
         signal.signal(signal.SIGTERM, lambda *_: asynccore.graceful_close())
         server = ssl_ext.tls_listener(("127.0.0.1", int(port)), context, Echo)
         print("listening", server.socket.getsockname()[1], flush=True)

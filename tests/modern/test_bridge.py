@@ -244,3 +244,42 @@ def test_what_cant_be_handed_over(run: Any) -> None:
             return False
 
     assert run(scenario)
+
+
+@on_both
+@pytest.mark.parametrize("source", ["writer", "transport"])
+def test_what_a_reader_has_read_ahead_is_found(run: Any, source: str) -> None:
+    async def scenario(makers: Makers) -> Any:
+        one, two = pair()
+        with two:
+            two.send(b"x\nread ahead\n")
+            reader, writer = compat.to_streams(Chat(one, makers.map))
+            first = await reader.readline()
+            back = Chat(None, makers.map)
+            compat.to_channel(writer if source == "writer" else writer.transport, back)
+            two.send(b"later\n")
+            while len(back.lines) < 2:
+                await asyncio.sleep(0.001)
+            back.close()
+        return first, back.lines
+
+    assert run(scenario) == (b"x\n", [b"read ahead", b"later"])
+
+
+def test_what_asyncios_own_reader_has_read_ahead_is_found() -> None:
+    async def main() -> Any:
+        map: dict[int, Any] = {}
+        one, two = pair()
+        with two:
+            two.send(b"x\nread ahead\n")
+            reader, writer = await asyncio.open_connection(sock=one)
+            first = await reader.readline()
+            async with compat.attach(map=map):
+                back = Chat(None, map)
+                compat.to_channel(writer, back)
+                while not back.lines:
+                    await asyncio.sleep(0.001)
+                back.close()
+        return first, back.lines
+
+    assert asyncio.run(main()) == (b"x\n", [b"read ahead"])
