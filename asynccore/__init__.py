@@ -156,3 +156,8 @@ if os.environ.get("ASYNCCORE_DRAIN"):
     from .running import draining as _draining
 
     _draining.enter()
+# After the drain has its handler: whoever hears of it may send the signal at once.
+if os.environ.get("NOTIFY_SOCKET"):
+    from .running import service_manager as _service_manager
+
+    _service_manager.enter(os.environ)

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 
 from .. import worker
 from ..engine.engine import engines
-from . import graceful, loop
+from . import graceful, loop, service_manager
 
 # How long an end may take, in seconds. Set by `asynccore run --drain`, or by hand.
 VARIABLE = "ASYNCCORE_DRAIN"
@@ -71,6 +71,8 @@ class Draining:
         """Drain every map: the handler of SIGTERM."""
         maps = [engine.map for engine in engines() if engine.map]
         replaced = worker.present is not None and worker.present.leave()
+        if service_manager.present is not None:
+            service_manager.present.say(service_manager.STOPPING)
         if not replaced:
             signal.signal(signum, signal.SIG_DFL)
         if not maps or self._begun_by != os.getpid():  # a child of the program's

@@ -29,7 +29,7 @@ from asynccore import logs
 from asynccore.listening import bind_errors, interception, socket_activation
 from asynccore.monitoring import address
 from asynccore.neighbours import resolve
-from asynccore.running import draining, graceful, supervision
+from asynccore.running import draining, graceful, service_manager, supervision
 
 from .. import engines
 
@@ -314,6 +314,7 @@ def _prefork(
         from . import workers
 
         env[socket_activation.REUSE_PORT_VARIABLE] = "1"
+        env.pop(service_manager.VARIABLE, None)  # it is this process that speaks for all
         for_process = functools.partial(_for_process, env, sockets, os.getpid())
         return workers.supervise(command, for_process, count, drain, watchdog)
 

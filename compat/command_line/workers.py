@@ -37,7 +37,7 @@ from typing import Protocol
 
 from asynccore import logs
 from asynccore.engine import signals
-from asynccore.running import supervision
+from asynccore.running import service_manager, supervision
 from asynccore.worker import ANSWERS, CLOSES, HOPELESS, LISTENS, REPLACED
 from asynccore.worker import VARIABLE as PLACE
 
@@ -385,12 +385,15 @@ if sys.platform != "win32":
         with _signals(counts) as (reader, handled):
             children = Children(command, environment, handled)
             workers = Workers(count, children, drain, watchdog)
+            notifier = service_manager.Notifier(os.environ)
             workers.begin()
+            notifier.begin()
             while not workers.over():
                 workers.tick()
                 children.drop_listeners(workers.numbers())
                 for signum in children.wait(reader, workers):
                     if signum in _PASSED_ON:
+                        notifier.say(service_manager.STOPPING)
                         at_keyboard = signum == signal.SIGINT and _in_foreground()
                         workers.stop(signum, INTERRUPT_GRACE if at_keyboard else 0.0)
                     elif signum == signal.SIGHUP and had_terminal and not signals.has_terminal():

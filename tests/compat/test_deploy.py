@@ -1,0 +1,192 @@
+"""docs/deploy.md: systemd finds its units right, and supervisord runs a program for real."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import asynccore
+from asynccore.running import draining, graceful, loop, service_manager
+from compat.command_line import cli, configuration, demo
+
+if sys.platform == "win32":
+    pytest.skip("neither is there on Windows", allow_module_level=True)
+
+PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
+PATIENCE = 60.0
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text("utf-8"), re.S | re.M)
+
+
+def file_named(name: str) -> str:
+    (found,) = (b for b in [*blocks("ini"), *blocks("toml")] if b.splitlines()[0].endswith(name))
+    return found
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="this system has no systemd-analyze"
+)
+def test_the_units(tmp_path: Path):
+    program = tmp_path / "asynccore"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    for name in ("server.socket", "server.service"):
+        text = file_named(f"/{name}").replace("/opt/app/.venv/bin/asynccore", str(program))
+        (tmp_path / name).write_text(text.replace("WorkingDirectory=/opt/app", ""))
+    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no"]
+    units = [str(tmp_path / "server.socket"), str(tmp_path / "server.service")]
+    done = subprocess.run(
+        [*command, *units], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    ours = [line for line in done.stderr.splitlines() if "server." in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+def test_the_configuration(tmp_path: Path):
+    file = tmp_path / "asynccore.toml"
+    file.write_text(file_named("/asynccore.toml"))
+    if sys.version_info < (3, 11):
+        pytest.importorskip("tomli")
+    command = cli._commands(cli.parser())["run"]
+    assert configuration.read(str(file), command)["workers"] == 4
+
+
+# sd_notify(3) ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """What NOTIFY_SOCKET names."""
+    starting = list(loop.starting)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.setblocking(False)
+        yield sock
+    loop.starting[:] = starting
+
+
+def heard(sock: socket.socket) -> list[bytes]:
+    found = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            found.append(sock.recv(100))
+    return found
+
+
+def test_a_loop_says_that_it_is_ready(manager: Any, tmp_path: Path, new_map: Any, monkeypatch: Any):
+    environ = {service_manager.VARIABLE: str(tmp_path / "notify")}
+    monkeypatch.setattr(service_manager, "present", None)
+    service_manager.enter(environ)
+    assert heard(manager) == []
+    for _ in range(2):
+        asynccore.loop(0, map=new_map, count=1)
+    assert heard(manager) == [b"READY=1"]
+    assert environ == {}, "children are not to say it again"
+    found = draining.Draining({draining.VARIABLE: "5"})
+    found._begun_by = os.getpid()
+    monkeypatch.setattr(draining, "engines", list)
+    monkeypatch.setattr(draining.os, "kill", lambda *args: None)
+    before = draining.signal.getsignal(draining.signal.SIGTERM)
+    try:
+        found.drain(draining.signal.SIGTERM, None)
+    finally:
+        draining.signal.signal(draining.signal.SIGTERM, before)
+    assert heard(manager) == [b"STOPPING=1"]
+    assert graceful.GRACE == 30.0
+
+
+def test_a_manager_that_has_gone_and_a_child(manager: Any, tmp_path: Path, monkeypatch: Any):
+    for address in (str(tmp_path / "no"), "@asynccore-nobody"):
+        service_manager.Notifier({service_manager.VARIABLE: address}).begin()
+    notifier = service_manager.Notifier({service_manager.VARIABLE: str(tmp_path / "notify")})
+    monkeypatch.setattr(notifier, "_pid", 1)
+    notifier.begin()
+    notifier.say("x")
+    assert heard(manager) == []
+
+
+@pytest.mark.parametrize("more", [[], ["--workers", "2"]])
+def test_programs_say_it_once(
+    more: list[str], manager: Any, tmp_path: Path, user_environment: dict[str, str]
+):
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1] if more else 0
+        script = str(demo.examples() / "echo_server.py")
+        command = ["-m", "asynccore", "run", *more, "--drain", "5", script, str(port)]
+        env = {**user_environment, service_manager.VARIABLE: str(tmp_path / "notify")}
+        with subprocess.Popen(
+            [sys.executable, *command], env=env, stdout=subprocess.DEVNULL
+        ) as process:
+            manager.settimeout(PATIENCE)
+            try:
+                assert manager.recv(100) == b"READY=1"
+                time.sleep(0.5 if more else 0)  # until the workers have their handlers
+                process.terminate()
+                assert manager.recv(100) == b"STOPPING=1"
+                assert process.wait(PATIENCE) == 0
+            finally:
+                process.kill()
+        manager.setblocking(False)
+        assert heard(manager) == []
+
+
+# supervisord ----------------------------------------------------------------------------------
+
+
+def test_supervisord_runs_it(tmp_path: Path, user_environment: dict[str, str]):
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+        script = demo.examples() / "echo_server.py"
+        text = file_named("/server.conf").split("\n", 1)[1]
+        text = text.replace(
+            "/opt/app/.venv/bin/asynccore", f"{sys.executable} -m asynccore"
+        ).replace("/opt/app/server.py 8080", f"{script} {port}")
+        text = text.replace("/opt/app", str(tmp_path))
+        conf = tmp_path / "supervisord.conf"
+        conf.write_text(
+            f"[supervisord]\nnodaemon=true\nuser={os.environ.get('USER', 'root')}\n"
+            f"logfile={tmp_path}/log\npidfile={tmp_path}/pid\nchildlogdir={tmp_path}\n{text}"
+        )
+        if os.geteuid():
+            conf.write_text(re.sub(r"user=.*\n", "", conf.read_text()))
+        command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-c", str(conf)]
+        with subprocess.Popen(
+            command, env=user_environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            try:
+                with connected(port) as client:
+                    client.sendall(b"hello")
+                    assert client.recv(5, socket.MSG_WAITALL) == b"hello"
+                    process.terminate()
+                    assert client.recv(1) == b"", "the workers have drained"
+                assert process.wait(PATIENCE) == 0
+            finally:
+                process.kill()
+        assert "stopped: server (exit status 0)" in (tmp_path / "log").read_text()
+
+
+def connected(port: int) -> socket.socket:
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), PATIENCE)
+        except ConnectionRefusedError:
+            assert time.monotonic() < end
+            time.sleep(0.05)
