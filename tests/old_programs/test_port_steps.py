@@ -92,6 +92,22 @@ def test_names_that_went_are_renamed() -> None:
     )
 
 
+def test_escape_leaves_quotes_alone() -> None:
+    becomes(
+        """
+        from cgi import escape
+        import cgi
+        x = escape(cgi.escape(a + b), True)
+        """,
+        """
+        import cgi
+        import html
+        x = html.escape(html.escape(a + b, quote=False), True)
+        """,
+        "modern-names",
+    )
+
+
 def test_imports_by_a_string_are_left_with_a_comment() -> None:
     becomes(
         """

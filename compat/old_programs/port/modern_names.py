@@ -7,7 +7,7 @@ from typing import Any
 
 import libcst as cst
 
-from .tree import Tree, dotted, in_place_of, statements, tree_of, with_import
+from .tree import Tree, dotted, drop_imported, in_place_of, statements, tree_of, with_import
 
 NAME = "modern-names"
 
@@ -135,9 +135,27 @@ def _mark_dynamic(tree: Tree, call: cst.Call, modules: Collection[str]) -> None:
         tree.mark(call, NAME, f"import {new} instead")
 
 
+def _change_escape(tree: Tree) -> set[str]:
+    """`cgi.escape` (gone since 3.8) left quotes alone; `html.escape` must be told to."""
+    calls = [call for call in tree.all(cst.Call) if tree.meaning(call.func) == "cgi.escape"]
+    equal = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
+    alone = cst.Arg(cst.Name("False"), cst.Name("quote"), equal)
+
+    def with_quotes_left(call: cst.Call) -> cst.Call:
+        more = [alone] if len(call.args) == 1 else []
+        func = cst.parse_expression("html.escape")
+        return call.with_changes(func=func, args=[*call.args, *more])
+
+    for call in calls:
+        tree.edit(call, with_quotes_left)
+    if calls:
+        drop_imported(tree, "cgi", {"escape"})
+    return {"html"} if calls else set()
+
+
 def _change_names(tree: Tree) -> set[str]:
     """Rename what went; return the modules that must be imported for it."""
-    wanted = set()
+    wanted = _change_escape(tree)
     for node in tree.all(cst.Attribute):
         meaning = tree.meaning(node)
         if meaning in _RENAMED:
