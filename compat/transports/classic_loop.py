@@ -126,6 +126,23 @@ class ClassicLoop(asyncio.SelectorEventLoop):
             self._plan()
         self._leave()
 
+    def is_running(self) -> bool:
+        """Whether this loop runs, or a classic loop runs its map, which runs this one along."""
+        if super().is_running():
+            return True
+        # asyncio asks this before it begins to run, by either way.
+        begins = self._pumps or self._selecting.runs
+        return not begins and bool(self.engine.loops)
+
+    def _check_thread(self) -> None:
+        """Raise `RuntimeError` on another thread than the loop's (debug mode)."""
+        super()._check_thread()  # type: ignore[misc]
+        loops = self.engine.loops
+        if loops and all(thread != get_ident() for thread, _ in loops):
+            raise RuntimeError(
+                "this is not the thread of the event loop: call_soon_threadsafe() is"
+            )
+
     def stop(self) -> None:
         """End `run_forever`, or the classic `loop()` that runs the map."""
         if self._selecting.runs or not (self._pumps or self.engine.loops):
@@ -178,7 +195,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         if self._selecting.runs or self.is_closed():
             return  # asyncio's loop makes the passes, and its next round comes by itself.
         self._planned = False
-        if self.is_running():
+        if super().is_running():
             self._missed = (
                 True  # A callback runs a classic loop: its round has to wait for the end.
             )
@@ -244,7 +261,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         if when is None:
             raise TypeError("when is a time in seconds, not None")
         if self.get_debug():
-            self._check_thread()  # type: ignore[attr-defined]
+            self._check_thread()
             self._check_callback(callback, "call_at")  # type: ignore[attr-defined]
         handle = _TimerHandle(when, callback, args, self, context)
         if self.get_debug():

@@ -121,10 +121,10 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport, Flow):
         bytes-like, `ValueError` for another address than that of the connection.
         """
         if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"sendto() takes bytes-like data, not {type(data).__name__}")
+            raise TypeError(f"sendto() takes a bytes-like object, not {type(data).__name__}")
         if self._peer is not None:
             if addr not in (None, self._peer):
-                raise ValueError(f"this endpoint sends to {self._peer!r} alone, not to {addr!r}")
+                raise ValueError(f"Invalid address: must be None or {self._peer!r}, not {addr!r}")
             addr = None
         if self.lost:
             return

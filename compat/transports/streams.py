@@ -427,9 +427,9 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
         Raises `TypeError` for anything else, and `RuntimeError` after `write_eof`.
         """
         if type(data) is not bytes and not isinstance(data, (bytearray, memoryview, bytes)):
-            raise TypeError(f"write() takes bytes-like data, not {type(data).__name__}")
+            raise TypeError(f"write() takes a bytes-like object, not {type(data).__name__}")
         if self._eof_sent:
-            raise RuntimeError("write() after write_eof()")
+            raise RuntimeError("Cannot call write() after write_eof()")
         if self._drained is not None:
             raise RuntimeError("unable to write; sendfile is in progress")
         if self.lost:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import asynccore
 import compat
 from tests.modern.runners import OURS, PATIENCE, Makers, PlainMakers, on_asyncio
 from tests.modern.test_transports import Recorder, receive_all
@@ -389,3 +390,39 @@ def test_debug_mode(make: Any) -> None:
                 call(coroutine)
     finally:
         loop.close()
+
+
+def test_it_runs_while_a_classic_loop_runs_its_map() -> None:
+    """As other threads ask, before they leave a callback for it, and as handlers do."""
+    channels: dict[int, Any] = {}
+    loop = compat.event_loop(map=channels)
+    loop.set_debug(True)
+    found: list[Any] = []
+
+    def other_thread() -> None:
+        found.append(loop.is_running())
+        for call in (loop.call_soon, lambda what: loop.call_later(0, what)):
+            try:
+                call(print)
+            except RuntimeError:
+                found.append("refused")
+        loop.call_soon_threadsafe(loop.stop)
+
+    def handler() -> None:
+        found.append(loop.is_running())
+        loop.call_soon(found.append, "called")
+        threading.Thread(target=other_thread).start()
+
+    asynccore.call_later(0, handler, map=channels)
+    keeper = compat.create_server(Recorder, "127.0.0.1", 0, map=channels)
+    assert not loop.is_running()
+    asynccore.loop(map=channels)
+    assert not loop.is_running()
+    keeper.close()
+    loop.close()
+    assert found[0] is True and sorted(map(str, found[1:])) == [
+        "True",
+        "called",
+        "refused",
+        "refused",
+    ]
