@@ -284,6 +284,7 @@ def _add_metrics(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command = commands.add_parser(
         "metrics",
         help="serve the numbers of a running program for Prometheus",
+        usage="asynccore metrics PID ([HOST:]PORT | --fd N)",
         description="Serve the numbers of a program that was started by 'asynccore run --top', or"
         " with ASYNCCORE_TOP=1 in its environment, at /metrics, and /healthz, until it ends.",
     )
