@@ -1,4 +1,4 @@
-"""docs/deploy.md: systemd finds its units right, and supervisord runs a program for real."""
+"""docs/deploy.md: systemd finds its units right; supervisord, circus and HAProxy are run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from compat.command_line import cli, configuration, demo
 
 if sys.platform == "win32":
     pytest.skip("neither is there on Windows", allow_module_level=True)
+
+from compat.command_line import workers
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
 PATIENCE = 60.0
@@ -190,3 +194,123 @@ def connected(port: int) -> socket.socket:
         except ConnectionRefusedError:
             assert time.monotonic() < end
             time.sleep(0.05)
+
+
+# circus, HAProxy, Kubernetes ------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def held_ports(count: int) -> Iterator[list[int]]:
+    """Ports that workers and HAProxy may share, and nobody else gets."""
+    with contextlib.ExitStack() as stack:
+        holders = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for holder in holders:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.bind(("127.0.0.1", 0))
+        yield [holder.getsockname()[1] for holder in holders]
+
+
+@contextlib.contextmanager
+def running(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program; it is killed at the end if it is still there."""
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def echoed(client: socket.socket, data: bytes = b"hello") -> bool:
+    client.settimeout(PATIENCE)
+    client.sendall(data)
+    return client.recv(len(data), socket.MSG_WAITALL) == data
+
+
+def test_circus_runs_it(tmp_path: Path, user_environment: dict[str, str]):
+    pytest.importorskip("circus", reason="circus is not installed")
+    with held_ports(1) as (port,):
+        text = file_named("/server.ini").replace(
+            "/opt/app/.venv/bin/asynccore", f"{sys.executable} -m asynccore"
+        )
+        script = demo.examples() / "echo_server.py"
+        text = text.replace("/opt/app/server.py 8080", f"{script} {port}")
+        ini = tmp_path / "server.ini"
+        sockets = "".join(
+            f"{name} = ipc://{tmp_path}/{name}\n" for name in ("endpoint", "pubsub_endpoint")
+        )
+        ini.write_text(f"[circus]\n{sockets}{text.replace('/opt/app', str(tmp_path))}")
+        log = tmp_path / "log"
+        command = [sys.executable, "-W", "ignore", "-m", "circus.circusd", "--log-output", str(log)]
+        with running([*command, str(ini)], user_environment) as process:
+            with connected(port) as client:
+                assert echoed(client)
+                process.terminate()
+                assert client.recv(1) == b"", "the workers have drained"
+            assert process.wait(PATIENCE) == 0
+
+
+def healthz(port: int) -> int:
+    """Return the status of an instance, 0 if nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=PATIENCE) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as answer:
+        answer.close()
+        return answer.code
+    except OSError:
+        return 0
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="this system has no haproxy")
+def test_an_instance_behind_haproxy_ends_and_nobody_is_cut(
+    tmp_path: Path, user_environment: dict[str, str]
+):
+    (text,) = (b for b in blocks("text") if b.startswith("# /etc/haproxy"))
+    script = str(demo.examples() / "echo_server.py")
+    with held_ports(3) as (front, *ports), contextlib.ExitStack() as stack:
+        instances = []
+        for name, host, port in zip(("one", "two"), ("10.0.0.1", "10.0.0.2"), ports, strict=True):
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                metrics = free.getsockname()[1]
+            options = ["--workers", "1", "--drain", "30", "--metrics", str(metrics)]
+            command = [sys.executable, "-m", "asynccore", "run", *options, script, str(port)]
+            instances.append(stack.enter_context(running(command, user_environment)))
+            text = text.replace(
+                f"server {name} {host}:8080", f"server {name} 127.0.0.1:{port} port {metrics}"
+            )
+            end = time.monotonic() + PATIENCE
+            while healthz(metrics) != 200:
+                assert time.monotonic() < end
+                time.sleep(0.1)
+        config = tmp_path / "haproxy.cfg"
+        config.write_text(text.replace("bind :8080", f"bind 127.0.0.1:{front}"))
+        stack.enter_context(running(["haproxy", "-db", "-f", str(config)], user_environment))
+        clients = [stack.enter_context(connected(front)) for _ in range(6)]
+        assert all(map(echoed, clients))
+        instances[0].terminate()
+        for _ in range(30):
+            assert all(map(echoed, clients)), "who is connected goes on"
+            with connected(front) as newcomer:
+                assert echoed(newcomer), "who comes is served"
+            time.sleep(0.02)
+
+
+def test_the_manifests_of_kubernetes():
+    validator = pytest.importorskip("kubernetes_validate", reason="its validator is not installed")
+    yaml = pytest.importorskip("yaml")
+    (text,) = blocks("yaml")
+    documents = list(yaml.safe_load_all(text))
+    assert [document["kind"] for document in documents] == [
+        "Deployment",
+        "Service",
+        "PodDisruptionBudget",
+    ]
+    for document in documents:
+        validator.validate(document, validator.latest_version(), strict=True)
+    pod = documents[0]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    wait = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert pod["terminationGracePeriodSeconds"] > wait + graceful.GRACE + workers.LAST_WORDS
