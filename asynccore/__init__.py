@@ -144,10 +144,6 @@ if not _TYPE_CHECKING:  # for which a module would have any name then
 # Each enters itself among what is called when a loop begins. Nobody else pays for it.
 if os.environ.get("ASYNCCORE_TOP"):
     from .monitoring import server as _server
-if os.environ.get("ASYNCCORE_SUPERVISOR") or _worker.present is not None:
-    from .running import supervision as _supervision
-
-    _supervision.enter()
 if any(name.startswith("ASYNCCORE_LOG_") for name in os.environ):
     from .monitoring import log_output as _log_output
 
@@ -156,7 +152,11 @@ if os.environ.get("ASYNCCORE_DRAIN"):
     from .running import draining as _draining
 
     _draining.enter()
-# After the drain has its handler: whoever hears of it may send the signal at once.
+# After the drain has its handler: whoever hears of these two may send the signal at once.
+if os.environ.get("ASYNCCORE_SUPERVISOR") or _worker.present is not None:
+    from .running import supervision as _supervision
+
+    _supervision.enter()
 if os.environ.get("NOTIFY_SOCKET"):
     from .running import service_manager as _service_manager
 

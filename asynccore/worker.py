@@ -22,9 +22,10 @@ from collections.abc import MutableMapping
 # its end of the pair, and those of the sockets that are handed down.
 VARIABLE = "ASYNCCORE_WORKER"
 
-# What a worker says: that it listens on the socket that comes along, that it closes it, and that
-# its loops answer; and, with the reason behind it, that another start would not help.
-LISTENS, CLOSES, ANSWERS, HOPELESS = b"+", b"-", b".", b"!"
+# What a worker says: that it listens on the socket that comes along, that it closes it, that its
+# first loop begins, and that its loops answer; and, with the reason behind it, that another start
+# would not help.
+LISTENS, CLOSES, BEGINS, ANSWERS, HOPELESS = b"+", b"-", b"b", b".", b"!"
 
 # What the parent says: another process has taken this one's place.
 REPLACED = b"r"

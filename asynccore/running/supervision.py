@@ -93,6 +93,7 @@ def _begin() -> None:
     place = worker.present
     if place is not None:
         place.drop_handed_down()
+        place.tell(worker.BEGINS)
         seconds = os.environ.get(WATCHDOG_VARIABLE)
         if seconds:
             run = Watchdog(place).run

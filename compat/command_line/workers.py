@@ -38,7 +38,7 @@ from typing import Protocol
 from asynccore import logs
 from asynccore.engine import signals
 from asynccore.running import service_manager, supervision
-from asynccore.worker import ANSWERS, CLOSES, HOPELESS, LISTENS, REPLACED
+from asynccore.worker import ANSWERS, BEGINS, CLOSES, HOPELESS, LISTENS, REPLACED
 from asynccore.worker import VARIABLE as PLACE
 
 # A worker that ends sooner has not come up, in seconds. startsecs of supervisord.
@@ -73,6 +73,7 @@ class Worker:
     def __init__(self, number: int) -> None:
         self.number = number
         self.pid: int | None = None
+        self.has_begun = False  # a loop has, in some process of this place
         self.started = 0.0
         self.failures = 0  # starts in a row that did not come up
         self.start_at: float | None = None  # when to start it again
@@ -182,6 +183,19 @@ class Workers:
             for pid in (worker.pid, worker.successor):
                 if pid is not None:
                     self._retire(pid)
+
+    def begun(self, pid: int) -> None:
+        """Note that the first loop of a process begins."""
+        for worker in self._workers:
+            if worker.pid == pid:
+                worker.has_begun = True
+
+    def serve(self) -> bool:
+        """Whether a loop has begun in each place; one that has done its work counts no more."""
+        numbers = self.numbers()
+        return self._stop is None and all(
+            worker.has_begun for worker in self._workers if worker.number in numbers
+        )
 
     def answered(self, pid: int) -> None:
         """Note that a process lives, and its loops run."""
@@ -387,9 +401,12 @@ if sys.platform != "win32":
             workers = Workers(count, children, drain, watchdog)
             notifier = service_manager.Notifier(os.environ)
             workers.begin()
-            notifier.begin()
+            told = False
             while not workers.over():
                 workers.tick()
+                if not told and workers.serve():
+                    notifier.begin()
+                    told = True
                 children.drop_listeners(workers.numbers())
                 for signum in children.wait(reader, workers):
                     if signum in _PASSED_ON:
@@ -512,7 +529,9 @@ if sys.platform != "win32":
                 except OSError:
                     return  # that was all
                 what = said[:1]
-                if what == ANSWERS:
+                if what == BEGINS:
+                    workers.begun(pid)
+                elif what == ANSWERS:
                     workers.answered(pid)
                 elif what == HOPELESS:
                     workers.hopeless(pid, said[1:].decode("utf-8", "replace"))

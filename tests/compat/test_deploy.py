@@ -139,7 +139,6 @@ def test_programs_say_it_once(
             manager.settimeout(PATIENCE)
             try:
                 assert manager.recv(100) == b"READY=1"
-                time.sleep(0.5 if more else 0)  # until the workers have their handlers
                 process.terminate()
                 assert manager.recv(100) == b"STOPPING=1"
                 assert process.wait(PATIENCE) == 0
@@ -147,6 +146,15 @@ def test_programs_say_it_once(
                 process.kill()
         manager.setblocking(False)
         assert heard(manager) == []
+
+
+def test_workers_without_a_loop_are_not_said_to_be_ready(
+    manager: Any, tmp_path: Path, user_environment: dict[str, str]
+):
+    command = [sys.executable, "-m", "asynccore", "run", "--workers", "2", "-c", "pass"]
+    env = {**user_environment, service_manager.VARIABLE: str(tmp_path / "notify")}
+    assert subprocess.run(command, env=env, check=False, timeout=PATIENCE).returncode == 0
+    assert heard(manager) == []
 
 
 # supervisord ----------------------------------------------------------------------------------

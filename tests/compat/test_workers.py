@@ -70,6 +70,28 @@ class World:
         self.workers.tick()
 
 
+def test_they_serve_once_a_loop_has_begun_in_each():
+    world = World(3)
+    for pid in (102, 101, 101):
+        world.workers.begun(pid)
+        world.pass_time(2 * UP)
+        assert not world.workers.serve()
+    world.end(103, 1)
+    assert not world.workers.serve(), "it is to be started again"
+    world.pass_time(2 * PAUSE)
+    world.workers.begun(104)
+    assert world.workers.serve()
+    world.workers.stop(TERM)
+    assert not world.workers.serve()
+
+
+def test_who_has_done_its_work_keeps_nobody_waiting():
+    world = World(2)
+    world.workers.begun(101)
+    world.end(102, 0)
+    assert world.workers.serve()
+
+
 def test_as_many_as_asked_for():
     world = World(3)
     assert world.running == world.workers.pids() == [101, 102, 103]

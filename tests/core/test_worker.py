@@ -16,7 +16,7 @@ from asynccore import worker
 from asynccore.listening import socket_activation
 from asynccore.listening.socket_activation import Arrangement
 from asynccore.running import loop, supervision
-from asynccore.worker import ANSWERS, CLOSES, LISTENS, REPLACED, VARIABLE, Place, place
+from asynccore.worker import ANSWERS, BEGINS, CLOSES, LISTENS, REPLACED, VARIABLE, Place, place
 
 if sys.platform == "win32":
     pytest.skip("Windows has no workers", allow_module_level=True)
@@ -137,7 +137,7 @@ def test_what_nobody_binds_is_closed_when_the_loop_begins(
     assert supervision._begin in loop.starting
     asynccore.loop(0, map=new_map, count=1)
     assert parent.place.handed_down == []
-    assert parent.said() == [(CLOSES, [told])]
+    assert parent.said() == [(CLOSES, [told]), (BEGINS, [])]
     assert supervision._begin not in loop.starting
 
 
