@@ -458,8 +458,12 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
                     raise
         if connection_limits.counted:
             connection_limits.told(self, fd)
-        # Read from the class, for a property of the program's by that name is not ours to read.
-        if type(self).handle_closed is not _CLOSED or "handle_closed" in self.__dict__:
+        # Read from the class first, for a property of the program's by that name is not ours to
+        # read; and never from `__dict__`, which an instance would get by that.
+        if (
+            type(self).handle_closed is not _CLOSED
+            or getattr(self.handle_closed, "__func__", None) is not _CLOSED
+        ):
             self._ac_tell_closed()
 
     def _ac_tell_closed(self) -> None:
