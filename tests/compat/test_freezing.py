@@ -8,6 +8,7 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +23,10 @@ PACKAGES = ("asynccore", "compat", "ssl_ext")
 
 
 @pytest.fixture
-def installed() -> object:
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No legacy module was imported before, and what was comes back."""
+    for name in TARGETS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
     compat.install()
     yield
     compat.uninstall()

@@ -242,7 +242,7 @@ class FieldWorld:
             yield
         finally:
             holder.close()
-            asynccore.stop(self.map)
+            asynccore.stop(map=self.map)
             thread.join(PATIENCE)
             end.close()
         assert not thread.is_alive() and not raised, raised
