@@ -8,6 +8,7 @@ compared with what a classic program does. Any difference, and any silence, is a
 from __future__ import annotations
 
 import queue
+import re
 import smtplib
 import socket
 import subprocess
@@ -108,10 +109,11 @@ class Program:
     def listen(self) -> None:
         """Wait until the program says where it listens."""
         line = self.line()
-        said, _, port = line.rpartition(":")
-        if said != "listening on 127.0.0.1" or not port.isdecimal():
+        # Two workers may say so at once, and the ends of their lines come later.
+        found = re.match(r"listening on 127\.0\.0\.1:(\d+)", line)
+        if found is None:
             raise Mismatch(f"expected 'listening on 127.0.0.1:PORT', got {line!r}")
-        self.address = ("127.0.0.1", int(port))
+        self.address = ("127.0.0.1", int(found[1]))
         print(f"  {line}")
 
     def connect(self) -> socket.socket:
