@@ -35,8 +35,12 @@ class _OwnLoop:
 
     def __del__(self) -> None:
         # The main thread's is closed at exit, when asyncio is still whole.
-        if not sys.is_finalizing() and self._pid == os.getpid():
+        if sys.is_finalizing():
+            return
+        if self._pid == os.getpid():
             _close_loop(self.loop)
+        else:
+            _abandoned.append(self.loop)
 
 
 class _ThreadLoops(threading.local):
@@ -47,7 +51,9 @@ class _ThreadLoops(threading.local):
 
 
 _current = _ThreadLoops()
-_abandoned: list[_OwnLoop] = []  # what must not be closed any more
+# What must not be closed any more, as a loop is when it is deleted: a parent's, of which the child
+# would take out what the parent waits for, and one whose numbers are somebody else's by now.
+_abandoned: list[object] = []
 
 
 def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
@@ -205,7 +211,10 @@ def _set_loop() -> asyncio.AbstractEventLoop | None:
 def _after_fork_in_child() -> None:
     # A loop is shared across a fork: what the child took out of it would deafen the parent. Since
     # 3.12 asyncio forgets it by itself.
-    _current.parents = _set_loop() or _current.parents
+    parents = _set_loop()
+    if parents is not None:
+        _abandoned.append(parents)
+        _current.parents = parents
     _current.made = None
     atexit.unregister(_close_loop)
 

@@ -19,7 +19,7 @@ from tests.field.looping import everywhere
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no fork() there")
 
 PROGRAM = """
-    import os, signal, socket, sys
+    import gc, os, signal, socket, sys
     import asynccore
 
     style, ready = sys.argv[1:]
@@ -27,6 +27,7 @@ PROGRAM = """
     class Echo(asynccore.dispatcher_with_send):
         def handle_read(self):
             data = self.recv(100)
+            gc.collect()  # what the parents had is not closed now
             self.send(data)
             if data == b"end":
                 asynccore.close_all()
