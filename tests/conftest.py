@@ -79,7 +79,10 @@ def open_descriptors() -> dict[int, str]:
     for entry in os.listdir(_DESCRIPTORS):
         fd = int(entry)
         try:
-            found[fd] = os.readlink(f"{_DESCRIPTORS}/{entry}")
+            name = os.readlink(f"{_DESCRIPTORS}/{entry}")
+            # libffi keeps its own file open from the first import of ctypes on.
+            if "/libffi." not in name:
+                found[fd] = name
         except OSError:
             # Either the descriptor of the listing itself, or /dev/fd without links (BSD).
             with contextlib.suppress(OSError):
