@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import asynccore
+from asynccore import asynchat
 
 ROOT = Path(__file__).parents[2]
 
@@ -186,6 +187,32 @@ class Listener(Noting, asynccore.dispatcher):
     def handle_accepted(self, sock: Any, addr: Any) -> None:
         self.events.append("accepted")
         self.children.append(self.child_class(sock, self._map))
+
+
+class Chat(Noting, asynchat.async_chat):
+    def __init__(self, sock: Any = None, map: Any = None) -> None:
+        super().__init__(sock, map)
+        self.set_terminator(b"\n")
+
+    def collect_incoming_data(self, data: bytes) -> None:
+        self.events.append(data)
+
+    def found_terminator(self) -> None:
+        self.events.append("terminator")
+
+
+class Occupied(Reader):
+    """Its handler holds the loop's thread until it is told to go on."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.busy = threading.Event()
+        self.go_on = threading.Event()
+
+    def handle_read(self) -> None:
+        super().handle_read()
+        self.busy.set()
+        assert self.go_on.wait(PATIENCE)
 
 
 def free_address() -> tuple[str, int]:

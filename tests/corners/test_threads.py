@@ -14,7 +14,8 @@ import asynccore
 from asynccore import asynchat
 from tests.corners.support import (
     PATIENCE,
-    Noting,
+    Chat,
+    Occupied,
     QuietReader,
     Reader,
     background,
@@ -24,32 +25,6 @@ from tests.corners.support import (
     run_script,
     wait_for,
 )
-
-
-class Chat(Noting, asynchat.async_chat):
-    def __init__(self, sock: Any = None, map: Any = None) -> None:
-        super().__init__(sock, map)
-        self.set_terminator(b"\n")
-
-    def collect_incoming_data(self, data: bytes) -> None:
-        self.events.append(data)
-
-    def found_terminator(self) -> None:
-        self.events.append("terminator")
-
-
-class Occupied(Reader):
-    """Its handler holds the loop's thread until it is told to go on."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.busy = threading.Event()
-        self.go_on = threading.Event()
-
-    def handle_read(self) -> None:
-        super().handle_read()
-        self.busy.set()
-        assert self.go_on.wait(PATIENCE)
 
 
 def serve(channels: Any, engine: str) -> None:

@@ -17,34 +17,16 @@ import pytest
 import asynccore
 from asynccore import asynchat, smtpd
 from asynccore.engine import engine_for
-from tests.corners.support import PATIENCE, Listener, Noting, QuietReader, Reader, wait_for
+from tests.corners.support import (
+    PATIENCE,
+    Chat,
+    Listener,
+    Occupied,
+    QuietReader,
+    Reader,
+    wait_for,
+)
 from tests.field.looping import let_pass, looping
-
-
-class Chat(Noting, asynchat.async_chat):
-    def __init__(self, sock: Any = None, map: Any = None) -> None:
-        super().__init__(sock, map)
-        self.set_terminator(b"\n")
-
-    def collect_incoming_data(self, data: bytes) -> None:
-        self.events.append(data)
-
-    def found_terminator(self) -> None:
-        self.events.append("terminator")
-
-
-class Occupied(Reader):
-    """Its handler holds the loop's thread until it is told to go on."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.busy = threading.Event()
-        self.go_on = threading.Event()
-
-    def handle_read(self) -> None:
-        super().handle_read()
-        self.busy.set()
-        assert self.go_on.wait(PATIENCE)
 
 
 class Tenant(QuietReader):

@@ -16,19 +16,15 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.util
-import json
-import os
 import re
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.interpreters.runner import PASSED, ROOT, Outcome, worse
+from tests.interpreters.runner import PASSED, ROOT, Outcome, report_of, worse
 
 PAGE = ROOT / "docs" / "interpreter-suites.md"
 
@@ -144,32 +140,9 @@ def listed_on(page: str, project: Project, version: tuple[int, int]) -> list[Lis
 
 def run(project: Project, module: str, way: str, selectors: Iterable[str] = ()) -> Outcome:
     """Run a module in a process and a folder of its own. Raises AssertionError if it dies."""
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        # The suites count descriptors and threads and time out: no coverage tracer in there.
-        if not name.startswith(("COV_CORE", "COVERAGE_", "PYTEST_", "ASYNCCORE_"))
-        and name not in ("PYTHONPATH", "PYTHONWARNINGS", "PYTHONASYNCIODEBUG")
-    }
-    environment["ASYNCCORE_SUITE_ROOT"] = str(ROOT)
-    with tempfile.TemporaryDirectory() as folder:
-        result_file = Path(folder, "result.json")
-        work = Path(folder, "work")
-        work.mkdir()
-        child = Path(__file__).with_name(project.child)
-        done = subprocess.run(
-            [sys.executable, child, module, way, result_file, *selectors],
-            cwd=work,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=BOUND_SECONDS,
-        )
-        if not result_file.exists():
-            output = done.stdout.decode(errors="replace")[-4000:]
-            raise AssertionError(f"{module} ({way}) ended with {done.returncode}:\n{output}")
-        return Outcome(**json.loads(result_file.read_text(encoding="utf-8")))
+    child = Path(__file__).with_name(project.child)
+    debug = ["PYTHONASYNCIODEBUG"]
+    return report_of(child, module, way, selectors, bound=BOUND_SECONDS, without=debug)
 
 
 @dataclass

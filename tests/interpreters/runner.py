@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,49 @@ class Outcome:
     seconds: float
 
 
+def report_of(
+    child: Path,
+    suite: str,
+    how: str,
+    selectors: Iterable[str] = (),
+    *,
+    bound: float = BOUND_SECONDS,
+    without: Iterable[str] = (),
+    **changes: str,
+) -> Outcome:
+    """Run a child of this folder in a process and a folder of its own; return what it reports.
+
+    `how` is its second argument. Variables `without` are kept from it, `changes` are made. Raises
+    AssertionError with its output if it reports nothing, `subprocess.TimeoutExpired` if it takes
+    more than `bound` seconds.
+    """
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        # The suites count descriptors and threads and time out: no coverage tracer in there.
+        if not name.startswith(("COV_CORE", "COVERAGE_", "PYTEST_", "ASYNCCORE_"))
+        and name not in ("PYTHONPATH", "PYTHONWARNINGS", *without)
+    }
+    environment |= {"ASYNCCORE_SUITE_ROOT": str(ROOT), **changes}
+    with tempfile.TemporaryDirectory() as folder:
+        result_file = Path(folder, "result.json")
+        work = Path(folder, "work")
+        work.mkdir()
+        done = subprocess.run(
+            [sys.executable, child, suite, how, result_file, *selectors],
+            cwd=work,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=bound,
+        )
+        if not result_file.exists():
+            output = done.stdout.decode(errors="replace")[-4000:]
+            raise AssertionError(f"{suite} ended with status {done.returncode}:\n{output}")
+        return Outcome(**json.loads(result_file.read_text(encoding="utf-8")))
+
+
 def run_suite(
     suite: str,
     selectors: tuple[str, ...] = (),
@@ -60,34 +104,9 @@ def run_suite(
     `stand_ins` as in child.py; None runs the interpreter's own modules. Raises AssertionError
     with the child's output if it reports nothing, `subprocess.TimeoutExpired` if it hangs.
     """
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        # The suites count descriptors and threads and time out: no coverage tracer in there.
-        if not name.startswith(("COV_CORE", "COVERAGE_", "PYTEST_", "ASYNCCORE_"))
-        and name not in ("PYTHONPATH", "PYTHONWARNINGS")
-    }
-    environment["ASYNCCORE_SUITE_ROOT"] = str(ROOT)
-    if engine is not None:
-        environment["ASYNCCORE_ENGINE"] = engine
+    changes = {} if engine is None else {"ASYNCCORE_ENGINE": engine}
     implementation = "original" if stand_ins is None else json.dumps(stand_ins)
-    with tempfile.TemporaryDirectory() as folder:
-        result_file = Path(folder, "result.json")
-        work = Path(folder, "work")
-        work.mkdir()
-        done = subprocess.run(
-            [sys.executable, CHILD, suite, implementation, result_file, *selectors],
-            cwd=work,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=BOUND_SECONDS,
-        )
-        if not result_file.exists():
-            output = done.stdout.decode(errors="replace")[-4000:]
-            raise AssertionError(f"{suite} ended with status {done.returncode}:\n{output}")
-        return Outcome(**json.loads(result_file.read_text(encoding="utf-8")))
+    return report_of(CHILD, suite, implementation, selectors, **changes)
 
 
 def worse(original: Outcome, ours: Outcome) -> dict[str, str]:

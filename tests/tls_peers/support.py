@@ -10,7 +10,8 @@ import hashlib
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -224,3 +225,22 @@ def program(
         channels,
         lambda: subprocess.run(command, capture_output=True, timeout=PATIENCE, **options),
     )
+
+
+@contextmanager
+def servers() -> Iterator[Callable[[Sequence[str]], int]]:
+    """Give what begins another program as a server, and returns the port that it prints."""
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def begin(words: Sequence[str]) -> int:
+        process = subprocess.Popen(words, stdout=subprocess.PIPE)
+        begun.append(process)
+        assert process.stdout is not None
+        return int(process.stdout.readline())
+
+    try:
+        yield begin
+    finally:
+        for process in begun:
+            process.kill()
+            process.communicate(timeout=PATIENCE)

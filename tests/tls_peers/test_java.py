@@ -31,6 +31,7 @@ from tests.tls_peers.support import (
     program,
     run,
     server_context,
+    servers,
 )
 
 pytestmark = pytest.mark.skipif(
@@ -172,19 +173,13 @@ def test_a_client_without_a_certificate(
 @pytest.fixture
 def java_server(java: Java, files: Files) -> Iterator[Any]:
     """Begin a server that sends back what it gets."""
-    begun: list[subprocess.Popen[bytes]] = []
+    with servers() as begin:
 
-    def begin(version: str, demands: bool) -> int:
-        told = ["server", files.ca, java.server, version, "demands" if demands else ""]
-        process = subprocess.Popen([*java.command, "Peer", *told], stdout=subprocess.PIPE)
-        begun.append(process)
-        assert process.stdout is not None
-        return int(process.stdout.readline())
+        def server(version: str, demands: bool) -> int:
+            told = ["server", files.ca, java.server, version, "demands" if demands else ""]
+            return begin([*java.command, "Peer", *told])
 
-    yield begin
-    for process in begun:
-        process.kill()
-        process.communicate(timeout=PATIENCE)
+        yield server
 
 
 @pytest.mark.parametrize("with_certificate", [False, True])

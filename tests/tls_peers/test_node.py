@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,6 @@ from asynccore import ChannelMap
 from ssl_ext import CertificateError, PeerRefused
 from tests.tls.support import CLIENT, HOST, client_certificate
 from tests.tls_peers.support import (
-    PATIENCE,
     PAYLOAD,
     Files,
     Listener,
@@ -24,6 +22,7 @@ from tests.tls_peers.support import (
     program,
     run,
     server_context,
+    servers,
 )
 
 pytestmark = pytest.mark.skipif(not shutil.which("node"), reason="there is no node")
@@ -103,21 +102,13 @@ def test_a_client_without_a_certificate(channels: ChannelMap, version: str, file
 @pytest.fixture
 def node_server(files: Files) -> Iterator[Any]:
     """Begin a server that sends back what it gets."""
-    begun: list[subprocess.Popen[bytes]] = []
+    with servers() as begin:
 
-    def begin(version: str, demands: bool) -> int:
-        told = {"ca": files.ca, "own": files.server, "version": version, "demands": demands}
-        process = subprocess.Popen(
-            ["node", "-e", SERVER_PROGRAM, json.dumps(told)], stdout=subprocess.PIPE
-        )
-        begun.append(process)
-        assert process.stdout is not None
-        return int(process.stdout.readline())
+        def server(version: str, demands: bool) -> int:
+            told = {"ca": files.ca, "own": files.server, "version": version, "demands": demands}
+            return begin(["node", "-e", SERVER_PROGRAM, json.dumps(told)])
 
-    yield begin
-    for process in begun:
-        process.kill()
-        process.communicate(timeout=PATIENCE)
+        yield server
 
 
 @pytest.mark.parametrize("with_certificate", [False, True])
