@@ -326,7 +326,7 @@ _WAKE_UP_FD = (
 # as a KeyboardInterrupt does, leaves them open.
 _INTERRUPTS = ("test_a_signal_that_another_thread_gets_ends_the_wait",)
 
-# What uvloop's poller keeps in reserve stays open when that is lost, for its numbers may be others'.
+# What uvloop's poller keeps in reserve stays open when that is lost: its numbers may be others'.
 _LOSE_A_POLLER = (
     "test_a_lost_poller_closes_nothing",
     "test_what_stands_in_front_of_a_poller_asks_it",
