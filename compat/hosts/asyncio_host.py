@@ -114,9 +114,13 @@ class AsyncioAttachment(Attachment):
     def ended(self) -> None:
         """Wake who waits, with what left a handler; if nobody waits, report it to the loop."""
         self.engine.within = self._within
+        if isinstance(self.exception, (KeyboardInterrupt, SystemExit)):
+            # asyncio lets these two end its loop. A waiting task would end it a second time, while
+            # `asyncio.run` on 3.10 waits for the tasks it has cancelled.
+            for waiter in self._waiters:
+                waiter.cancel()
+            raise self.exception
         if not self._release(self.exception) and self.exception is not None:
-            if isinstance(self.exception, (KeyboardInterrupt, SystemExit)):
-                raise self.exception  # asyncio lets these two end its loop.
             self.loop.call_exception_handler(
                 {"message": "an attached map of channels ended", "exception": self.exception}
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import socket
 from collections.abc import Callable, Coroutine
@@ -133,6 +134,30 @@ def test_system_exit_ends_the_loop_if_nobody_waits() -> None:
     assert caught.value.code == 7
     assert not attachment.attached
     loop.close()
+    asynccore.close_all(channels)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_loop_ends_it_once(kind: type[BaseException]) -> None:
+    """Those who wait are cancelled: a task that raised it would end the loop's last turns, too."""
+    channels: dict[int, Any] = {}
+    peer, own = socket.socketpair()
+    told: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+        attachment = compat.attach(map=channels)
+        await asyncio.gather(attachment, asyncio.sleep(60))
+
+    def interrupted() -> None:
+        raise kind
+
+    Echo(own, channels).handle_read = interrupted  # type: ignore[method-assign]
+    peer.send(b"x")
+    with peer, pytest.raises(kind):
+        asyncio.run(main())
+    gc.collect()
+    assert told == []
     asynccore.close_all(channels)
 
 
