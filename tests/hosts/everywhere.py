@@ -225,8 +225,8 @@ def count_waits(kind: type[HostPoller]) -> None:
     kind._run_host = run_and_count  # type: ignore[method-assign]
 
 
-def run_pass(self: Engine, timeout: float | None) -> None:
-    """Make a pass as `Engine.run_pass` does, by a host."""
+def run_pass(self: Engine, timeout: float | None, short: bool = False) -> None:
+    """Make a pass as `Engine.run_pass` does, by a host, which knows no short ones."""
     global made_as_ever, made_by_host
     poller = self.poller
     if (
@@ -240,7 +240,7 @@ def run_pass(self: Engine, timeout: float | None) -> None:
         or isinstance(poller, RecordingPoller)
     ):
         made_as_ever += 1
-        _run_pass(self, timeout)
+        _run_pass(self, timeout, short)
         return
     made_by_host += 1
     if timeout is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,12 @@ def project_files() -> list[Path]:
         ).stdout
         paths = [ROOT / name for name in listed.decode().split("\0") if name]
     else:
-        left_out = {".git", ".tox", ".venv", "__pycache__", "build", "dist"}
-        paths = [p for p in ROOT.rglob("*") if not left_out.intersection(p.parts)]
+        left_out = [".git", *(ROOT / ".gitignore").read_text(encoding="utf-8").split()]
+        paths = [path for path in ROOT.rglob("*") if not _is_ignored(path, left_out)]
     return [path for path in paths if path.is_file()]
+
+
+def _is_ignored(path: Path, patterns: list[str]) -> bool:
+    """Whether a name on the way to a path is one of .gitignore's."""
+    parts = path.relative_to(ROOT).parts
+    return any(fnmatch(part, pattern.rstrip("/")) for part in parts for pattern in patterns)
