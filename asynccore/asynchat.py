@@ -66,7 +66,7 @@ class async_chat(OutputQueue):
     # What had come when reading was paused, and the socket that it came from.
     _ac_backlog: tuple[Any, bytes] | None = None
 
-    def __init__(self, sock: Any = None, map: Map | None = None) -> None:
+    def __init__(self, sock: object = None, map: Map | None = None) -> None:
         self._ac_input = b""
         self._ac_taken = self._ac_line_length = 0
         self._ac_skipping = False
@@ -100,7 +100,7 @@ class async_chat(OutputQueue):
             held = None if hold is None else hold.socket  # to ask for `socket` would send
             self._ac_keep_backlog(self.socket if held is None else held)
 
-    def _ac_keep_backlog(self, sock: Any) -> None:
+    def _ac_keep_backlog(self, sock: object) -> None:
         """Take the rest of the input away from the loop that delivers it."""
         if self._ac_taken < len(self._ac_input):
             # A handler that pauses, resumes and pauses again has the rest in here already.

@@ -186,7 +186,7 @@ class ChannelMap(dict[Any, Any]):
 
     __slots__ = ("__weakref__", "engine", "looked_at")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         self.engine: MapObserver | None = None  # set when the map first needs one
         # Called before the map is gone through, if a program waits by itself (`engine`).
         self.looked_at: Callable[[], object] | None = None
@@ -198,13 +198,13 @@ class ChannelMap(dict[Any, Any]):
         # Pickled and copied as what it looks like; an engine belongs to one map and one process.
         return type(self), (dict(self),)
 
-    def __setitem__(self, fd: Any, channel: Any) -> None:
+    def __setitem__(self, fd: object, channel: object) -> None:
         self.enter(fd, channel)
 
-    def __delitem__(self, fd: Any) -> None:
+    def __delitem__(self, fd: object) -> None:
         self.leave(fd)
 
-    def enter(self, fd: Any, channel: Any) -> MapObserver | None:
+    def enter(self, fd: object, channel: object) -> MapObserver | None:
         """Do what `map[fd] = channel` does, and return the engine, if there is one.
 
         This is how dispatchers enter, for Python is slow to find `__setitem__`. Raises
@@ -220,14 +220,14 @@ class ChannelMap(dict[Any, Any]):
             engine.added(fd)
         return engine
 
-    def leave(self, fd: Any) -> None:
+    def leave(self, fd: object) -> None:
         """Do what `del map[fd]` does. Raises `KeyError` if nothing is there."""
         _delete_item(self, fd)
         engine = self.engine
         if engine is not None:
             engine.removed(fd)
 
-    def pop(self, fd: Any, default: Any = _MISSING) -> Any:
+    def pop(self, fd: object, default: object = _MISSING) -> Any:
         if fd not in self and default is not _MISSING:
             return default
         channel = super().pop(fd)
@@ -268,12 +268,12 @@ class ChannelMap(dict[Any, Any]):
         if self.looked_at is not None:
             self.looked_at()
 
-    def setdefault(self, fd: Any, default: Any = None) -> Any:
+    def setdefault(self, fd: object, default: object = None) -> Any:
         if fd not in self:
             self[fd] = default
         return self[fd]
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
+    def update(self, *args: object, **kwargs: object) -> None:
         for fd, channel in dict(*args, **kwargs).items():
             self[fd] = channel
 

@@ -43,7 +43,7 @@ class HardenedSMTPChannel(smtpd.SMTPChannel):
     max_errors: int | None = 20  # Postfix's smtpd_hard_error_limit
     max_recipients: int | None = 1000  # Postfix's smtpd_recipient_limit
 
-    def _ac_process_message(self, *args: Any, **options: Any) -> Any:
+    def _ac_process_message(self, *args: object, **options: object) -> Any:
         try:
             return _ask(_REPLY, self.smtp_server.process_message, *args, **options)
         except _NoAnswer:
@@ -64,13 +64,13 @@ class HardenedSMTPServer(smtpd.SMTPServer):
 
     def __init__(
         self,
-        localaddr: Any,
-        remoteaddr: Any = None,
+        localaddr: object,
+        remoteaddr: object = None,
         data_size_limit: int | None = smtpd.DATA_SIZE_DEFAULT,
         map: Map | None = None,
         enable_SMTPUTF8: bool = False,
         decode_data: bool = False,
-        **limits: Any,
+        **limits: object,
     ) -> None:
         for name, value in limits.items():
             _check_keyword(name, value)

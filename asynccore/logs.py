@@ -77,7 +77,7 @@ def put(text: str, stream: Any) -> None:
         pass  # OSError of the system, ValueError if it is closed, anything of a program's own
 
 
-def text_of(message: Any) -> str:
+def text_of(message: object) -> str:
     """Return a message as a text, or what stands for one that can't say what it is."""
     try:
         return f"{message}"
@@ -87,7 +87,7 @@ def text_of(message: Any) -> str:
         return f"<{type(message).__name__} that can't be printed>"
 
 
-def emit(type: str, message: Any, exc_info: bool = False, channel: Any = None) -> None:
+def emit(type: str, message: object, exc_info: bool = False, channel: object = None) -> None:
     """Pass a message to the loggers in use, if any; the log is told of the channel, too."""
     # What stands in for a logger knows no more than it is told here.
     more: dict[str, Any] = {"exc_info": True} if exc_info else {}
@@ -110,7 +110,7 @@ def warn(message: str) -> None:
         put(f"warning: {message}", sys.stderr)
 
 
-def report_callback(callback: Any) -> None:
+def report_callback(callback: object) -> None:
     """Report the current exception, which left a timer or a callback, with its traceback."""
     name = getattr(callback, "__qualname__", None) or text_of(callback)
     message = f"uncaptured python exception in callback {name}"

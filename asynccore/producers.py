@@ -104,7 +104,7 @@ class file_producer:
         self._note(len(data))
         return data
 
-    def can_send_to(self, sock: Any) -> bool:
+    def can_send_to(self, sock: object) -> bool:
         """Whether `send_to` may be tried: a regular file, and a plain stream socket."""
         if sock is not self._sock:
             self._sock = sock
@@ -179,7 +179,7 @@ class file_producer:
         return fd
 
 
-def _is_plain_stream(sock: Any) -> bool:
+def _is_plain_stream(sock: object) -> bool:
     return (
         type(sock) is socket.socket and sock.family in _FAMILIES and sock.type == socket.SOCK_STREAM
     )

@@ -97,7 +97,7 @@ if not _typing.TYPE_CHECKING:  # type checkers would take it for an answer to ev
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _debug(text: str, *values: Any) -> None:
+def _debug(text: str, *values: object) -> None:
     # Formatted only if somebody reads it: a value may be a message of many megabytes.
     if type(DEBUGSTREAM) is not Devnull:
         logs.put(text % values, DEBUGSTREAM)
@@ -134,16 +134,16 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
     high_watermark: int | None = _REPLIES_WAITING
     _ac_patience: _Patience | None = None
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         if _has_code_of_a_program(cls) and _inherits_joining(cls):
             _Switch.put(cls, "joins_replies", False)
 
     def __init__(
         self,
-        server: Any,
+        server: object,
         conn: Any,
-        addr: Any,
+        addr: object,
         data_size_limit: int | None = DATA_SIZE_DEFAULT,
         map: Map | None = None,
         enable_SMTPUTF8: bool = False,
@@ -194,7 +194,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
         elif self._ac_command_timeout is not None or self._ac_data_timeout is not None:
             self._ac_begin_waiting()
 
-    def _ac_deliver_delimited(self, terminator: Any) -> bool:
+    def _ac_deliver_delimited(self, terminator: object) -> bool:
         # RFC 5321 section 4.1.1.4: the CRLF of DATA begins the end of an empty message.
         if self._ac_data_begins:
             head = self.ac_in_buffer[: len(_DOT_LINE)]
@@ -297,7 +297,7 @@ class SMTPServer(dispatcher):
     def __init__(
         self,
         localaddr: Any,
-        remoteaddr: Any,
+        remoteaddr: object,
         data_size_limit: int | None = DATA_SIZE_DEFAULT,
         map: Map | None = None,
         enable_SMTPUTF8: bool = False,
@@ -333,7 +333,7 @@ class SMTPServer(dispatcher):
         """Start a channel on the connection."""
         self._ac_start_channel(conn, addr)
 
-    def _ac_start_channel(self, conn: Any, addr: Any) -> Any:
+    def _ac_start_channel(self, conn: object, addr: object) -> Any:
         _debug("Incoming connection from %r", addr)
         return self.channel_class(
             self,
@@ -360,7 +360,7 @@ class SMTPServer(dispatcher):
 class DebuggingServer(SMTPServer):
     """Prints the messages it receives."""
 
-    def _print_message_content(self, peer: Any, data: str | bytes) -> None:
+    def _print_message_content(self, peer: object, data: str | bytes) -> None:
         peer_line = f"X-Peer: {_host(peer)}"
         lines: list[Any] = list(data.splitlines())
         end_of_headers = next((i for i, line in enumerate(lines) if not line), None)
@@ -426,7 +426,7 @@ class MailmanProxy(PureProxy):
     Mailman 2 ended with Python 2; no Python that has this module can import it.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         """Raise `ImportError`."""
         raise _no_mailman()
 
@@ -446,7 +446,7 @@ def _no_mailman() -> ImportError:
     )
 
 
-def _host_name(server: Any) -> str:
+def _host_name(server: object) -> str:
     """Return the name of this host; a server looks it up once, for that may ask the DNS."""
     if not isinstance(server, SMTPServer):
         return socket.getfqdn()
@@ -455,7 +455,7 @@ def _host_name(server: Any) -> str:
     return server._ac_fqdn
 
 
-def _host(peer: Any) -> str:
+def _host(peer: object) -> str:
     """Return the host of a peer's address; a Unix socket's has none."""
     return str(peer[0]) if isinstance(peer, tuple) and peer else str(peer)
 

@@ -165,7 +165,7 @@ def tell_rejections(context: SSL.Context) -> None:
         private: Any = context
         ask = private._verify_helper.callback
 
-        def verify(fine: int, store: Any) -> int:
+        def verify(fine: int, store: object) -> int:
             answer: int = ask(fine, store)
             if fine and not answer:
                 _lib.X509_STORE_CTX_set_error(store, _REJECTED)
@@ -189,7 +189,7 @@ def refuse_hosts(context: SSL.Context, alert: Callable[[SSL.Connection], int | N
         choose = private._tlsext_servername_callback
         connections = SSL.Connection._reverse_mapping
 
-        def answer(ssl: Any, number: Any, argument: Any) -> int:
+        def answer(ssl: object, number: Any, argument: object) -> int:
             found: int = choose(ssl, number, argument)
             wanted = alert(connections[ssl])
             if wanted is None:

@@ -10,10 +10,8 @@ socket that blocks no more output at once than the classic modules did.
 
 from __future__ import annotations
 
-from typing import Any
 
-
-def blocks(sock: Any) -> bool:
+def blocks(sock: object) -> bool:
     """Whether a call of a socket may wait, for ever or for a time."""
     timeout = getattr(sock, "gettimeout", None)
     return timeout is not None and timeout() != 0.0

@@ -86,11 +86,11 @@ class OverridableProperty(Generic[_Value]):
     @overload
     def __get__(self, channel: object, owner: type | None = None) -> _Value: ...
 
-    def __get__(self, channel: Any, owner: type | None = None) -> Any:
+    def __get__(self, channel: object, owner: type | None = None) -> Any:
         return self if channel is None else self._function(channel)
 
 
-def takes(hook: Any, count: int) -> bool:
+def takes(hook: object, count: int) -> bool:
     """Whether something can be called with `count` positional arguments, as far as can be told."""
     function = getattr(hook, "__func__", None)
     if function is None:
@@ -106,7 +106,7 @@ def takes(hook: Any, count: int) -> bool:
     return required <= count and (count <= code.co_argcount or bool(code.co_flags & _HAS_VARARGS))
 
 
-def hook(channel: Any, name: str, count: int) -> Callable[..., Any]:
+def hook(channel: object, name: str, count: int) -> Callable[..., Any]:
     """Return the hook of a channel, or the package's if the channel has something else there."""
     if callable(getattr(type(channel), name, None)):  # else a property, which is not ours to read
         found: Callable[..., Any] = getattr(channel, name)
@@ -140,7 +140,7 @@ _WANTED = {
 }
 
 
-def _tell(function: Any, text: str) -> None:
+def _tell(function: object, text: str) -> None:
     """Warn of a function of the program's, at the place where it is written, once."""
     code = getattr(function, "__code__", None)
     if code is not None and code not in _told:

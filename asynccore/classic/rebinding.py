@@ -37,7 +37,7 @@ _has_poll = hasattr(select_module, "poll")
 
 
 class _Observed(ModuleType):
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         ModuleType.__setattr__(self, name, value)
         if name in _ours or name == "select":
             look()

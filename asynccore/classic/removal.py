@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Any
 
 _DEPRECATION_MSG = "{name} is no longer part of Python as of 3.12; this is asynccore in its place"
 
@@ -14,7 +13,7 @@ def _deprecated(
     message: str = "{name!r} is deprecated since Python {remove}",
     *,
     remove: tuple[int, int],
-    _version: Any = sys.version_info,
+    _version: object = sys.version_info,
 ) -> None:
     """Warn with `DeprecationWarning` that a name goes away, as `warnings._deprecated` does."""
     text = message.format(name=name, remove=".".join(map(str, remove)))

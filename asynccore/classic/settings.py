@@ -30,7 +30,7 @@ _NOTHING = object()
 class Setting(Generic[_Value]):
     """A value for a class, for an instance, and at run time; by default `None`."""
 
-    def __init__(self, given: Any = None) -> None:
+    def __init__(self, given: object = None) -> None:
         self._given = given
         self.name = self._place = self._own = ""
 
@@ -41,17 +41,17 @@ class Setting(Generic[_Value]):
         self._own = f"_ac_{name}_of_program"
         self._put(owner, self._given)
 
-    def __get__(self, channel: Any, owner: type | None = None) -> Any:
+    def __get__(self, channel: object, owner: type | None = None) -> Any:
         if channel is None:
             return self._given
         own = getattr(channel, self._own)
         return getattr(channel, self._place) if own is _NOTHING else own
 
-    def __set__(self, channel: Any, value: Any) -> None:
+    def __set__(self, channel: object, value: object) -> None:
         if self._put(channel, value):
             self.changed(channel)
 
-    def _put(self, holder: Any, value: Any) -> bool:
+    def _put(self, holder: object, value: object) -> bool:
         try:
             self.check(value)
         except (TypeError, ValueError) as why:
@@ -62,16 +62,16 @@ class Setting(Generic[_Value]):
             setattr(holder, self._own, _NOTHING)
         return True
 
-    def leave(self, holder: Any, value: Any, why: Exception, depth: int = 5) -> None:
+    def leave(self, holder: object, value: object, why: Exception, depth: int = 5) -> None:
         """Keep for the program what can't be a value; who assigned it is `depth` calls away."""
         setattr(holder, self._own, value)
         if isinstance(value, _PLAIN):
             has_no_effect(why, depth)
 
-    def check(self, value: Any) -> None:
+    def check(self, value: object) -> None:
         """Raise `TypeError` or `ValueError` for what can't be a value."""
 
-    def changed(self, channel: Any) -> None:
+    def changed(self, channel: object) -> None:
         """A value was assigned to an instance."""
 
     @classmethod
@@ -95,7 +95,7 @@ class Setting(Generic[_Value]):
 class Switch(Setting[bool]):
     """`True` or `False`; anything else is the program's own."""
 
-    def check(self, value: Any) -> None:
+    def check(self, value: object) -> None:
         if not isinstance(value, bool):
             raise TypeError(f"{self.name} is True or False, not {value!r}")
 
@@ -107,7 +107,7 @@ class Switch(Setting[bool]):
         setattr(owner, name, switch)
 
 
-def adopt_late(channel: Any, name: str, check: Callable[[str, Any], None]) -> None:
+def adopt_late(channel: object, name: str, check: Callable[[str, Any], None]) -> None:
     """Heed what was assigned to a class after its body, where no descriptor sees it."""
     given = next(base.__dict__[name] for base in type(channel).__mro__ if name in base.__dict__)
     if given is None or isinstance(given, _PLAIN):

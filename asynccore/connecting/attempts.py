@@ -167,12 +167,12 @@ class ConnectByName(Entry):
         except BaseException as why:
             self._deliver(why)
 
-    def _deliver(self, answer: Any) -> None:
+    def _deliver(self, answer: object) -> None:
         """Take an answer from any thread."""
         self._engine.call_soon_threadsafe(self._resolved, answer)
 
     @reports_to_channel
-    def _resolved(self, answer: Any) -> None:
+    def _resolved(self, answer: object) -> None:
         if self.over or self._race is not None or self._abandoned():
             return  # closed meanwhile, or a second answer
         _looking.discard(self)

@@ -23,7 +23,7 @@ class StandIn:
     def send(self, data: Any, flags: int = 0) -> NoReturn:
         raise BlockingIOError(EAGAIN, "not connected yet")
 
-    def sendmsg(self, buffers: Any, *rest: Any) -> NoReturn:
+    def sendmsg(self, buffers: object, *rest: object) -> NoReturn:
         raise BlockingIOError(EAGAIN, "not connected yet")
 
     def recv(self, size: int, flags: int = 0) -> NoReturn:

@@ -12,7 +12,7 @@ from .happy_eyeballs import LEAST_ATTEMPT_DELAY, Address
 LONGEST_NAME = 253
 
 
-def show(sockaddr: Any) -> str:
+def show(sockaddr: object) -> str:
     """Return an address as people write it, also one that a resolver got wrong.
 
     >>> show(("::1", 25, 0, 0))

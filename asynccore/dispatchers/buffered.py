@@ -161,7 +161,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
     _ac_sends_directly = True
     _ac_reporting_state = dispatcher._ac_reporting_state | {"out_buffer"}
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         yield_to_mixins(cls, ("close_when_done",))  # which is a classic name of `async_chat` alone
         # A rate limit, for example, sits in an `initiate_send` of the program's own.
@@ -172,7 +172,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
             del cls.out_buffer
             cls._ac_output = _Nothing(bytes(initial))
 
-    def __init__(self, sock: Any = None, map: Map | None = None) -> None:
+    def __init__(self, sock: object = None, map: Map | None = None) -> None:
         initial = self._ac_output
         if initial.size:
             self._ac_output = WriteBuffer(initial.joined)

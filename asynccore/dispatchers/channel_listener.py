@@ -31,7 +31,7 @@ class listener(dispatcher):
 
     def __init__(
         self,
-        address: Any = None,
+        address: object = None,
         channel_class: ChannelFactory | None = None,
         map: Map | None = None,
         *,
@@ -61,7 +61,7 @@ class listener(dispatcher):
         """There is a new channel."""
 
 
-def _check(made: Any) -> None:
+def _check(made: object) -> None:
     """Raise `TypeError` for what can't be called with a socket and a map."""
     if isinstance(made, type):
         begin = getattr(made, "__init__", None)

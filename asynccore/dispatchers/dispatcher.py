@@ -60,7 +60,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     _ac_reason: BaseException | None = None  # why the connection ends, if anybody knows
     _ac_first_write = False  # handle_write() runs because the connection was made
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         yield_to_mixins(cls)
         tell_of_coroutines(cls)
         super().__init_subclass__(**options)
@@ -136,7 +136,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             leave_map(map, fd, map[fd])
         self._fileno = None
 
-    def _ac_entered(self, entry: Any, fd: Any) -> bool:
+    def _ac_entered(self, entry: object, fd: object) -> bool:
         """Whether what a map holds under `fd` is there for this channel: itself, or a wrapper.
 
         A channel whose socket was closed by others must not take out who has the number now.

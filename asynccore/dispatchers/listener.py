@@ -39,7 +39,7 @@ class Listening(Duplex):
 
         def _ac_touch(self) -> None: ...
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         # `max_connections = 30` in a class body becomes what it is here.
         Limit.adopt(cls, NAMES)
@@ -149,21 +149,21 @@ class Listening(Duplex):
                 return
         self.log_info(f"refused a connection of {addr[0]}: {reason}")
 
-    def handshake_begun(self, channel: Any) -> None:
+    def handshake_begun(self, channel: object) -> None:
         """Count a channel's handshake as unfinished until `handshake_ended`, or its close.
 
         May be called twice, and from any thread.
         """
         self._ac_on_loop(self._ac_handshake_begun, channel)
 
-    def handshake_ended(self, channel: Any) -> None:
+    def handshake_ended(self, channel: object) -> None:
         """Count a channel's handshake no more. May be called twice, and from any thread."""
         self._ac_on_loop(self._ac_handshake_ended, channel)
 
-    def _ac_handshake_begun(self, channel: Any) -> None:
+    def _ac_handshake_begun(self, channel: object) -> None:
         self._ac_as_listener().handshake_begun(self, channel)
 
-    def _ac_handshake_ended(self, channel: Any) -> None:
+    def _ac_handshake_ended(self, channel: object) -> None:
         self._ac_as_listener().handshake_ended(self, channel)
 
     def _ac_makes_room_for_handshakes(self) -> bool:

@@ -106,11 +106,11 @@ class OutputQueue(dispatcher, Watermarked):
     _ac_queued: int | None = None  # bytes in the queue, if that is known
     _ac_hold: Hold | None = None  # made when replies may be held back for the first time
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         Switch.adopt(cls, ("joins_replies",))
 
-    def __init__(self, sock: Any = None, map: Map | None = None) -> None:
+    def __init__(self, sock: object = None, map: Map | None = None) -> None:
         self._ac_fifo: deque[Any] = deque()
         self._ac_leftover = None
         self._ac_queued = None
@@ -249,7 +249,7 @@ class OutputQueue(dispatcher, Watermarked):
             return
         self._ac_push(data)
 
-    def _ac_as_output(self, data: Any, caller: str) -> bytes:
+    def _ac_as_output(self, data: object, caller: str) -> bytes:
         if isinstance(data, str):
             if not self.use_encoding:
                 raise not_bytes(f"{caller}()", data)
@@ -387,7 +387,7 @@ class OutputQueue(dispatcher, Watermarked):
         else:
             self._ac_engine.run_on_loop(self._ac_push_producer, producer)
 
-    def _ac_push_producer(self, producer: Any) -> None:
+    def _ac_push_producer(self, producer: object) -> None:
         self._ac_queued = None  # it may as well be bytes
         self._ac_fifo.append(producer)
         self._ac_start_sending()

@@ -56,7 +56,7 @@ class SocketOptions:
     """
     _ac_tcp_no_delay: bool
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         Switch.adopt(cls, ("tcp_no_delay",))
 

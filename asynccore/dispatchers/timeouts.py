@@ -37,7 +37,7 @@ class Timeout(Setting[float]):
     What is none, or negative, is the program's own and has no effect (`classic.settings`).
     """
 
-    def check(self, value: Any) -> None:
+    def check(self, value: object) -> None:
         check(self.name, value)
 
     def changed(self, channel: Any) -> None:
@@ -45,7 +45,7 @@ class Timeout(Setting[float]):
         channel._ac_timeouts_changed()
 
 
-def check(name: str, seconds: Any) -> None:
+def check(name: str, seconds: object) -> None:
     """Raise `TypeError` or `ValueError` for what can't be a timeout."""
     if seconds is None:
         return
@@ -249,13 +249,13 @@ class Timed:
     _fileno: int | None = None
     connecting = False
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         # `idle_timeout = 30` in a class body becomes what it is here.
         if Timeout.adopt(cls, NAMES):
             cls._ac_has_timeouts = True
 
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
+    def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> Timer:
         """Call `callback(*args)` in `delay` seconds, unless the channel is closed before.
 
         In the loop of the channel's map. What it raises goes to `handle_error`. What is set after

@@ -25,7 +25,7 @@ from .dispatcher import dispatcher
 class _Waker(Wakeup):
     """A wake-up that passes for a socket."""
 
-    def getsockopt(self, *args: Any) -> int:
+    def getsockopt(self, *args: object) -> int:
         return 0
 
 
@@ -51,7 +51,7 @@ class Trigger(dispatcher):
         state = "closed" if self._ac_waker is None else f"{len(self._ac_pulled)} callbacks waiting"
         return f"<{type(self).__qualname__}, {state}, at {id(self):#x}>"
 
-    def pull(self, callback: Callable[..., object] | None = None, *args: Any) -> None:
+    def pull(self, callback: Callable[..., object] | None = None, *args: object) -> None:
         """Wake the loop; it calls `callback(*args)`, and then `handle_trigger`.
 
         Safe from any thread and from signal handlers. Callbacks run on the loop's thread, in the

@@ -43,7 +43,7 @@ def _iov_max() -> int:
 IOV_MAX = _iov_max()
 
 
-def takes_pieces(sock: Any) -> bool:
+def takes_pieces(sock: object) -> bool:
     """Whether a socket sends bytes-like objects of any kind and size, and several at once.
 
     One of the standard library does. The class of any other says so by a true `takes_pieces`, and
@@ -52,7 +52,7 @@ def takes_pieces(sock: Any) -> bool:
     return type(sock) is socket or getattr(type(sock), "takes_pieces", False)
 
 
-def keeps_bounds(sock: Any) -> bool:
+def keeps_bounds(sock: object) -> bool:
     """Whether each `send` of a socket is a message, not to be joined with another.
 
     The class of such a socket says so by a true `keeps_bounds`, as that of DTLS does, and has

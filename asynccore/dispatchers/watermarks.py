@@ -28,10 +28,10 @@ class Watermark(Setting[int]):
     What is none, or a low one that would be over the high one, has no effect (`classic.settings`).
     """
 
-    def check(self, value: Any) -> None:
+    def check(self, value: object) -> None:
         check(self.name, value)
 
-    def __set__(self, channel: Any, size: Any) -> None:
+    def __set__(self, channel: Any, size: object) -> None:
         both = {name: getattr(channel, f"_ac_{name}") for name in NAMES} | {self.name: size}
         try:
             found = marks(both["high_watermark"], both["low_watermark"])
@@ -45,7 +45,7 @@ class Watermark(Setting[int]):
         channel._ac_output_changed()
 
 
-def check(name: str, size: Any) -> None:
+def check(name: str, size: object) -> None:
     """Raise `TypeError` or `ValueError` for what can't be a watermark."""
     if size is None:
         return
@@ -87,7 +87,7 @@ class Watermarked:
     _ac_closed = False
     _ac_engine: Any = None
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         Watermark.adopt(cls, NAMES)
         if any(name in cls.__dict__ for name in NAMES):

@@ -13,7 +13,7 @@ Trade-off. A plain dict tells nobody that it is looked at; there it takes an eve
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..pollers import READ, WRITE
 from ..pollers.single import readiness
@@ -27,7 +27,7 @@ def overdue(timers: Timers) -> list[Callable[..., object]]:
     return timers.take_out(timers.clock(), _is_to_be_judged)
 
 
-def _is_to_be_judged(callback: Any) -> bool:
+def _is_to_be_judged(callback: object) -> bool:
     if not hasattr(callback, "_judges_peer"):
         return False
     channel = getattr(getattr(callback, "__self__", None), "channel", None)

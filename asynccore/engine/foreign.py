@@ -31,14 +31,14 @@ class ReportingMap(MutableMapping[Any, Any]):
         self.map = map
         self.engine = engine
 
-    def __getitem__(self, fd: Any) -> Any:
+    def __getitem__(self, fd: object) -> Any:
         return self.map[fd]
 
-    def __setitem__(self, fd: Any, channel: Any) -> None:
+    def __setitem__(self, fd: object, channel: object) -> None:
         self.map[fd] = channel
         self.engine.added(fd)
 
-    def __delitem__(self, fd: Any) -> None:
+    def __delitem__(self, fd: object) -> None:
         del self.map[fd]
         self.engine.removed(fd)
 

@@ -278,7 +278,7 @@ class Acceptor:
         self._rest_ends = engine.clock() + ACCEPT_PAUSE
         engine.timers.call_later(ACCEPT_PAUSE, self._end_rest, channel, channel.socket, engine)
 
-    def _end_rest(self, channel: Listener, sock: Any, engine: Engine) -> None:
+    def _end_rest(self, channel: Listener, sock: object, engine: Engine) -> None:
         if channel.socket is sock and engine.clock() >= self._rest_ends:  # else it rests anew
             channel._ac_unmute(RESTING)
 
@@ -318,18 +318,18 @@ class Acceptor:
         if channel._ac_pause_reasons & FULL and self._reached(channel) is None:
             channel._ac_unmute(FULL)
 
-    def handshake_begun(self, channel: Listener, connection: Any) -> None:
+    def handshake_begun(self, channel: Listener, connection: object) -> None:
         """Count a handshake as unfinished. On the loop's thread."""
         self.ledger.handshake_begun(connection)
         if self.limited and channel.accepting:
             self.is_full(channel)
 
-    def handshake_ended(self, channel: Listener, connection: Any) -> None:
+    def handshake_ended(self, channel: Listener, connection: object) -> None:
         """Count a handshake no more. On the loop's thread."""
         self.ledger.handshake_ended(connection)
         self.look_for_room(channel)
 
-    def is_to_be_told(self, peer: Any, now: float) -> bool:
+    def is_to_be_told(self, peer: object, now: float) -> bool:
         """Whether the log is to be told of a refusal: one line for each peer and second."""
         since, said = self._said_refused
         if not 0 <= now - since < ACCEPT_PAUSE:
@@ -401,7 +401,7 @@ class Acceptor:
                 )
 
 
-def _family_of_any(sock: Any) -> int:
+def _family_of_any(sock: object) -> int:
     try:
         return int(_family_of(sock))
     except TypeError:

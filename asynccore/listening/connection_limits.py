@@ -34,14 +34,14 @@ class Limit(Setting[int]):
     What is none is the program's own, and has no effect (`classic.settings`).
     """
 
-    def check(self, value: Any) -> None:
+    def check(self, value: object) -> None:
         check(self.name, value)
 
     def changed(self, channel: Any) -> None:
         channel._ac_limits_changed()
 
 
-def check(name: str, number: Any) -> None:
+def check(name: str, number: object) -> None:
     """Raise `TypeError` or `ValueError` for what can't be a limit."""
     if number is None:
         return
@@ -72,7 +72,7 @@ class ConnectionLedger:
         """How many handshakes are unfinished, as far as is known."""
         return len(self._handshakes)
 
-    def from_peer(self, peer: Any) -> int:
+    def from_peer(self, peer: object) -> int:
         """How many connections of one peer are open. Looks at each of them."""
         for fd in tuple(self._by_peer.get(peer, ())):
             self.remove_if_closed(fd)
@@ -80,7 +80,7 @@ class ConnectionLedger:
 
     # -- connections ----------------------------------------------------------------------------
 
-    def opened(self, sock: Any, peer: Any) -> None:
+    def opened(self, sock: object, peer: object) -> None:
         """Count a connection. What has no descriptor is not counted."""
         fd = _descriptor(sock)
         if fd is None:
@@ -124,17 +124,17 @@ class ConnectionLedger:
 
     # -- handshakes -----------------------------------------------------------------------------
 
-    def handshake_begun(self, channel: Any) -> None:
+    def handshake_begun(self, channel: object) -> None:
         """Count a channel until `handshake_ended`, or until it is closed."""
         key = _key(channel)
         self._handshakes[key] = _reference(channel)
         counted[key] = self
 
-    def handshake_ended(self, channel: Any) -> None:
+    def handshake_ended(self, channel: object) -> None:
         """Count a channel no more. Does nothing if it isn't counted."""
         self._drop_handshake(_key(channel))
 
-    def _drop_handshake(self, key: Any) -> None:
+    def _drop_handshake(self, key: object) -> None:
         self._handshakes.pop(key, None)
         if counted.get(key) is self:
             del counted[key]
@@ -172,7 +172,7 @@ class ConnectionLedger:
                 del counted[key]
 
 
-def told(channel: Any, fd: int | None) -> None:
+def told(channel: object, fd: int | None) -> None:
     """Tell the ledgers that a channel and its socket, which had the number `fd`, are closed."""
     for key in (fd, _key(channel)):
         ledger = counted.get(key)
@@ -180,12 +180,12 @@ def told(channel: Any, fd: int | None) -> None:
             ledger.run_on_loop(key)
 
 
-def _key(channel: Any) -> tuple[int]:
+def _key(channel: object) -> tuple[int]:
     # No number, for those are descriptors; and a program's own __hash__ may do anything.
     return (id(channel),)
 
 
-def _reference(thing: Any) -> _Reference:
+def _reference(thing: object) -> _Reference:
     try:
         return weakref.ref(thing)
     except TypeError:
@@ -200,5 +200,5 @@ def _descriptor(sock: Any) -> int | None:
     return fd if isinstance(fd, int) and fd >= 0 else None
 
 
-def _has(sock: Any, fd: int) -> bool:
+def _has(sock: object, fd: int) -> bool:
     return sock is not None and _descriptor(sock) == fd

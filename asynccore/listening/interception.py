@@ -95,7 +95,7 @@ class Guarded(socket.socket if TYPE_CHECKING else object):  # type: ignore[misc]
         _let_go(self)
         self.connect(address)
 
-    def connect_ex(self, address: Any) -> int:
+    def connect_ex(self, address: object) -> int:
         """Connect (connect(2)); it will not listen any more."""
         _let_go(self)
         return self.connect_ex(address)
@@ -107,7 +107,7 @@ def _guarded(cls: Any) -> type:
     return type(cls.__name__, (Guarded, cls), names)
 
 
-def guard(channel: Any, sock: Any, cover: Callable[[Any], Any]) -> None:
+def guard(channel: object, sock: object, cover: Callable[[Any], Any]) -> None:
     """Have `cover(channel)` called as soon as a socket listens, which returns what is in front."""
     try:
         if isinstance(sock, socket.socket):
@@ -152,7 +152,7 @@ class EventGuard:
             own()
 
 
-def look_at(channel: Any) -> bool:
+def look_at(channel: object) -> bool:
     """Put TLS in front of a channel's socket if it listens in clear, and guard it if it may yet.
 
     Returns whether that is still to be seen. For a channel that enters a map, listens, accepts or

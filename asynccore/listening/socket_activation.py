@@ -150,7 +150,7 @@ class Arrangement:
         if self.reuse_port and worker.present is not None:
             worker.present.tell(worker.CLOSES, sock.fileno())
 
-    def check_listener(self, address: Any) -> None:
+    def check_listener(self, address: object) -> None:
         """Raise `OSError` for a listener on port 0, which would be another port in each worker."""
         if self.reuse_port and _port(address) == 0:
             raise OSError(
@@ -159,7 +159,7 @@ class Arrangement:
             )
 
 
-def inherit(sock: Any, address: Any) -> bool:
+def inherit(sock: object, address: object) -> bool:
     """Make a socket that no channel has ready for `bind`; true if an inherited one took its place.
 
     Raises `OSError` for what processes can't share.
@@ -211,7 +211,7 @@ def _same(given: _Given, address: Any) -> bool:
     return False
 
 
-def _port(address: Any) -> Any:
+def _port(address: object) -> Any:
     return address[1] if isinstance(address, tuple) and len(address) > 1 else None
 
 

@@ -162,7 +162,7 @@ def _settle(engine: Engine) -> None:
         engine.keep()
 
 
-def _look_at(engine: Engine, fd: Any, channel: Any) -> ChannelStatistics:
+def _look_at(engine: Engine, fd: object, channel: object) -> ChannelStatistics:
     watch = getattr(channel, "_ac_times", None) if engine.counts_bytes else None
     return ChannelStatistics(
         fd=fd,
@@ -179,7 +179,7 @@ def _total(before: int, channels: tuple[ChannelStatistics, ...], what: str) -> i
     return before + sum(getattr(channel, f"bytes_{what}") or 0 for channel in channels)
 
 
-def _state(channel: Any) -> str:
+def _state(channel: object) -> str:
     for attribute, state in (
         ("accepting", "listening"),
         ("connecting", "connecting"),
@@ -202,5 +202,5 @@ def address_of(channel: Any) -> str | None:
     return address if isinstance(address, str) else show(address)
 
 
-def _pending(channel: Any) -> int | None:
+def _pending(channel: object) -> int | None:
     return output_size(channel)

@@ -70,7 +70,7 @@ class SelectPoller(Poller):
         return self.share(self.in_order(list(masks.items())))
 
     @staticmethod
-    def _call(reading: Any, writing: Any, exceptional: Any, timeout: float | None) -> Any:
+    def _call(reading: object, writing: object, exceptional: object, timeout: float | None) -> Any:
         return _select(reading, writing, exceptional, timeout)
 
     def verify(self, fd: int) -> bool:
@@ -87,7 +87,7 @@ class ProgramsSelectPoller(SelectPoller):
     _limit = sys.maxsize
 
     @staticmethod
-    def _call(reading: Any, writing: Any, exceptional: Any, timeout: float | None) -> Any:
+    def _call(reading: object, writing: object, exceptional: object, timeout: float | None) -> Any:
         return package().select.select(reading, writing, exceptional, timeout)
 
 

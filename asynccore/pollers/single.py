@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import select
 import sys
-from typing import Any
 
 from .base import PRIORITY, READ, WRITE
 from .fileobj import number
@@ -21,7 +20,7 @@ _select = select.select
 _poll = getattr(select, "poll", None)
 
 
-def readiness(key: Any, mask: int) -> int:
+def readiness(key: object, mask: int) -> int:
     """Return the bits of `mask` that a descriptor, or a key that tells one, is ready for.
 
     0 for one that is closed.

@@ -48,7 +48,7 @@ def _map_came_first(function: _Function) -> _Function:
     """Take `graceful_close(map, timeout)`, as it was, with a warning."""
 
     @functools.wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
+    def call(*args: object, **options: object) -> Any:
         if args and not isinstance(args[0], (int, float)) and "map" not in options:
             warn_former("graceful_close() takes the map by name: graceful_close(10, map=...)")
             options["map"], args = args[0], args[1:]
@@ -173,11 +173,11 @@ class _Closing:
             if id(channel) not in self.going_on and (_listens(channel) or self.serves(channel))
         ]
 
-    def serves(self, channel: Any) -> bool:
+    def serves(self, channel: object) -> bool:
         """Whether a channel is a connection that one of the listeners accepted."""
         return _own_port(channel) in self.served
 
-    def goes_on(self, fd: Any, channel: Any) -> bool:
+    def goes_on(self, fd: object, channel: Any) -> bool:
         """Whether a connection is served on for now."""
         if _listens(channel) or not self.serves(channel) or _ends_its_own_way(channel):
             return False
@@ -187,7 +187,7 @@ class _Closing:
             self.engine.clock() - since < self.quiet or has_output(channel) or readiness(fd, READ)
         )
 
-    def holds(self, fd: Any, channel: Any) -> bool:
+    def holds(self, fd: object, channel: object) -> bool:
         return self.engine.map.get(fd) is channel
 
     def watch(self, fd: Any, channel: Any) -> bool:
@@ -208,7 +208,7 @@ class _Closing:
         self.engine.touch(fd)
         return True
 
-    def flushed(self, channel: Any) -> None:
+    def flushed(self, channel: object) -> None:
         """Close a channel whose output was sent."""
         fd = self.release(channel)
         if fd is not None:
@@ -284,21 +284,21 @@ def output_size(channel: Any) -> int | None:
 # The classes are asked, for an object may have an answer to any name.
 
 
-def _is_ours(channel: Any) -> bool:
+def _is_ours(channel: object) -> bool:
     return hasattr(type(channel), "_ac_has_output")
 
 
-def _tells_size(channel: Any) -> bool:
+def _tells_size(channel: object) -> bool:
     return hasattr(type(channel), "_ac_write_buffer_size")
 
 
-def _hook_of(channel: Any) -> Callable[[], object]:
+def _hook_of(channel: object) -> Callable[[], object]:
     if _is_ours(channel):
         return hook(channel, "handle_shutdown", 0)
     return getattr(channel, "handle_shutdown", _nothing)
 
 
-def _ends_its_own_way(channel: Any) -> bool:
+def _ends_its_own_way(channel: object) -> bool:
     """Whether a class of ours has a `handle_shutdown` other than the dispatcher's."""
     if not _is_ours(channel):
         return False
@@ -310,7 +310,7 @@ def _ends_its_own_way(channel: Any) -> bool:
     return getattr(_hook_of(channel), "__func__", None) is not first
 
 
-def _own_port(channel: Any) -> Any:
+def _own_port(channel: object) -> Any:
     """Return what a listener and the connections it accepts have in common; a new object without.
 
     It is the family and the port, for a listener may have been bound to any address.
@@ -324,7 +324,7 @@ def _own_port(channel: Any) -> Any:
     return family, name[1] if isinstance(name, tuple) and len(name) > 1 else name
 
 
-def _listens(channel: Any) -> bool:
+def _listens(channel: object) -> bool:
     return bool(getattr(channel, "accepting", False))
 
 
@@ -332,7 +332,7 @@ def _nothing() -> None:
     pass
 
 
-def _guarded(channel: Any, method: Callable[[], object]) -> object:
+def _guarded(channel: object, method: Callable[[], object]) -> object:
     try:
         return method()
     except reraised():

@@ -268,7 +268,7 @@ def close_all(map: Map | None = None, ignore_all: bool = False) -> None:
 
 
 def call_later(
-    delay: float, callback: Callable[..., object], *args: Any, map: Map | None = None
+    delay: float, callback: Callable[..., object], *args: object, map: Map | None = None
 ) -> Timer:
     """Call `callback(*args)` in the loop of a map, `delay` seconds from now. Safe from any thread.
 
@@ -282,7 +282,7 @@ def call_later(
 
 
 def call_at(
-    when: float, callback: Callable[..., object], *args: Any, map: Map | None = None
+    when: float, callback: Callable[..., object], *args: object, map: Map | None = None
 ) -> Timer:
     """Call `callback(*args)` in the loop of a map when `time.monotonic()` has reached `when`.
 
@@ -300,7 +300,7 @@ def _start(engine: Engine, timer: Timer) -> Timer:
 
 
 def call_every(
-    interval: float, callback: Callable[..., object], *args: Any, map: Map | None = None
+    interval: float, callback: Callable[..., object], *args: object, map: Map | None = None
 ) -> Timer:
     """Call `callback(*args)` in the loop of a map every `interval` seconds, first after one.
 
@@ -319,7 +319,7 @@ def call_every(
 
 
 def call_soon_threadsafe(
-    callback: Callable[..., object], *args: Any, map: Map | None = None
+    callback: Callable[..., object], *args: object, map: Map | None = None
 ) -> None:
     """Call `callback(*args)` on the thread of the loop of a map, at once. Safe from any thread.
 

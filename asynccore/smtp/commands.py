@@ -91,7 +91,7 @@ class SMTPCommands:
         self.received_data: Any = ""
         self.received_lines: list[Any] = []
 
-    def _ac_debug(self, text: str, *values: Any) -> None:
+    def _ac_debug(self, text: str, *values: object) -> None:
         """Tell the programmer what happens (`text % values`); the session itself is silent."""
 
     # --- the grammar, where subclasses look for it ----------------------------------------------

@@ -36,7 +36,7 @@ ABOUT_CERTIFICATE = YES_OR_NO._replace(hook="authenticate_certificate")
 USER = Answer("certificate_user", (str, NoneType), "a name (str) or None")
 
 
-def ask(wanted: Answer, hook: Callable[..., Any], *args: Any, **options: Any) -> Any:
+def ask(wanted: Answer, hook: Callable[..., Any], *args: object, **options: object) -> Any:
     """Return what `hook(*args, **options)` returns. Raises `NoAnswer` if it is not as `wanted`."""
     try:
         found = hook(*args, **options)

@@ -21,7 +21,9 @@ _HAS_VARKEYWORDS = 0x08  # inspect.CO_VARKEYWORDS, without importing inspect
 _told: set[CodeType] = set()
 
 
-def adapted(process_message: Any, data: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def adapted(
+    process_message: object, data: Any, options: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
     """Return the message and the keywords as a `process_message` takes them."""
     code = getattr(getattr(process_message, "__func__", process_message), "__code__", None)
     if not isinstance(code, CodeType) or code.co_flags & _HAS_VARKEYWORDS:
@@ -42,7 +44,7 @@ def as_text(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-def _warn(process_message: Any, code: CodeType, takes_some: bool) -> None:
+def _warn(process_message: object, code: CodeType, takes_some: bool) -> None:
     name = getattr(process_message, "__qualname__", "process_message")
     says = "without those it does not take" if takes_some else "as before Python 3.5, with text"
     warnings.warn_explicit(

@@ -39,7 +39,7 @@ def check(name: str, value: object) -> None:
         check_number(name, value)
 
 
-def check_keyword(name: str, value: Any) -> None:
+def check_keyword(name: str, value: object) -> None:
     """Raise `TypeError` or `ValueError` for what can't be a limit of a server and its channels."""
     if name in OF_LISTENERS:
         check_number(name, value)
@@ -55,7 +55,7 @@ def check_keyword(name: str, value: Any) -> None:
 class Limit(Setting[float]):
     """A limit that is checked where it is assigned: on a class, on an instance, at run time."""
 
-    def check(self, value: Any) -> None:
+    def check(self, value: object) -> None:
         check(self.name, value)
 
     def changed(self, channel: Any) -> None:
@@ -94,7 +94,7 @@ class Limited:
     _ac_commands = 0
     _ac_errors = 0
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         # `max_errors = 20` in a class body becomes what it is here.
         Limit.adopt(cls, NAMES)

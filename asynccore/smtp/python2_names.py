@@ -5,14 +5,13 @@ Programs subclass it under its own name, so that `self.__rcpttos` in their metho
 
 from __future__ import annotations
 
-from typing import Any
 from warnings import warn
 
 
 def _renamed(old: str, new: str) -> property:
     """Return a property that leads from a name of Python 2's channel to that of today."""
 
-    def get(self: Any) -> Any:
+    def get(self: object) -> object:
         warn(
             f"Access to {old} attribute on SMTPChannel is deprecated, use {new!r} instead",
             DeprecationWarning,
@@ -20,7 +19,7 @@ def _renamed(old: str, new: str) -> property:
         )
         return getattr(self, new)
 
-    def set(self: Any, value: Any) -> None:
+    def set(self: object, value: object) -> None:
         warn(
             f"Setting {old} attribute on SMTPChannel is deprecated, set {new!r} instead",
             DeprecationWarning,

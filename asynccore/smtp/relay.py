@@ -89,7 +89,7 @@ def refusal(refused: Refused, rcpttos: list[str]) -> str:
     return said[:REPLY_SIZE]
 
 
-def _one_line(text: Any) -> str:
+def _one_line(text: object) -> str:
     """Return what a server said, as smtplib hands it on, in one line of ASCII."""
     if isinstance(text, bytes):
         text = text.decode("ascii", "backslashreplace")

@@ -62,8 +62,8 @@ class SMTPSession(Limited, SMTPCommands):
 
     def _ac_begin_session(
         self,
-        server: Any,
-        peer: Any,
+        server: object,
+        peer: object,
         fqdn: str,
         *,
         data_size_limit: int | None,
@@ -207,7 +207,7 @@ class SMTPSession(Limited, SMTPCommands):
             self._ac_busy = False
         self._ac_may_go_on()
 
-    def _ac_to_print(self, received: Any) -> Any:
+    def _ac_to_print(self, received: object) -> Any:
         """Return what debugging output shows of a command or message."""
         return received
 
@@ -287,7 +287,7 @@ class SMTPSession(Limited, SMTPCommands):
     def _ac_before_program(self) -> None:
         """Do what can't wait until the program returns, which may take its time."""
 
-    def _ac_process_message(self, *args: Any, **options: Any) -> Any:
+    def _ac_process_message(self, *args: object, **options: object) -> Any:
         return self.smtp_server.process_message(*args, **options)
 
 

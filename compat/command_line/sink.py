@@ -44,7 +44,7 @@ class Mailbox:
     def __init__(self, box: mailbox.Mailbox[Any]) -> None:
         self._box = box
 
-    def __call__(self, peer: Any, sender: str, recipients: Sequence[str], data: bytes) -> None:
+    def __call__(self, peer: object, sender: str, recipients: Sequence[str], data: bytes) -> None:
         """Keep a mail. Raises `OSError`, and `mailbox.Error`."""
         host = peer[0] if isinstance(peer, tuple) and peer else peer
         head = [f"Return-Path: <{sender}>", *(f"Delivered-To: {it}" for it in recipients)]
@@ -65,7 +65,7 @@ class Mailbox:
             self._box.unlock()
 
 
-def show(peer: Any, sender: str, recipients: Sequence[str], data: bytes) -> None:
+def show(peer: object, sender: str, recipients: Sequence[str], data: bytes) -> None:
     """Print a mail; what the output has no characters for is escaped."""
     logs.put(f"--- from {sender or '<>'} to {', '.join(recipients)}, by {peer}", sys.stdout)
     logs.put(data.decode("utf-8", "backslashreplace").rstrip("\n"), sys.stdout)
@@ -119,12 +119,17 @@ def server_of(
     smtputf8: bool = False,
     tls: Mapping[str, Any] | None = None,
     users: Mapping[str, bytes] | None = None,
-    map: Any = None,
+    map: object = None,
 ) -> Any:
     """Return a server that keeps its mails by `keep`; `tls` are keywords of `TLSSMTPServer`."""
 
     def process_message(
-        self: Any, peer: Any, mailfrom: str, rcpttos: list[str], data: bytes, **options: Any
+        self: object,
+        peer: object,
+        mailfrom: str,
+        rcpttos: list[str],
+        data: bytes,
+        **options: object,
     ) -> str | None:
         try:
             keep(peer, mailfrom, rcpttos, data)
@@ -143,7 +148,7 @@ def server_of(
             more["auth_required"] = True
 
             def authenticate(
-                self: Any, peer: Any, mechanism: str, user: str, password: str
+                self: object, peer: object, mechanism: str, user: str, password: str
             ) -> bool:
                 return knows(users, user, password)
 

@@ -62,7 +62,7 @@ def watch_all(reactor: Any) -> None:
         watch(reactor, transport)
     spawn = reactor.spawnProcess
 
-    def spawn_and_watch(*args: Any, **kw: Any) -> Any:
+    def spawn_and_watch(*args: object, **kw: object) -> Any:
         transport = spawn(*args, **kw)
         watch(reactor, transport)
         return transport

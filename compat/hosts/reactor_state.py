@@ -33,7 +33,7 @@ class ReactorState:
         self._lock = threading.Lock()
         self._leaving: BaseException | None = None
 
-    def begin(self, reactor: Any, name: str) -> None:
+    def begin(self, reactor: object, name: str) -> None:
         """Start a reactor without entering it, once, and stop it when the program ends.
 
         `name` is that of the pollers that wait in it.

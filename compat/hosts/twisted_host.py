@@ -108,7 +108,7 @@ class TwistedHost:
         return CancellableCall(self.reactor.callLater(delay, callback))
 
 
-def _forget(reactor: Any, fd: int) -> None:
+def _forget(reactor: object, fd: int) -> None:
     """Strike a descriptor out that was closed already, by another copy of asyncore.
 
     EPollReactor fails halfway then, and would never watch that number again.
@@ -139,7 +139,7 @@ class CancellableCall:
 class TwistedAttachment(Attachment):
     """A map that a reactor drives."""
 
-    def __init__(self, engine: Engine, reactor: Any) -> None:
+    def __init__(self, engine: Engine, reactor: object) -> None:
         super().__init__(engine, TwistedHost(reactor))
         self._waiters: list[Deferred[None]] = []
 

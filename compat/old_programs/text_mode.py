@@ -54,7 +54,7 @@ def enable() -> None:
         _exchanged(asynccore, "file_dispatcher", encoding, plain)
 
 
-def _exchanged(module: Any, name: str, encoding: str, *above: type) -> type:
+def _exchanged(module: object, name: str, encoding: str, *above: type) -> type:
     """Put a class that is derived from one of the classic ones in its place; return it.
 
     `above` is what else it is to be: each is an `asyncore.dispatcher`, and so are these.
@@ -75,7 +75,7 @@ def _exchanged(module: Any, name: str, encoding: str, *above: type) -> type:
         body.update(_chat(base))
     made: Any = type(name, (base, *above), body)
 
-    def init_subclass(cls: type, /, **options: Any) -> None:
+    def init_subclass(cls: type, /, **options: object) -> None:
         _adapt(cls)
         super(made, cls).__init_subclass__(**options)
 
@@ -171,7 +171,7 @@ def _chat(base: Any) -> dict[str, Any]:
         )
         return found
 
-    def _ac_encoded(self: Any, data: str, source: str) -> bytes:
+    def _ac_encoded(self: object, data: str, source: str) -> bytes:
         return _encode(self, data)
 
     return {

@@ -51,7 +51,7 @@ def run_coroutine(coro: Coroutine[Any, Any, T], *, map: Map | None = None) -> as
 class _MethodOverrides:
     """Methods that a channel has for the time being instead of its own."""
 
-    def __init__(self, channel: Any) -> None:
+    def __init__(self, channel: object) -> None:
         self.channel = channel
         self._own: dict[str, tuple[Any, Any]] = {}
 
@@ -76,13 +76,13 @@ class _MethodOverrides:
         self._own.clear()
 
 
-def _after(channel: Any, name: str, callback: Callable[[], object]) -> Callable[[], None]:
+def _after(channel: object, name: str, callback: Callable[[], object]) -> Callable[[], None]:
     """Call back after each call of a channel's method; returns what ends that."""
     hook: Any = getattr(channel, name)
     if not hasattr(hook, "listeners"):
         hooks = _MethodOverrides(channel)
 
-        def hooked(*args: Any) -> None:
+        def hooked(*args: object) -> None:
             own(*args)
             for listener in list(listeners):
                 listener()
@@ -398,7 +398,7 @@ def _give_output(channel: Any, data: bytes) -> None:
         channel.send(data)
 
 
-def _take_input(channel: Any) -> bytes:
+def _take_input(channel: object) -> bytes:
     """Return what an `async_chat` has received of a line, and after it; and forget it."""
     if not isinstance(channel, async_chat):
         return b""
@@ -429,7 +429,7 @@ def _leave(channel: Any) -> Any:
     return sock
 
 
-def _reader_of(source: Any, transport: Any) -> asyncio.StreamReader | None:
+def _reader_of(source: object, transport: object) -> asyncio.StreamReader | None:
     """Return the reader of a writer, or of a transport whose protocol is that of streams."""
     # A StreamWriter has had it under this name in all versions of asyncio.
     found = getattr(source, "_reader", None)

@@ -36,11 +36,11 @@ BACKLOG = 100
 
 
 def check_tls_options(
-    ssl: Any = None,
+    ssl: object = None,
     server_hostname: str | None = None,
     ssl_handshake_timeout: float | None = None,
     ssl_shutdown_timeout: float | None = None,
-    **others: Any,
+    **others: object,
 ) -> None:
     """Raise `ValueError` for what only TLS needs, without TLS."""
     if ssl:
@@ -69,7 +69,7 @@ class TLSOptions:
 
     def __init__(
         self,
-        ssl: Any,
+        ssl: object,
         server_side: bool,
         server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None,
@@ -81,7 +81,7 @@ class TLSOptions:
         self.server_hostname = server_hostname
         self.timeouts = ssl_handshake_timeout, ssl_shutdown_timeout
 
-    def channel(self, transport: StreamTransport, sock: Any, map: Map) -> StreamChannel:
+    def channel(self, transport: StreamTransport, sock: object, map: Map) -> StreamChannel:
         """Make the channel of a transport."""
         if self.context is None:
             return StreamChannel(transport, sock, map)
@@ -114,7 +114,7 @@ def upgrade(
     return tls_streams.upgrade(channel, context, server_side, server_hostname, timeouts)
 
 
-def channel_of(transport: StreamTransport, sock: Any, map: Map) -> StreamChannel:
+def channel_of(transport: StreamTransport, sock: object, map: Map) -> StreamChannel:
     """Make the channel of a transport that goes on with a socket, with its TLS if it has any."""
     if hasattr(type(sock), "poll_interest"):
         from .tls_streams import TLSStreamChannel
@@ -163,7 +163,7 @@ def begin_connection(
     host: str | None = None,
     port: int | str | None = None,
     *,
-    ssl: Any = None,
+    ssl: object = None,
     family: int = 0,
     sock: socket.socket | None = None,
     local_addr: tuple[str | None, int] | None = None,
@@ -261,7 +261,7 @@ def serve_connected(
     loop: asyncio.AbstractEventLoop,
     map: Map,
     sock: socket.socket,
-    protocol: Any,
+    protocol: object,
     waiter: asyncio.Future[None] | None,
 ) -> StreamTransport:
     """Return the transport of a connection that stands, and tell its protocol soon."""
@@ -292,7 +292,11 @@ def _as_asyncio_says(why: BaseException) -> BaseException:
 
 
 async def connect(
-    loop: asyncio.AbstractEventLoop, map: Map, protocol_factory: Any, *args: Any, **options: Any
+    loop: asyncio.AbstractEventLoop,
+    map: Map,
+    protocol_factory: object,
+    *args: object,
+    **options: object,
 ) -> Pair:
     """Connect, and return `(transport, protocol)`."""
     begin: Any = begin_connection
@@ -357,7 +361,7 @@ def make_server(
     infos: Iterable[Any],
     *,
     sock: socket.socket | None = None,
-    ssl: Any = None,
+    ssl: object = None,
     backlog: int = BACKLOG,
     reuse_address: bool | None = None,
     reuse_port: bool | None = None,

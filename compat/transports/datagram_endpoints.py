@@ -16,7 +16,7 @@ from .datagrams import DatagramTransport
 
 def datagram_socket(
     infos: Any,
-    local: Any,
+    local: object,
     remote: Any,
     reuse_port: bool | None,
     allow_broadcast: bool | None,
@@ -95,7 +95,7 @@ async def datagrams(
 
 
 def check(
-    local_addr: Any, remote_addr: Any, sock: socket.socket | None, options: dict[str, Any]
+    local_addr: object, remote_addr: object, sock: socket.socket | None, options: dict[str, Any]
 ) -> None:
     """Raise `TypeError` or `ValueError` for what no endpoint can be made of."""
     family = options["family"]
@@ -118,7 +118,7 @@ def check(
             raise TypeError(f"an address is a 2-tuple of host and port, not {address!r}")
 
 
-def unix_datagrams(address: Any, family: int) -> Any:
+def unix_datagrams(address: object, family: int) -> Any:
     """Return what the look-up of a Unix socket's path would find, and `None` for others."""
     if family and family == _AF_UNIX:
         return [(unix_family(), socket.SOCK_DGRAM, 0, "", address)]
@@ -133,7 +133,7 @@ def make_datagrams(
     loop: asyncio.AbstractEventLoop,
     map: Map,
     protocol_factory: Callable[[], Any],
-    local: Any,
+    local: object,
     remote: Any,
     *,
     family: int,

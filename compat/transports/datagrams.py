@@ -26,7 +26,7 @@ SHARE = 16
 class DatagramChannel(dispatcher):
     """What the map holds for a transport."""
 
-    def __init__(self, transport: DatagramTransport, sock: Any, map: Map) -> None:
+    def __init__(self, transport: DatagramTransport, sock: object, map: Map) -> None:
         self.transport = transport
         self.queue: deque[tuple[bytes, Any]] = deque()
         self.size = 0
@@ -139,7 +139,7 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport, Flow):
         if not self.writing_paused and channel.size > self.levels[0]:
             self.pause_protocol()
 
-    def _send(self, data: bytes, addr: Any) -> bool:
+    def _send(self, data: bytes, addr: object) -> bool:
         """Send one now; tell if it is done with, one way or the other."""
         sock = self.channel.socket
         try:
@@ -227,7 +227,7 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport, Flow):
         """Return the protocol."""
         return self.protocol
 
-    def set_protocol(self, protocol: Any) -> None:
+    def set_protocol(self, protocol: object) -> None:
         """Serve another protocol from now on."""
         self.protocol = protocol
 

@@ -49,7 +49,7 @@ class Flow:
     lost = False  # connection_lost() is due, or was called
     levels = (HIGH_WATER, HIGH_WATER // LOW_SHARE)
 
-    def in_loop(self, function: Callable[..., object], *args: Any) -> None:
+    def in_loop(self, function: Callable[..., object], *args: object) -> None:
         """Call something that finds its loop running, and the connection's context."""
         if self.in_context:
             # A context can't be entered twice: write() in a callback may lead to pause_writing().
@@ -83,7 +83,7 @@ class Flow:
         self.writing_paused = False
         self.tell("resume_writing", self.protocol.resume_writing)
 
-    def tell(self, name: str, callback: Callable[..., object], *args: Any) -> None:
+    def tell(self, name: str, callback: Callable[..., object], *args: object) -> None:
         """Call a protocol that may fail without consequences for the connection."""
         try:
             self.in_loop(callback, *args)

@@ -46,7 +46,7 @@ class StreamChannel(dispatcher_with_send):
     """What the map holds for a transport."""
 
     def __init__(
-        self, transport: StreamTransport, sock: Any = None, map: Map | None = None
+        self, transport: StreamTransport, sock: object = None, map: Map | None = None
     ) -> None:
         self.transport = transport
         super().__init__(sock, map)
@@ -160,7 +160,7 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        protocol: Any,
+        protocol: object,
         upgrade: Upgrade,
         on_established: Callable[[BaseException | None], object] | None = None,
     ) -> None:

@@ -16,7 +16,7 @@ class TLSStreamChannel(tls_dispatcher_with_send, StreamChannel):
     def __init__(
         self,
         transport: StreamTransport,
-        sock: Any = None,
+        sock: object = None,
         map: Map | None = None,
         *,
         context: Any = None,

@@ -34,10 +34,10 @@ class DescriptorOwner(Protocol):
     def engine(self) -> Engine:
         """The engine of the reactor's map."""
 
-    def lose(self, selectable: Any, why: BaseException) -> None:
+    def lose(self, selectable: object, why: BaseException) -> None:
         """Take an object out, and tell it that its connection is lost."""
 
-    def disconnect(self, selectable: Any, why: BaseException, reading: bool) -> None:
+    def disconnect(self, selectable: object, why: BaseException, reading: bool) -> None:
         """Tell an object what its `doRead` or `doWrite` returned or raised."""
 
 
@@ -171,7 +171,7 @@ class TwistedChannel(NullChannel):
 _AWAY = "the descriptor was closed by somebody else"
 
 
-def is_open(selectable: Any) -> bool:
+def is_open(selectable: object) -> bool:
     """Whether an object of Twisted's is a connection that was not closed yet.
 
     A port isn't, and leaves the map once it stops reading: it closes itself in a call of its own,

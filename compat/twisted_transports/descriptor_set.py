@@ -129,7 +129,7 @@ class DescriptorSet(PosixReactorBase):
             del self._channels[channel.selectable]
         leave_map(self.map, channel.fd, channel)
 
-    def disconnect(self, selectable: Any, why: BaseException, reading: bool) -> None:
+    def disconnect(self, selectable: object, why: BaseException, reading: bool) -> None:
         """Tell an object what its `doRead` or `doWrite` returned or raised: half-close included."""
         self._disconnectSelectable(selectable, why, reading)  # type: ignore[no-untyped-call]
         channel = self._channels.get(selectable)

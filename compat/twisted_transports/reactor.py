@@ -146,7 +146,7 @@ class ClassicReactor(DelayedCalls):
 
     # -- ports ----------------------------------------------------------------------------------
 
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+    def listenTCP(self, port: int, factory: object, backlog: int = 50, interface: str = "") -> Any:
         """Listen; with `asynccore run --workers` and the like, at a shared or inherited socket."""
         arranged = socket_activation.arranged
         if arranged is None:
@@ -154,7 +154,7 @@ class ClassicReactor(DelayedCalls):
         return shared_ports.stream_port(self, arranged, port, factory, backlog, interface)
 
     def listenUDP(
-        self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192
+        self, port: int, protocol: object, interface: str = "", maxPacketSize: int = 8192
     ) -> Any:
         """Receive datagrams; with `asynccore run --workers` and the like, as `listenTCP`."""
         if socket_activation.arranged is None:
@@ -162,7 +162,12 @@ class ClassicReactor(DelayedCalls):
         return shared_ports.datagram_port(self, port, protocol, interface, maxPacketSize)
 
     def listenUNIX(
-        self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
+        self,
+        address: object,
+        factory: object,
+        backlog: int = 50,
+        mode: int = 0o666,
+        wantPID: int = 0,
     ) -> Any:
         """Listen at a path, or at an inherited socket that is bound to it."""
         port = None
@@ -174,7 +179,7 @@ class ClassicReactor(DelayedCalls):
 
     # -- processes ------------------------------------------------------------------------------
 
-    def spawnProcess(self, *args: Any, **kw: Any) -> Any:
+    def spawnProcess(self, *args: object, **kw: object) -> Any:
         """Start a child process; its end is noticed without a signal handler, too."""
         transport = super().spawnProcess(*args, **kw)  # type: ignore[no-untyped-call]
         processes.watch(self, transport)

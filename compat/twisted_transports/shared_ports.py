@@ -36,7 +36,7 @@ def stream_port(
     arranged.listens(adopted)
     lose = adopted.connectionLost
 
-    def lost(reason: Any) -> None:
+    def lost(reason: object) -> None:
         arranged.closes(adopted)
         lose(reason)
 
@@ -54,7 +54,7 @@ def datagram_port(reactor: Any, port: int, protocol: Any, interface: str, size: 
         return reactor.adoptDatagramPort(sock.fileno(), sock.family, protocol, size)
 
 
-def unix_port(reactor: Any, path: Any, factory: Any, backlog: int) -> Any:
+def unix_port(reactor: Any, path: object, factory: Any, backlog: int) -> Any:
     """Do as `listenUNIX` with an inherited socket; `None` if there is none for that path.
 
     Raises `CannotListenError` for what workers can't share.
@@ -69,7 +69,7 @@ def unix_port(reactor: Any, path: Any, factory: Any, backlog: int) -> Any:
         return reactor.adoptStreamPort(sock.fileno(), _AF_UNIX, factory)
 
 
-def _cannot_listen(interface: str | None, port: Any, why: OSError) -> CannotListenError:
+def _cannot_listen(interface: str | None, port: object, why: OSError) -> CannotListenError:
     return CannotListenError(interface, port, why)  # type: ignore[no-untyped-call]
 
 

@@ -37,7 +37,7 @@ class CountedPool(ThreadPool):
         reactor = self.reactor
         reactor.engine.run_on_loop(reactor.hold)
 
-        def report(success: bool, result: Any) -> None:
+        def report(success: bool, result: object) -> None:
             try:
                 if onResult is not None:
                     onResult(success, result)

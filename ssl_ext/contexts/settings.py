@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from OpenSSL import SSL
 
@@ -195,7 +195,7 @@ def protocols(alpn: Iterable[str | bytes]) -> tuple[bytes, ...]:
     return found
 
 
-def _protocol(name: Any) -> bytes:
+def _protocol(name: object) -> bytes:
     if not isinstance(name, (str, bytes)):
         raise TypeError(f"alpn: the name of a protocol is text or bytes, unlike {name!r}")
     found = name.encode() if isinstance(name, str) else name

@@ -76,7 +76,7 @@ class tls_listener(HandshakeListener):
 
     def __init__(
         self,
-        address: Any = None,
+        address: object = None,
         context: AnyContext | None = None,
         channel_class: type[TLSMixin] | None = None,
         map: Map | None = None,

@@ -90,13 +90,13 @@ class TLSMixin(dispatcher):
     _ac_unwrapped: _socket.socket | None = None  # the socket that went back to plaintext
     _ac_listener: dispatcher | None = None  # which counts unfinished handshakes
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         yield_to_mixins(cls, NEW_TLS_NAMES)
 
     def __init__(
         self,
-        sock: Any = None,
+        sock: object = None,
         map: Map | None = None,
         *,
         context: AnyContext | None = None,
@@ -121,12 +121,14 @@ class TLSMixin(dispatcher):
         side = _side_of(self.tls_context) if self.server_side is None else self.server_side
         return Role(self.tls_context, side, self.server_hostname)
 
-    def _ac_wrapped(self, sock: Any) -> OpenSSLSocket:
+    def _ac_wrapped(self, sock: object) -> OpenSSLSocket:
         return (
             sock if isinstance(sock, OpenSSLSocket) else self._ac_wrapped_as(self._ac_role(), sock)
         )
 
-    def _ac_wrapped_as(self, role: Role, sock: Any, prelude: Iterable[bytes] = ()) -> OpenSSLSocket:
+    def _ac_wrapped_as(
+        self, role: Role, sock: object, prelude: Iterable[bytes] = ()
+    ) -> OpenSSLSocket:
         context, server_side, expected = role
         if expected is None and not server_side:
             expected = self._ac_connected_host

@@ -63,7 +63,7 @@ class _SecuredMixin(TLSMixin):
 
     _ac_secure_role: Role
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         yield_to_mixins(cls, _ROLE)
 
@@ -73,7 +73,7 @@ class _SecuredMixin(TLSMixin):
     def _ac_role(self) -> Role:
         return self._ac_secure_role
 
-    def _ac_wrapped(self, sock: Any) -> OpenSSLSocket:
+    def _ac_wrapped(self, sock: object) -> OpenSSLSocket:
         return front_of(sock) or taken_over(sock, super()._ac_wrapped)
 
     def create_socket(self, family: int = _socket.AF_INET, type: int = _socket.SOCK_STREAM) -> None:
@@ -148,7 +148,7 @@ class _SecuredMixin(TLSMixin):
         self._ac_replace_socket(sock)
         return True
 
-    def _ac_replace_socket(self, sock: Any) -> None:
+    def _ac_replace_socket(self, sock: object) -> None:
         if isinstance(sock, OpenSSLSocket):
             self._ac_follow(sock)
         self.socket = sock
@@ -156,7 +156,7 @@ class _SecuredMixin(TLSMixin):
             self._ac_engine = engine_for(self._map)  # it has entered by itself
         self._ac_touch()
 
-    def _ac_secured(self, sock: Any) -> Any:
+    def _ac_secured(self, sock: object) -> Any:
         """Return what takes the place of a socket: what does TLS, or itself, guarded, if it is
         still to be seen what it becomes."""
         server_side = self._ac_role().server_side
@@ -167,7 +167,7 @@ class _SecuredMixin(TLSMixin):
         interception.guard(self, sock, _secured_listener)
         return self._ac_in_front_of(sock) if interception.listens(sock) else sock
 
-    def _ac_in_front_of(self, sock: Any) -> AcceptingSocket:
+    def _ac_in_front_of(self, sock: object) -> AcceptingSocket:
         context = self._ac_role().context
         assert context is not None  # `secure` was given one
         return in_front_of(
@@ -179,7 +179,7 @@ class _SecuredMixin(TLSMixin):
         )
 
 
-def _in_clear(sock: Any) -> bool:
+def _in_clear(sock: object) -> bool:
     return sock is not None and not isinstance(sock, (OpenSSLSocket, AcceptingSocket))
 
 

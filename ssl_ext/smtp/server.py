@@ -84,8 +84,8 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
     def __init__(
         self,
         server: TLSSMTPServer,
-        conn: Any,
-        addr: Any,
+        conn: object,
+        addr: object,
         data_size_limit: int | None = DATA_SIZE_DEFAULT,
         map: Map | None = None,
         enable_SMTPUTF8: bool = False,
@@ -241,7 +241,7 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
                 response = "\x00"  # in any case no base64
             self._ac_go_on(self._ac_exchange, self._ac_exchange.answer, response)
 
-    def _ac_message_received(self, raw: Any, size: int, undecodable: bool) -> None:
+    def _ac_message_received(self, raw: object, size: int, undecodable: bool) -> None:
         server = self.smtp_server
         before, server.channel = server.channel, self
         try:
@@ -379,8 +379,8 @@ class TLSSMTPServer(HandshakeListener, HardenedSMTPServer):
 
     def __init__(
         self,
-        localaddr: Any,
-        remoteaddr: Any = None,
+        localaddr: object,
+        remoteaddr: object = None,
         data_size_limit: int | None = DATA_SIZE_DEFAULT,
         map: Map | None = None,
         enable_SMTPUTF8: bool = False,
@@ -393,7 +393,7 @@ class TLSSMTPServer(HandshakeListener, HardenedSMTPServer):
         certificate_user: UserMapping | None = None,
         login_by_certificate: bool | None = None,
         max_handshakes: int | None = None,
-        **limits: Any,
+        **limits: object,
     ) -> None:
         self.context = context
         for name, value in (

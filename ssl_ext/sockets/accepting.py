@@ -158,7 +158,7 @@ class AcceptingSocket(SocketProxy):
                 return
             self._begin(sock, address)
 
-    def _begin(self, sock: _socket.socket, address: Any) -> None:
+    def _begin(self, sock: _socket.socket, address: object) -> None:
         assert self.map is not None
         try:
             secure = TransparentSocket(
@@ -222,7 +222,7 @@ class PendingHandshake(NullChannel):
     debug = False
 
     def __init__(
-        self, listener: AcceptingSocket, map: Map, sock: OpenSSLSocket, address: Any
+        self, listener: AcceptingSocket, map: Map, sock: OpenSSLSocket, address: object
     ) -> None:
         self.socket = sock
         self.addr = address
@@ -254,6 +254,6 @@ class PendingHandshake(NullChannel):
         self._listener.over(self)
 
 
-def _tell(address: Any, why: Exception) -> None:
+def _tell(address: object, why: Exception) -> None:
     """Tell who has called `use_logging`, and nobody else: strangers can cause any number."""
     logs.emit("warning", f"no TLS with {address!r}: {why}")

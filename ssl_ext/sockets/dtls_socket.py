@@ -287,7 +287,7 @@ class DTLSSocket(OpenSSLSocket):
 
     # -- listening ------------------------------------------------------------------------------
 
-    def connect_ex(self, address: Any) -> int:
+    def connect_ex(self, address: object) -> int:
         """Begin the handshake with an address (`OpenSSLSocket.connect_ex`)."""
         if self.server_side:
             return EADDRNOTAVAIL  # a server's socket doesn't connect
@@ -342,7 +342,7 @@ class DTLSSocket(OpenSSLSocket):
         raise blocked()
 
     def _answer(
-        self, data: bytes, incoming: ListenerDatagrams, sender: Any, here: Any
+        self, data: bytes, incoming: ListenerDatagrams, sender: object, here: object
     ) -> SSL.Connection | None:
         """Answer a stranger's datagram; return the connection of one that returned its cookie."""
         connection, self._first_hello = self._first_hello or self._new_connection(), None

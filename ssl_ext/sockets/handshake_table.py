@@ -65,7 +65,7 @@ class HandshakeTable:
         """Tell whether another may begin; `waiting` others are over, and not accepted yet."""
         return len(self._all) + waiting < self._most() or self._surplus() is not None
 
-    def add(self, handshake: Handshake, address: Any, waiting: int = 0) -> Any:
+    def add(self, handshake: Handshake, address: object, waiting: int = 0) -> Any:
         """Count a handshake with `address`; return the one that is to end for it, or `None`."""
         found = None
         if len(self._all) + waiting >= self._most():
@@ -132,7 +132,7 @@ def _remove(
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-def peer_of(address: Any) -> bytes | None:
+def peer_of(address: object) -> bytes | None:
     """Return who an address of accept(2) is for a limit: an IPv4 address or the first 64 bits of an
     IPv6 one, `None` for another family."""
     if not isinstance(address, tuple) or not address:

@@ -38,7 +38,7 @@ class KeptSocket(socket.socket):
 
 
 def _acting(name: str) -> Callable[..., Any]:
-    def act(self: KeptSocket, *args: Any, **options: Any) -> Any:
+    def act(self: KeptSocket, *args: object, **options: object) -> Any:
         front = front_of(self)
         if front is None:
             if name in _WITHOUT:
@@ -67,7 +67,7 @@ def front_of(sock: object) -> OpenSSLSocket | None:
     return None if reference is None else reference()
 
 
-def taken_over(sock: Any, wrap: Callable[[Any], OpenSSLSocket]) -> OpenSSLSocket:
+def taken_over(sock: object, wrap: Callable[[Any], OpenSSLSocket]) -> OpenSSLSocket:
     """Return what `wrap` makes of a socket; what the program has of that acts by it.
 
     Raises what `wrap` raises, and then leaves the socket as it was.

@@ -75,7 +75,7 @@ class SocketProxy:
             "plain)",
         )
 
-    def makefile(self, *args: Any, **options: Any) -> NoReturn:
+    def makefile(self, *args: object, **options: object) -> NoReturn:
         """Raise `OSError`: a file waits for its data, and the socket is for a loop."""
         raise OSError(
             EOPNOTSUPP,
@@ -139,7 +139,7 @@ class SocketProxy:
             raise OSError(EISCONN, f"{self!r} is connected to {known!r}, not to {address!r}")
         return self.send(data)
 
-    def _is_peer(self, address: Any, known: Any) -> bool:
+    def _is_peer(self, address: object, known: object) -> bool:
         return bool(address == known)
 
     # -- what the socket underneath answers -----------------------------------------------------

@@ -587,7 +587,7 @@ class OpenSSLSocket(SocketProxy):
             handshakes[connection.get_protocol_version_name()] += 1
             self._enter(OPEN)
 
-    def count_in(self, table: HandshakeTable, address: Any) -> None:
+    def count_in(self, table: HandshakeTable, address: object) -> None:
         """Be one of a listener's handshakes until it is over; `address` is the peer's. One that
         makes room for it fails."""
         if self.state in (PRELUDE, HANDSHAKING) and table not in self._handshake_tables:

@@ -165,7 +165,7 @@ class _Translator:
             return f"{text}_"
         return text
 
-    def number(self, leaf: Any, text: str) -> str:
+    def number(self, leaf: object, text: str) -> str:
         if text[-1] in "lL":
             self.change(leaf, "AC117", text)
             text = text[:-1]
@@ -174,7 +174,7 @@ class _Translator:
             text = f"0o{text[1:]}"
         return text
 
-    def string(self, leaf: Any, text: str) -> str:
+    def string(self, leaf: object, text: str) -> str:
         prefix = text[: min(text.find(quote) for quote in "'\"" if quote in text)]
         if prefix.lower() == "ur":
             self.change(leaf, "AC118", f"{prefix}{text[2:3]}…")
@@ -256,7 +256,7 @@ class _Translator:
         else:
             self.all(node.children)
 
-    def tfpdef(self, node: Any) -> None:
+    def tfpdef(self, node: object) -> None:
         leaf = self.first(node)
         self.change(leaf, "AC119", "a tuple among the parameters")
         self.tuples += 1
@@ -300,10 +300,10 @@ class _Translator:
 
     # Questions. ----------------------------------------------------------------------------
 
-    def is_leaf(self, node: Any, *values: str) -> bool:
+    def is_leaf(self, node: object, *values: str) -> bool:
         return isinstance(node, self.leaf_type) and node.value in values
 
-    def is_string(self, node: Any) -> bool:
+    def is_string(self, node: object) -> bool:
         return isinstance(node, self.leaf_type) and bool(node.type == self.token.STRING)
 
     def is_in_brackets(self, node: Any, may_be_tuple: bool = True) -> bool:
@@ -318,7 +318,7 @@ class _Translator:
         return next(iter(node.leaves()))
 
 
-def translate(tree: Any, text: str) -> Translation:
+def translate(tree: object, text: str) -> Translation:
     """Return a Python 2 program, a concrete tree and its text, as Python 3 would write it."""
     translator = _Translator(text)
     translator.visit(tree)

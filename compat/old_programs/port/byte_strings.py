@@ -179,17 +179,17 @@ def _is_hash(tree: Tree, node: cst.CSTNode) -> bool:
 # -- edits ----------------------------------------------------------------------------------------
 
 
-def encoded(node: Any) -> Any:
+def encoded(node: object) -> Any:
     """Return an expression of text as one of bytes: a literal if it is one."""
     return as_bytes(node) or _followed(node, "encode", "latin-1")
 
 
-def decoded(node: Any) -> Any:
+def decoded(node: object) -> Any:
     """Return an expression of bytes as one of text."""
     return _followed(node, "decode", "latin-1")
 
 
-def as_bytes(node: Any) -> Any:
+def as_bytes(node: object) -> Any:
     r"""Return a literal with a b in front, None for what is none.
 
     Where bytes could not be said so (\u, é), it is encoded as a file of Python 2 most likely was.
@@ -199,7 +199,7 @@ def as_bytes(node: Any) -> Any:
     return _with_prefix(node) or _followed(node, "encode", "utf-8")
 
 
-def _with_prefix(node: Any) -> Any:
+def _with_prefix(node: object) -> Any:
     if isinstance(node, cst.ConcatenatedString):
         left, right = _with_prefix(node.left), _with_prefix(node.right)
         return node.with_changes(left=left, right=right) if left and right else None
@@ -219,7 +219,7 @@ def _followed(node: Any, method: str, encoding: str) -> Any:
     return cst.Call(attribute, [cst.Arg(cst.SimpleString(f'"{encoding}"'))])
 
 
-def _is_call_of(node: Any, method: str, encoding: str) -> bool:
+def _is_call_of(node: object, method: str, encoding: str) -> bool:
     return (
         isinstance(node, cst.Call)
         and isinstance(node.func, cst.Attribute)

@@ -15,7 +15,6 @@ import ast
 import io
 import tokenize
 import warnings
-from typing import Any
 
 import libcst as cst
 
@@ -108,9 +107,9 @@ def _fixed(text: str, path: str, statements: bool) -> str:
         raise sources.NeedsExtra("fissix", "porting Python 2") from why
 
     class Tool(refactor.RefactoringTool):  # type: ignore[misc]
-        def log_message(self, *args: Any) -> None: ...
+        def log_message(self, *args: object) -> None: ...
 
-        def log_debug(self, *args: Any) -> None: ...
+        def log_debug(self, *args: object) -> None: ...
 
     fixers = refactor.get_fixers_from_package("fissix.fixes")
     tool = Tool(fixers, {"print_function": not statements})

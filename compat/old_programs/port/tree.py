@@ -160,11 +160,11 @@ class Tree:
         """Have `change` called with the node as it is then; it returns what takes its place."""
         self._edits.setdefault(node, []).append(change)
 
-    def replace(self, node: cst.CSTNode, new: Any) -> None:
+    def replace(self, node: cst.CSTNode, new: object) -> None:
         """Put something in the place of a node, whatever became of its children."""
         self.edit(node, lambda _: new)
 
-    def change(self, node: cst.CSTNode, **parts: Any) -> None:
+    def change(self, node: cst.CSTNode, **parts: object) -> None:
         """Change parts of a node, whatever became of the others."""
         self.edit(node, lambda old: old.with_changes(**parts))
 
@@ -209,7 +209,7 @@ class _Editor(cst.CSTTransformer):
         super().__init__()
         self.edits = edits
 
-    def on_leave(self, original_node: Any, updated_node: Any) -> Any:
+    def on_leave(self, original_node: Any, updated_node: object) -> Any:
         new = updated_node
         for change in self.edits.get(original_node, ()):
             if isinstance(new, cst.CSTNode):
