@@ -62,6 +62,9 @@ class HardenedSMTPServer(smtpd.SMTPServer):
     max_connections: int | None = 100  # Postfix's default_process_limit
     max_connections_per_peer: int | None = 50  # Postfix's smtpd_client_connection_count_limit
 
+    # A class that is derived from another one, too, may call the `__init__` of `SMTPServer` alone.
+    _ac_limits: dict[str, Any] = {}
+
     def __init__(
         self,
         localaddr: object,

@@ -462,7 +462,7 @@ def _host(peer: object) -> str:
 
 def usage(code: int, msg: object = "") -> NoReturn:
     """Print the help, and `msg`, to the standard error; exit with the status `code`."""
-    print(command_line.USAGE % globals(), file=sys.stderr)
+    print(command_line.usage() % globals(), file=sys.stderr)
     if msg:
         print(msg, file=sys.stderr)
     sys.exit(code)
@@ -485,7 +485,12 @@ def _main() -> None:
     options = parseargs()
     _draining.enter()
     limit = DATA_SIZE_DEFAULT if options.size_limit is None else options.size_limit
-    server = command_line.server_class(options.classname, __name__)(
+    mails = command_line.further_server(options, __name__) if options.further else None
+    if mails is None:
+        server_class = command_line.server_class(options.classname, __name__)
+    else:
+        server_class = mails.server_class
+    server = server_class(
         (options.localhost, options.localport),
         (options.remotehost, options.remoteport),
         limit,
@@ -494,11 +499,15 @@ def _main() -> None:
     try:
         if options.setuid:
             command_line.become_nobody()
+        if mails is not None:
+            command_line.open_mailbox(mails)
         asyncore.loop()
     except KeyboardInterrupt:
         pass
     finally:
         server.close()
+        if mails is not None:
+            mails.close()
 
 
 if __name__ == "__main__":

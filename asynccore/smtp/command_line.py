@@ -5,6 +5,7 @@ from __future__ import annotations
 import getopt
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn, Protocol
 
@@ -58,6 +59,34 @@ class Options:
     remoteport = 25
     debug = False
     version = False
+    further: Mapping[str, str] = {}  # those of `Further`, by name
+
+
+class Further(Protocol):
+    """Options beside the classic ones, and the server that they make."""
+
+    names: Sequence[str]
+    """Their names, as getopt takes them."""
+
+    usage: str
+    """What the help says of them."""
+
+    def server(self, base: Any | None, said: Mapping[str, str]) -> Any:
+        """Return an object with a `server_class`, and with `open` and `close` for what it keeps.
+
+        `base` is the class that was asked for, if any, and `said` has what options say. Raises
+        `ValueError` and `OSError`, as does `open`.
+        """
+
+
+# Who adds options: `asynccore run`.
+further: Further | None = None
+
+
+def usage() -> str:
+    """Return the help, which has the names of the program and its version to be filled in."""
+    head, version, rest = USAGE.rpartition("Version: ")
+    return f"{head}{further.usage.replace('%', '%%') if further else ''}{version}{rest}"
 
 
 class Usage(Protocol):
@@ -68,12 +97,14 @@ class Usage(Protocol):
 
 def parse(argv: list[str], usage: Usage) -> Options:
     """Return what `argv`, without the program's name, says; call `usage` about nonsense."""
+    written = {word.partition("=")[0] for word in argv}
+    # Only those that are written out, so that what is short for a classic one stays so.
+    more = [
+        name for name in (further.names if further else ()) if f"--{name.rstrip('=')}" in written
+    ]
+    classic = ["class=", "nosetuid", "version", "help", "size=", "debug", "smtputf8"]
     try:
-        opts, args = getopt.getopt(
-            argv,
-            "nVhc:s:du",
-            ["class=", "nosetuid", "version", "help", "size=", "debug", "smtputf8"],
-        )
+        opts, args = getopt.getopt(argv, "nVhc:s:du", [*classic, *more])
     except getopt.error as error:
         usage(1, error)
     options = Options()
@@ -91,8 +122,10 @@ def parse(argv: list[str], usage: Usage) -> Options:
             options.debug = True
         elif opt in ("-u", "--smtputf8"):
             options.enable_SMTPUTF8 = True
-        else:
+        elif opt in ("-s", "--size"):
             options.size_limit = _size(value)
+        else:
+            options.further = {**options.further, opt[2:]: value}
     if len(args) > 2:
         usage(1, f"Invalid arguments: {', '.join(args)}")
     if args:
@@ -133,6 +166,26 @@ def server_class(name: str, default_module: str) -> Any:
         return getattr(import_module(module_name or default_module), class_name)
     except (ImportError, AttributeError) as error:
         fail(f"Cannot find the class {name}: {error}")
+
+
+def further_server(options: Options, default_module: str) -> Any:
+    """Return the server that the options beside the classic ones make; exit if there is none."""
+    assert further is not None
+    base = None
+    if "classname" in vars(options):
+        base = server_class(options.classname, default_module)
+    try:
+        return further.server(base, options.further)
+    except (ValueError, OSError) as why:
+        fail(str(why))
+
+
+def open_mailbox(mails: Any) -> None:
+    """Open what a server of options beside the classic ones keeps; exit if that can't be done."""
+    try:
+        mails.open()
+    except OSError as why:
+        fail(f"Cannot open the mailbox: {why}")
 
 
 def become_nobody() -> None:

@@ -456,22 +456,21 @@ def _metrics(arguments: argparse.Namespace) -> int:
 
 
 def _sink(arguments: argparse.Namespace) -> int:
-    from . import sink
+    from . import mail_server, sink
 
     host, _, port = arguments.address.rpartition(":")
     if not port.isdecimal():
         raise ValueError(f"where to listen is HOST:PORT, not {arguments.address!r}")
-    return sink.main(
-        (host.removeprefix("[").removesuffix("]") or "localhost", int(port)),
-        maildir=arguments.mailbox,
-        mbox=arguments.mbox,
-        size=arguments.size,
-        smtputf8=arguments.smtputf8,
-        cert=arguments.tls_cert,
-        key=arguments.tls_key,
-        smtps=arguments.smtps,
-        auth_file=arguments.auth_file,
+    settings = mail_server.Settings(
+        arguments.mailbox,
+        arguments.mbox,
+        arguments.tls_cert,
+        arguments.tls_key,
+        arguments.smtps,
+        arguments.auth_file,
     )
+    host = host.removeprefix("[").removesuffix("]") or "localhost"
+    return sink.main((host, int(port)), settings, size=arguments.size, smtputf8=arguments.smtputf8)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -65,6 +65,8 @@ def hand_over(legacy, running_as, file):
     if as_script and legacy == "smtpd":
         import runpy
 
+        if found:
+            _import("asynccore.neighbours").resolve("compat.command_line.mail_server:register")()
         runpy.run_module(target, run_name="__main__", alter_sys=True)
         return
     module = _module(legacy, target, folder) if found else _import(target)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import asynccore
+from asynccore.smtp import command_line
 from compat.command_line import cli
 from compat.command_line.runner import NAMES_FOLDER
 from compat.legacy_names import _asynccore_names as names
@@ -41,6 +42,7 @@ def file_of(name):
 def runs(monkeypatch):
     """Record what runpy was asked to run."""
     seen = []
+    monkeypatch.setattr(command_line, "further", None)
     monkeypatch.setattr(runpy, "run_module", lambda name, **options: seen.append((name, options)))
     return seen
 
@@ -65,6 +67,7 @@ def test_only_smtpd_has_a_command_line(runs):
     for name in LEGACY:
         names.hand_over(name, "__main__", file_of(name))
     assert runs == [("asynccore.smtpd", {"run_name": "__main__", "alter_sys": True})]
+    assert command_line.further is not None
 
 
 @pytest.fixture

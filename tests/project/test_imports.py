@@ -123,7 +123,8 @@ _NAMED = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?::\w+)?")
 # there may be modules of our names, looks TLS up by its place (`neighbours`).
 MAY_NAME = (
     *("compat.engines", "compat.legacy_names", "asynccore.__main__"),
-    *("compat.command_line.runner", "compat.command_line.sink", "compat.twisted_transports.plugin"),
+    *("compat.command_line.runner", "compat.command_line.mail_server"),
+    "compat.twisted_transports.plugin",
 )
 
 

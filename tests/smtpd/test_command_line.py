@@ -44,6 +44,7 @@ DEFAULTS = {
     "remoteport": 25,
     "debug": False,
     "version": False,
+    "further": {},
 }
 
 
