@@ -18,7 +18,8 @@
  *   load churn  PORT PARALLEL SIZE WARMUP SECONDS
  *   load hold   PORT BASE MORE SIZE
  *
- * Each line of output is one JSON object with an "event": begin, end or error.
+ * Each line of output is one JSON object with an "event": begin, end or error. A window in which
+ * nothing was counted tells nothing: it goes on until something is.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -276,7 +277,8 @@ static void ping_phase(struct conn *conns, int active, double warmup, double sec
             counted = requests;
             flooded = flood.made;
             begin = now_ns();
-        } else if (measuring && !stopping && now - begin >= (int64_t)(seconds * 1e9)) {
+        } else if (measuring && !stopping && now - begin >= (int64_t)(seconds * 1e9)
+                   && requests > counted) {
             stopping = 1;
             end = now;
             counted = requests - counted;
@@ -471,7 +473,7 @@ static int mail(char **a)
             measuring = 1;
             mails = 0;
             begin = now_ns();
-        } else if (measuring && now - begin >= (int64_t)(atof(a[4]) * 1e9)) {
+        } else if (measuring && now - begin >= (int64_t)(atof(a[4]) * 1e9) && mails) {
             printf("{\"event\": \"end\", \"mails\": %llu, \"seconds\": %.6f}\n",
                    (unsigned long long)mails, (double)(now - begin) / 1e9);
             fflush(stdout);
@@ -609,7 +611,7 @@ static int visits_of(int parallel, int asks, double warmup, double seconds)
             measuring = 1;
             visits = 0;
             begin = now_ns();
-        } else if (measuring && now - begin >= (int64_t)(seconds * 1e9)) {
+        } else if (measuring && now - begin >= (int64_t)(seconds * 1e9) && visits) {
             printf("{\"event\": \"end\", \"connections\": %llu, \"seconds\": %.6f}\n",
                    (unsigned long long)visits, (double)(now - begin) / 1e9);
             fflush(stdout);

@@ -269,7 +269,8 @@ static void leave(struct conn *c)
     close(c->fd);
 }
 
-/* Round trips, of one message each or, with `again`, of a whole connection each. */
+/* Round trips, of one message each or, with `again`, of a whole connection each. A window in which
+ * none ends tells nothing: it goes on until one does. */
 static void measure(struct conn *conns, int active, int again, double warmup, double seconds)
 {
     struct epoll_event events[BATCH];
@@ -318,7 +319,7 @@ static void measure(struct conn *conns, int active, int again, double warmup, do
             counted = count;
             before = resumed;
             begin = now;
-        } else if (measuring && now - begin >= (int64_t)(seconds * 1e9)) {
+        } else if (measuring && now - begin >= (int64_t)(seconds * 1e9) && count > counted) {
             printf("{\"event\": \"end\", \"requests\": %llu, \"resumed\": %llu,"
                    " \"seconds\": %.6f}\n",
                    (unsigned long long)(count - counted), (unsigned long long)(resumed - before),

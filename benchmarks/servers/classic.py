@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-import json
 import platform
 import socket
 import sys
@@ -231,7 +230,7 @@ def pump(asyncore: Any, version: str) -> None:
         asyncore.close_all(channels)
         for other in peers:
             other.close()
-    print(json.dumps({"event": "end", **figures}), flush=True)
+    common.say({"event": "end", **figures})
 
 
 def hosted(host: str) -> None:

@@ -12,10 +12,12 @@ import ctypes
 import functools
 import importlib.metadata
 import json
+import os
 import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import IO
 
 HOST = "127.0.0.1"
 BACKLOG = 1024  # the same for every server; below Linux's somaxconn of 4,096
@@ -64,9 +66,26 @@ def parse() -> Options:
     return options
 
 
+@functools.cache
+def _harness() -> IO[str]:
+    """The pipe to the harness. What the server prints from now on goes where its errors go.
+
+    Nobody reads the pipe while work is measured: the classic modules print what went wrong with a
+    connection, and a pipe that is full of it holds up the server.
+    """
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return pipe
+
+
+def say(event: dict[str, object]) -> None:
+    """Tell the harness something."""
+    print(json.dumps(event), file=_harness(), flush=True)
+
+
 def announce(port: int, version: str) -> None:
     """Tell the harness the port that was bound and what exactly is being measured."""
-    print(json.dumps({"port": port, "version": version}), flush=True)
+    say({"port": port, "version": version})
 
 
 def version_of(distribution: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import sys
 import time
@@ -40,7 +39,7 @@ class _Countdown:
 def measure(
     call_later: Callable[..., Any], run: Callable[[], object], stop: Callable[[], object]
 ) -> None:
-    """Read how many timers from the standard input; print the seconds that they took.
+    """Read how many timers from the standard input; say the seconds that they took.
 
     `call_later(delay, callback)` returns something with `cancel()`; `run()` runs the loop until
     `stop()` is called in it.
@@ -61,7 +60,7 @@ def measure(
         call_later(delay * 1e-9, countdown)  # all due at once, in an order of their own
     expire = _seconds(run)
     figures = {"add": add, "cancel": cancel, "expire": expire, "total": add + cancel + expire}
-    print(json.dumps({"event": "end", **figures}), flush=True)
+    common.say({"event": "end", **figures})
 
 
 def on_asyncio(loop: asyncio.AbstractEventLoop, version: str) -> None:

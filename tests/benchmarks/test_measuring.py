@@ -6,6 +6,7 @@ No figure is judged here: only that it was taken.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import os
@@ -132,10 +133,34 @@ def test_every_loop_with_timers_makes_cancels_and_runs_them(
 def test_the_flood_connects(bench: Bench) -> None:
     with bench.server(servers.BY_NAME["c"], "echo", {}) as running:
         with running.load("flood", 1, 1_000_000, 5, 64, 0.01, 0.05) as load:
-            windows = [(load.event(10), load.event(10))[1] for _ in range(2)]
+            windows = [(load.event(60), load.event(60))[1] for _ in range(2)]
         assert running.process.ended(within=0.0) is False
     assert windows[0]["flood"] == 0
     assert windows[1]["flood"] > 5  # so that some were reset
+
+
+def test_a_window_lasts_until_something_is_counted(bench: Bench) -> None:
+    # A mail takes several passes of the load, and the window would be over after one.
+    brief = dataclasses.replace(bench, seconds=0.0)
+    with bench.server(servers.BY_NAME["asynccore-mail"], "mail", {}) as running:
+        assert workloads.mail(brief, running)["rate"] > 0
+
+
+def test_what_a_server_prints_does_not_hold_it_up(bench: Bench) -> None:
+    more_than_a_pipe_holds = 2**20
+    program = f"""
+from benchmarks.servers import common
+common.announce(1, "a version")
+print("error: x" * {more_than_a_pipe_holds})
+common.say({{"event": "end"}})
+"""
+    process = Process([sys.executable, "-c", program], bench.cores.server)
+    try:
+        assert process.event(60) == {"port": 1, "version": "a version"}
+        assert process.event(60) == {"event": "end"}
+        assert process.last_error().startswith("error: x")
+    finally:
+        process.stop()
 
 
 def test_a_server_that_dies_says_why(bench: Bench) -> None:
@@ -173,7 +198,7 @@ def test_a_wrong_echo_is_no_figure(bench: Bench, answer: bytes, reason: str) -> 
         load = Process([str(bench.tools.load), *map(str, words)], bench.cores.load)
         try:
             with pytest.raises(CannotMeasure, match=reason):
-                load.event(10)
+                load.event(60)
         finally:
             load.stop()
             thread.join()

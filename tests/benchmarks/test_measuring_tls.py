@@ -76,6 +76,17 @@ def test_every_kind_of_work_over_tls_is_one_of_all() -> None:
     assert set(FIGURES) <= set(workloads.BY_NAME)
 
 
+def test_a_window_lasts_until_a_handshake_is_counted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A handshake takes several passes of the load, and the window would be over after one.
+    monkeypatch.setattr(tls_workloads, "PARALLEL", 1)
+    monkeypatch.setattr(tls_workloads, "RESUMED_SHARE", 0.0)
+    with bench.server(servers.BY_NAME["asyncio-tls"], "echo", {}) as running:
+        measured = tls_workloads.handshakes(dataclasses.replace(bench, seconds=0.0), running)
+    assert min(measured["full"], measured["resumed"]) > 0
+
+
 def test_handshakes_that_are_not_resumed_give_no_figure(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
