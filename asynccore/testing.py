@@ -34,6 +34,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from .channels import Map
+from .classic.former import formerly
 from .classic.namespace import default_map
 from .engine.engine import Engine, engine_for, give_engine
 from .pollers import ERROR, EVENTS_PER_PASS, HANGUP, INVALID, PRIORITY, READ, WRITE, Event, Poller
@@ -196,7 +197,8 @@ def no_descriptor_leaks() -> AbstractContextManager[None]:
     return _compare("descriptor", _descriptors)
 
 
-def no_channel_leaks(map: Map | None = None) -> AbstractContextManager[None]:
+@formerly("map")
+def no_channel_leaks(*, map: Map | None = None) -> AbstractContextManager[None]:
     """Raise `AssertionError` for channels that enter a map inside and stay.
 
     The map is `asynccore.socket_map` unless given.
@@ -210,7 +212,8 @@ def no_thread_leaks() -> AbstractContextManager[None]:
     return _compare("thread", lambda: {thread: thread.name for thread in threading.enumerate()})
 
 
-def no_timer_leaks(map: Map | None = None) -> AbstractContextManager[None]:
+@formerly("map")
+def no_timer_leaks(*, map: Map | None = None) -> AbstractContextManager[None]:
     """Raise `AssertionError` for timers of a map that are made inside and still wait.
 
     The map is `asynccore.socket_map` unless given.
@@ -219,10 +222,16 @@ def no_timer_leaks(map: Map | None = None) -> AbstractContextManager[None]:
     return _compare("timer", lambda: {timer: repr(timer) for timer in timers.pending()})
 
 
+@formerly("map")
 @contextlib.contextmanager
-def no_leaks(map: Map | None = None) -> Iterator[None]:
+def no_leaks(*, map: Map | None = None) -> Iterator[None]:
     """All of the checks, for one map."""
-    with no_descriptor_leaks(), no_thread_leaks(), no_channel_leaks(map), no_timer_leaks(map):
+    with (
+        no_descriptor_leaks(),
+        no_thread_leaks(),
+        no_channel_leaks(map=map),
+        no_timer_leaks(map=map),
+    ):
         yield
 
 

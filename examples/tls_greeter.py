@@ -39,7 +39,7 @@ if __name__ == "__main__":
         sys.exit(__doc__.strip())
     port, certificate, key, ca = sys.argv[1:]
     context = ssl_ext.server_context(certificate, key, client_auth="required", ca=ca)
-    server = ssl_ext.tls_listener(("127.0.0.1", int(port)), context, Greeter)
+    server = ssl_ext.tls_listener(("127.0.0.1", int(port)), Greeter, context=context)
     print("listening on %s:%d" % server.socket.getsockname())
     try:
         asynccore.loop()

@@ -10,22 +10,27 @@ from typing import Any, TypeVar
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def formerly(by_position: int | None = None, /, **renamed: str) -> Callable[[_Function], _Function]:
+def formerly(*by_position: str, **renamed: str) -> Callable[[_Function], _Function]:
     """Have a function take what it took before, with a `DeprecationWarning`.
 
-    That is `map` as the argument number `by_position`, counted from 0, where it is given by name
-    now; and parameters by former names: `former="present"`.
+    That is parameters that are given by name now, and could be given by position, in this order,
+    after those that still can; and parameters by former names: `former="present"`.
     """
 
     def decorate(function: Any) -> Any:
+        most = function.__code__.co_argcount
+
         @functools.wraps(function)
         def call(*args: Any, **options: Any) -> Any:
-            if by_position is not None and len(args) == by_position + 1 and "map" not in options:
-                warn_former(f"{function.__qualname__}() takes the map by name: map=...")
-                *args, options["map"] = args  # type: ignore[assignment]
+            if most < len(args) <= most + len(by_position):
+                named = dict(zip(by_position, args[most:], strict=False))
+                if not options.keys() & named.keys():
+                    said = ", ".join(f"{name}=..." for name in named)
+                    warn_former(f"{_shown(function)}() takes by name: {said}")
+                    args, options = args[:most], {**options, **named}
             for former, present in renamed.items():
                 if former in options:
-                    warn_former(f"{function.__qualname__}() has {former} as {present} now")
+                    warn_former(f"{_shown(function)}() has {former} as {present} now")
                     if present in options:
                         raise TypeError(f"{former} and {present} are the same")
                     options[present] = options.pop(former)
@@ -34,6 +39,12 @@ def formerly(by_position: int | None = None, /, **renamed: str) -> Callable[[_Fu
         return call
 
     return decorate
+
+
+def _shown(function: Any) -> str:
+    """Return what a function is called: for a constructor, its class."""
+    name: str = function.__qualname__
+    return name.removesuffix(".__init__")
 
 
 def warn_former(text: str, depth: int = 3) -> None:

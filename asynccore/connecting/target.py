@@ -37,10 +37,11 @@ class Target:
         if family not in (0, _socket.AF_INET, _socket.AF_INET6):
             raise ValueError(f"connect_name() knows AF_INET and AF_INET6, not {family!r}")
         if isinstance(delay, bool) or not isinstance(delay, (int, float)):
-            raise TypeError(f"attempt_delay is a number of seconds, not {delay!r}")
+            raise TypeError(f"happy_eyeballs_delay is a number of seconds, not {delay!r}")
         if not delay >= LEAST_ATTEMPT_DELAY:
             raise ValueError(
-                f"attempt_delay is at least {LEAST_ATTEMPT_DELAY} seconds (RFC 8305), not {delay!r}"
+                f"happy_eyeballs_delay is at least {LEAST_ATTEMPT_DELAY} seconds (RFC 8305), "
+                f"not {delay!r}"
             )
         self.delay = delay
         self.local = None if local is None else _local(local)
@@ -106,13 +107,13 @@ def _local(local: tuple[str, int]) -> Address:
     try:
         host, port = local
     except (TypeError, ValueError):
-        raise TypeError(f"local_address is a host and a port, not {local!r}") from None
+        raise TypeError(f"local_addr is a host and a port, not {local!r}") from None
     if isinstance(port, bool) or not isinstance(port, int):
-        raise TypeError(f"the port of local_address is a number, not {port!r}")
+        raise TypeError(f"the port of local_addr is a number, not {port!r}")
     number = _port(port)
     if host == "":
         return Address(0, ("", number))
     found = _numeric(host, port, 0) if isinstance(host, str) else None
     if not found:
-        raise ValueError(f"the host of local_address is a numeric address, not {host!r}")
+        raise ValueError(f"the host of local_addr is a numeric address, not {host!r}")
     return Address(int(found[0][0]), found[0][4])

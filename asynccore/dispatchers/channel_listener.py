@@ -33,9 +33,9 @@ class listener(dispatcher):
         self,
         address: object = None,
         channel_class: ChannelFactory | None = None,
-        map: Map | None = None,
         *,
-        family: int | None = None,
+        map: Map | None = None,
+        family: int = 0,
         backlog: int = 128,
     ) -> None:
         super().__init__(None, map)
@@ -43,7 +43,7 @@ class listener(dispatcher):
             self.channel_class = channel_class
         _check(self.channel_class)
         if address is not None:
-            self.create_socket(family_of(address) if family is None else family)
+            self.create_socket(family or family_of(address))
             try:
                 self.set_reuse_addr()
                 self.bind(address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..channels import Map
+from ..classic.former import formerly
 from ..connecting.attempts import ConnectByName
 from ..connecting.happy_eyeballs import ATTEMPT_DELAY
 from ..connecting.stand_in import StandIn
@@ -26,21 +27,22 @@ class ConnectsByName(Timed):
     _ac_by_name: ConnectByName | None = None
     _ac_name_given = False  # by another thread, and the loop's has not come to it yet
 
+    @formerly(attempt_delay="happy_eyeballs_delay", local_address="local_addr")
     def connect_name(
         self,
         host: str,
         port: int | str,
         *,
         family: int = 0,
-        attempt_delay: float = ATTEMPT_DELAY,
-        local_address: tuple[str, int] | None = None,
+        happy_eyeballs_delay: float = ATTEMPT_DELAY,
+        local_addr: tuple[str, int] | None = None,
     ) -> None:
         """Look a host up and connect to it by TCP, without holding up the loop (RFC 8305).
 
         `host` is a name, an international one too, or a numeric address; `port` a number or a
         service's name. `family` limits it to `AF_INET` or `AF_INET6`. Addresses are tried one
-        after another, `attempt_delay` seconds apart while none has failed, in families that take
-        turns. `local_address` is the numeric host (`""` for any) and port to connect from.
+        after another, `happy_eyeballs_delay` seconds apart while none has failed, in families that
+        take turns. `local_addr` is the numeric host (`""` for any) and port to connect from.
 
         The first connection becomes the channel's, with the peer's address in `addr`, and
         `handle_connect` follows. If there is none, `handle_error` follows with one `ConnectError`
@@ -51,7 +53,7 @@ class ConnectsByName(Timed):
         Raises `TypeError` and `ValueError` for arguments that can't be right, and `RuntimeError`
         if the channel has a socket.
         """
-        target = Target(host, port, family, attempt_delay, local_address)
+        target = Target(host, port, family, happy_eyeballs_delay, local_addr)
         if self._fileno is not None:
             raise RuntimeError(
                 f"connect_name() makes a socket of its own, and {self!r} has one: close() it first"

@@ -16,6 +16,7 @@ from typing import Any
 
 from .. import logs
 from ..channels import Map
+from ..classic.former import formerly
 from ..engine.ownership import Call
 from ..errors import reraised
 from ..pollers.wakeup import Wakeup
@@ -36,7 +37,8 @@ class Trigger(dispatcher):
     `handle_trigger`, or give `pull` what is to be called, or both.
     """
 
-    def __init__(self, map: Map | None = None) -> None:
+    @formerly("map")
+    def __init__(self, *, map: Map | None = None) -> None:
         super().__init__(None, map)
         self._ac_pulled: deque[Call] = deque()
         # A close on the loop's thread must not come between the look and the write of a pull;

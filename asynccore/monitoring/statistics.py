@@ -71,7 +71,7 @@ class Statistics(NamedTuple):
         return {**self._asdict(), "channels": [channel._asdict() for channel in self.channels]}
 
 
-@formerly(0)
+@formerly("map")
 def statistics(*, map: Map | None = None) -> Statistics:
     """Return a snapshot of a map and its loop.
 
@@ -103,7 +103,7 @@ def statistics(*, map: Map | None = None) -> Statistics:
     )
 
 
-@formerly(1)
+@formerly("map")
 def collect_statistics(on: bool = True, *, map: Map | None = None) -> None:
     """Begin, or end, to count the bytes of each channel and to measure handlers.
 
@@ -116,7 +116,7 @@ def collect_statistics(on: bool = True, *, map: Map | None = None) -> None:
     engine.run_on_loop(_collect, engine, on)
 
 
-@formerly(1)
+@formerly("map")
 def warn_slow_handlers(seconds: float | None, *, map: Map | None = None) -> None:
     """Tell of each handler, timer or callback that holds the loop for longer than `seconds`.
 

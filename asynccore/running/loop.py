@@ -234,7 +234,7 @@ def _is_busy(engine: Engine) -> bool:
     return engine.busy()
 
 
-@formerly(0)
+@formerly("map")
 def stop(*, map: Map | None = None) -> None:
     """End the `loop()` that runs on a map, after its present pass. Safe from any thread.
 

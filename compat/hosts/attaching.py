@@ -25,7 +25,7 @@ def attach(
 def attach(host: Any, *, map: Map | None = None) -> TwistedAttachment: ...
 
 
-@formerly(1)
+@formerly("map")
 def attach(host: Any = None, *, map: Map | None = None) -> AsyncioAttachment | TwistedAttachment:
     """Let another event loop drive the channels of a map, beside whatever else it does.
 

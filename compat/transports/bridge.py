@@ -33,7 +33,7 @@ T = TypeVar("T")
 LIMIT = 2**16
 
 
-@formerly(1)
+@formerly("map")
 def run_coroutine(coro: Coroutine[Any, Any, T], *, map: Map | None = None) -> asyncio.Task[T]:
     """Run a coroutine beside the channels of a map.
 
@@ -317,8 +317,9 @@ def to_streams(
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
+@formerly("reader")
 def to_channel(
-    source: Any, channel: dispatcher, reader: asyncio.StreamReader | None = None
+    source: Any, channel: dispatcher, *, reader: asyncio.StreamReader | None = None
 ) -> None:
     """Give a connection of asyncio's to a dispatcher that has none yet.
 

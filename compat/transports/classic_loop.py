@@ -71,7 +71,8 @@ class ClassicLoop(asyncio.SelectorEventLoop):
     callbacks of `call_soon` it is an exception like any other.
     """
 
-    def __init__(self, map: Map | None = None) -> None:
+    @formerly("map")
+    def __init__(self, *, map: Map | None = None) -> None:
         self.map = default_map() if map is None else map
         self.engine: Engine = engine_for(self.map)
         self._selecting = EngineSelector(self.engine)
@@ -449,7 +450,7 @@ def _close_both(one: socket.socket, two: socket.socket) -> None:
     two.close()
 
 
-@formerly(0)
+@formerly("map")
 def event_loop(*, map: Map | None = None) -> asyncio.AbstractEventLoop:
     """Return the asyncio loop of a map.
 
@@ -466,7 +467,7 @@ def event_loop(*, map: Map | None = None) -> asyncio.AbstractEventLoop:
         return present
     loop: ClassicLoop | None = getattr(engine, _PLACE, None)
     if loop is None or loop.is_closed():
-        loop = ClassicLoop(engine.map)
+        loop = ClassicLoop(map=engine.map)
         loop._be_implicit()
         setattr(engine, _PLACE, loop)
     return loop

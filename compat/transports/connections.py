@@ -181,7 +181,7 @@ def begin_connection(
         return _begin(loop, protocol_factory, lambda made: _go_on(made, sock, tls, map))
     options: dict[str, Any] = {"family": family}
     if happy_eyeballs_delay is not None:
-        options["attempt_delay"] = happy_eyeballs_delay
+        options["happy_eyeballs_delay"] = happy_eyeballs_delay
 
     def begin(local: Any) -> asyncio.Future[Pair]:
         def dial(transport: StreamTransport) -> None:
@@ -189,7 +189,7 @@ def begin_connection(
             transport.channel.connect_name(
                 "localhost" if host is None else host,
                 port or 0,
-                local_address=local,
+                local_addr=local,
                 **options,
             )
 

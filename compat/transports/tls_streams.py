@@ -64,7 +64,7 @@ def upgrade(
     if output:
         secured.out_buffer = output
     try:
-        secured.start_tls(context, server_hostname, server_side)
+        secured.start_tls(context, server_side=server_side, server_hostname=server_hostname)
         secured.tls_context = context  # get_extra_info() tells the protocol of it.
     except BaseException:
         transport.channel = secured

@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from asynccore.classic.former import formerly
 from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.running.graceful import has_output
 
 
-def hand_over(channel: dispatcher, factory: Any, reactor: Any = None) -> Any:
+@formerly("reactor")
+def hand_over(channel: dispatcher, factory: Any, *, reactor: Any = None) -> Any:
     """Give the connection of a dispatcher to a protocol of `factory`; the dispatcher is closed.
 
     What an `async_chat` has received and not delivered yet goes to the protocol, which begins with

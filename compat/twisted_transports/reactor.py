@@ -27,6 +27,7 @@ from twisted.python.threadpool import ThreadPool
 
 import asynccore
 from asynccore.channels import Map
+from asynccore.classic.former import formerly
 from asynccore.classic.namespace import default_map
 from asynccore.listening import socket_activation
 
@@ -50,7 +51,8 @@ class ClassicReactor(DelayedCalls):
     the time since the epoch.
     """
 
-    def __init__(self, map: Map | None = None, wall: Callable[[], float] = time.time) -> None:
+    @formerly("map", "wall")
+    def __init__(self, *, map: Map | None = None, wall: Callable[[], float] = time.time) -> None:
         self._woken = False
         self._stops = False
         self._running_loop = False
@@ -206,20 +208,22 @@ def _end_all() -> None:
             reactor._turn()
 
 
-def install(map: Map | None = None) -> None:
+@formerly("map")
+def install(*, map: Map | None = None) -> None:
     """Do as `install_reactor`, under the name by which Twisted knows it.
 
     The module of a reactor's class has an `install`.
     """
-    install_reactor(map)
+    install_reactor(map=map)
 
 
-def install_reactor(map: Map | None = None) -> ClassicReactor:
+@formerly("map")
+def install_reactor(*, map: Map | None = None) -> ClassicReactor:
     """Make a `ClassicReactor` for a map and install it as `twisted.internet.reactor`.
 
     Returns it. Raises `ReactorAlreadyInstalledError` if there is a reactor already: call this
     before anything imports `twisted.internet.reactor`.
     """
-    reactor = ClassicReactor(map)
+    reactor = ClassicReactor(map=map)
     installReactor(reactor)  # type: ignore[no-untyped-call]
     return reactor

@@ -64,7 +64,7 @@ def main(role: str, port: str, folder: str, name: str = "") -> None:
         if sys.platform != "win32":
             signal.signal(signal.SIGHUP, lambda *_: asynccore.call_soon_threadsafe(reload, context))
         signal.signal(signal.SIGTERM, lambda *_: asynccore.graceful_close())
-        server = ssl_ext.tls_listener(("127.0.0.1", int(port)), context, Echo)
+        server = ssl_ext.tls_listener(("127.0.0.1", int(port)), Echo, context=context)
         print("listening", server.socket.getsockname()[1], flush=True)
     else:
         shown: Any = {"certificate": file(name + ".pem"), "key": file(name + ".key")}

@@ -48,7 +48,7 @@ class Client(ssl_ext.tls_line_chat):
     def handle_line(self, line: bytes) -> None:
         self.said.append(line)
         if line.startswith(b"220 go"):
-            self.start_tls(self.theirs, "localhost")
+            self.start_tls(self.theirs, server_hostname="localhost")
         elif line.startswith(b"221"):
             self.close()
         elif self.todo:

@@ -10,12 +10,15 @@ of datagrams is told what its channels would say.
 
 from __future__ import annotations
 
+import functools
 import socket as _socket
 import weakref
 from collections.abc import Callable
-from typing import Any
+from types import NoneType
+from typing import Any, TypeVar
 
 from asynccore.channels import Map
+from asynccore.classic.former import warn_former
 from asynccore.dispatchers.channel_listener import family_of
 from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.dispatchers.timeouts import check
@@ -24,6 +27,8 @@ from ..sockets.dtls_socket import DTLSSocket
 from ..sockets.handshake_table import MAX_HANDSHAKES, HandshakeTable
 from ..sockets.translation import AnyContext, adapted
 from .mixin import TLSMixin, tls_dispatcher_with_send
+
+_Function = TypeVar("_Function", bound=Callable[..., None])
 
 
 class HandshakeListener(dispatcher):
@@ -61,12 +66,32 @@ def limit_of(channel: dispatcher) -> Callable[[], int | None]:
     return most
 
 
+def _takes_former_order(function: _Function) -> _Function:
+    """Have a constructor take `(address, context, channel_class, map)`, with a warning."""
+
+    @functools.wraps(function)
+    def call(self: Any, address: Any = None, *args: Any, **options: Any) -> None:
+        second_is_class = not args or "context" in options or isinstance(args[0], (type, NoneType))
+        if len(args) > 1 or not second_is_class:
+            warn_former(
+                "tls_listener() takes its context by name, as what else listens: "
+                "tls_listener(address, channel_class, context=...)"
+            )
+            former = ("context", "channel_class", "map")
+            function(self, address, **dict(zip(former, args, strict=False)), **options)
+        else:
+            function(self, address, *args, **options)
+
+    return call  # type: ignore[return-value]
+
+
 class tls_listener(HandshakeListener):
     """A listener that hands out channels which speak TLS.
 
     `address` is as `bind` takes it (a path for AF_UNIX); `channel_class` is made for each
     connection as `channel_class(sock, map, context=context, server_side=True)`; it must be a
-    `TLSMixin`. The handshake is the channel's own matter, so that a slow one delays nobody.
+    `TLSMixin`. `context`, a server's, is needed. The handshake is the channel's own matter, so that
+    a slow one delays nobody.
 
     Override `handle_channel`. Raises `TypeError` and `ValueError` for a context or a class that
     can't be used here, and `OSError` if it can't listen there.
@@ -74,19 +99,20 @@ class tls_listener(HandshakeListener):
 
     channel_class: type[TLSMixin] = tls_dispatcher_with_send
 
+    @_takes_former_order
     def __init__(
         self,
         address: object = None,
-        context: AnyContext | None = None,
         channel_class: type[TLSMixin] | None = None,
-        map: Map | None = None,
         *,
-        family: int | None = None,
+        context: AnyContext | None = None,
+        map: Map | None = None,
+        family: int = 0,
         backlog: int = 128,
     ) -> None:
         super().__init__(None, map)
         if context is None:
-            raise TypeError("a TLS listener needs a context: ssl_ext.server_context(...)")
+            raise TypeError("a TLS listener needs context=ssl_ext.server_context(...)")
         adapted(context)  # this fails before anything listens
         if not getattr(context, "server_side", True):
             raise ValueError(
@@ -101,7 +127,7 @@ class tls_listener(HandshakeListener):
                 "of the ready classes, or make another class secure with ssl_ext.secure()"
             )
         if address is not None:
-            family = family_of(address) if family is None else family
+            family = family or family_of(address)
             if getattr(context, "dtls", False):
                 self.set_socket(self._ac_datagrams(family))
             else:
@@ -123,7 +149,7 @@ class tls_listener(HandshakeListener):
             return DTLSSocket(
                 self.context,
                 sock,
-                True,
+                server_side=True,
                 mtu=kind.mtu,
                 handshake_timeout=kind.handshake_timeout,
                 shutdown_timeout=kind.shutdown_timeout,

@@ -22,7 +22,9 @@ from cryptography import x509
 
 from asynccore.asynchat import async_chat, line_chat
 from asynccore.channels import Map
+from asynccore.classic.former import formerly
 from asynccore.classic.own_names import OverridableProperty, hook, yield_to_mixins
+from asynccore.connecting.happy_eyeballs import ATTEMPT_DELAY
 from asynccore.dispatchers.buffered import dispatcher_with_send
 from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.dispatchers.timeouts import check
@@ -137,8 +139,8 @@ class TLSMixin(dispatcher):
         wrapped: OpenSSLSocket = make(
             context,
             sock,
-            server_side,
-            expected,
+            server_side=server_side,
+            server_hostname=expected,
             handshake_timeout=self.handshake_timeout,
             shutdown_timeout=self.shutdown_timeout,
             prelude=prelude,
@@ -157,10 +159,25 @@ class TLSMixin(dispatcher):
         if self._ac_tls is not None and self._ac_tls.state is OPEN:
             self._ac_state_changed()  # the listener, which was made secure, did the handshake
 
-    def connect_name(self, host: str, port: int | str, **options: Any) -> None:
+    @formerly(attempt_delay="happy_eyeballs_delay", local_address="local_addr")
+    def connect_name(
+        self,
+        host: str,
+        port: int | str,
+        *,
+        family: int = 0,
+        happy_eyeballs_delay: float = ATTEMPT_DELAY,
+        local_addr: tuple[str, int] | None = None,
+    ) -> None:
         """Connect to a host by name, and expect that host there (`dispatcher.connect_name`)."""
         self._ac_connected_host = None if self._ac_role().server_side else host
-        super().connect_name(host, port, **options)
+        super().connect_name(
+            host,
+            port,
+            family=family,
+            happy_eyeballs_delay=happy_eyeballs_delay,
+            local_addr=local_addr,
+        )
 
     def _ac_follow(self, sock: OpenSSLSocket) -> None:
         """Be told what becomes of a TLS socket."""
@@ -376,11 +393,13 @@ class TLSMixin(dispatcher):
 
     # -- from plaintext and back ----------------------------------------------------------------
 
+    @formerly("server_hostname", "server_side")
     def start_tls(
         self,
         context: AnyContext,
-        server_hostname: str | None = None,
+        *,
         server_side: bool | None = None,
+        server_hostname: str | None = None,
     ) -> None:
         """Speak TLS from now on (STARTTLS: RFC 3207, RFC 2595, RFC 4217).
 

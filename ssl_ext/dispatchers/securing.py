@@ -237,8 +237,9 @@ def secure(
         raise ValueError("server_hostname is for clients: whom they expect to find")
     if is_server and getattr(context, "dtls", False):
         raise ValueError(
-            f"{context!r} is for datagrams, whose server is ssl_ext.tls_listener(address, context, "
-            "channel_class); a class is made secure for TCP with a context without dtls=True"
+            f"{context!r} is for datagrams, whose server is ssl_ext.tls_listener(address, "
+            "channel_class, context=...); a class is made secure for TCP with a context without "
+            "dtls=True"
         )
     own: dict[str, Any] = {
         "__module__": dispatcher_class.__module__,
@@ -296,7 +297,7 @@ def in_front_of(
     return AcceptingSocket(
         context,
         sock,
-        limit_of(channel),
+        max_handshakes=limit_of(channel),
         handshake_timeout=handshake_timeout,
         shutdown_timeout=shutdown_timeout,
     )

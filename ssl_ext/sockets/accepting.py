@@ -27,6 +27,7 @@ from typing import Any
 
 from asynccore import logs
 from asynccore.channels import Map, NullChannel
+from asynccore.classic.former import formerly
 from asynccore.engine import leave_map
 from asynccore.engine.timers import Timer
 from asynccore.errors import NOBODY
@@ -35,7 +36,7 @@ from asynccore.pollers import READ
 
 from ..errors import HandshakeError, TLSError
 from ..states import HANDSHAKE_TIMEOUT, OPEN, SHUTDOWN_TIMEOUT
-from .handshake_table import MADE_ROOM, HandshakeTable
+from .handshake_table import MADE_ROOM, MAX_HANDSHAKES, HandshakeTable
 from .proxy import SocketProxy
 from .records import nothing
 from .tls_socket import OpenSSLSocket
@@ -58,8 +59,8 @@ class TransparentSocket(OpenSSLSocket):
 class AcceptingSocket(SocketProxy):
     """A listening socket whose `accept` returns connections after their handshake.
 
-    `context` is as for `OpenSSLSocket`, `sock` the socket, which listens. `max_handshakes()` says
-    how many may be under way, `None` for the usual number (`handshake_table.MAX_HANDSHAKES`). For
+    `context` is as for `OpenSSLSocket`, `sock` the socket, which listens. `max_handshakes` is
+    how many may be under way, or a function that returns that, `None` for the usual 512. For
     whatever is not here, the socket itself is asked.
 
     Raises `TypeError` for what is no context, and `ValueError` for one of a client.
@@ -67,12 +68,13 @@ class AcceptingSocket(SocketProxy):
 
     _watching: Timer | None = None
 
+    @formerly("max_handshakes")
     def __init__(
         self,
         context: AnyContext,
         sock: _socket.socket,
-        max_handshakes: Callable[[], int | None] = lambda: None,
         *,
+        max_handshakes: int | Callable[[], int | None] = MAX_HANDSHAKES,
         handshake_timeout: float | None = HANDSHAKE_TIMEOUT,
         shutdown_timeout: float | None = SHUTDOWN_TIMEOUT,
     ) -> None:
@@ -90,7 +92,9 @@ class AcceptingSocket(SocketProxy):
         self.shutdown_timeout = shutdown_timeout
         # A socket that was guarded has another one under the usual name (`interception`).
         self._accept = getattr(sock, "accept_in_clear", sock.accept)
-        self._pending = HandshakeTable(max_handshakes)
+        self._pending = HandshakeTable(
+            max_handshakes if callable(max_handshakes) else lambda: max_handshakes
+        )
         self._ready: deque[tuple[OpenSSLSocket, Any]] = deque()
         self._error: OSError | None = None
         self.map: Map | None = None  # where it is served

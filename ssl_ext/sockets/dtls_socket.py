@@ -23,13 +23,14 @@ from __future__ import annotations
 
 import socket as _socket
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from errno import EADDRNOTAVAIL, EINPROGRESS, EINVAL, EMSGSIZE
 from typing import Any
 
 from OpenSSL import SSL
 
 from asynccore.channels import Map
+from asynccore.classic.former import formerly
 from asynccore.engine.timers import Timer
 from asynccore.pollers import READ, WRITE
 from asynccore.running.loop import call_later
@@ -38,7 +39,16 @@ from .._openssl import said
 from ..contexts.context import Context
 from ..contexts.handshake_notes import notes_of
 from ..errors import HandshakeError
-from ..states import CLOSED, CONNECTING, HANDSHAKING, LISTENING, OPEN, RECORD
+from ..states import (
+    CLOSED,
+    CONNECTING,
+    HANDSHAKE_TIMEOUT,
+    HANDSHAKING,
+    LISTENING,
+    OPEN,
+    RECORD,
+    SHUTDOWN_TIMEOUT,
+)
 from .datagrams import (
     SHARE,
     SHARE_BYTES,
@@ -89,14 +99,20 @@ class DTLSSocket(OpenSSLSocket):
     takes_pieces = False  # each piece is a datagram of its own,
     keeps_bounds = True  # and each send() is one
 
+    @formerly("server_side", "server_hostname")
     def __init__(
         self,
         context: AnyContext,
         sock: _socket.socket,
-        *args: Any,
+        *,
+        server_side: bool | None = None,
+        server_hostname: str | None = None,
+        handshake_timeout: float | None = HANDSHAKE_TIMEOUT,
+        shutdown_timeout: float | None = SHUTDOWN_TIMEOUT,
+        suppress_ragged_eofs: bool = False,
+        prelude: bytes | Iterable[bytes] = b"",
         mtu: int = MTU,
-        connection: SSL.Connection | None = None,
-        **options: Any,
+        _verified: SSL.Connection | None = None,
     ) -> None:
         if not isinstance(context, Context) or not context.dtls:
             raise TypeError(f"{context!r} is not for datagrams: make a context with dtls=True")
@@ -108,13 +124,22 @@ class DTLSSocket(OpenSSLSocket):
             raise ValueError(f"mtu is {_MTUS[0]} to {_MTUS[1]} bytes, not {mtu}")
         self.mtu = mtu
         self._called: Any = None  # what `connect` was given, perhaps by name
-        self._verified = connection  # of a client that has returned its cookie
+        self._verified = _verified  # of a client that has returned its cookie
         self._link = DatagramLink(sock, mtu)
         self._retransmission: Timer | None = None
         self._first_hello: SSL.Connection | None = None  # what a listener reads strangers' with
         self._datagrams: ListenerDatagrams | None = None
         self._recent: OrderedDict[tuple[Any, Any], DTLSSocket] = OrderedDict()
-        super().__init__(context, sock, *args, **options)
+        super().__init__(
+            context,
+            sock,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            handshake_timeout=handshake_timeout,
+            shutdown_timeout=shutdown_timeout,
+            suppress_ragged_eofs=suppress_ragged_eofs,
+            prelude=prelude,
+        )
         if context.server_side != self.server_side:
             side = "a server's" if self.server_side else "a client's"
             raise ValueError(f"{context!r} is not for {side} socket")
@@ -372,8 +397,8 @@ class DTLSSocket(OpenSSLSocket):
             client = type(self)(
                 self.context,
                 raw,
-                True,
-                connection=connection,
+                server_side=True,
+                _verified=connection,
                 mtu=self.mtu,
                 handshake_timeout=self.handshake_timeout,
                 shutdown_timeout=self.shutdown_timeout,

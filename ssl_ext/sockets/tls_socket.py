@@ -46,6 +46,7 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from asynccore.channels import Map
+from asynccore.classic.former import formerly
 from asynccore.dispatchers.vectored import SEND_SHARE
 from asynccore.engine import descriptor_changed
 from asynccore.engine.timers import Timer
@@ -151,13 +152,14 @@ class OpenSSLSocket(SocketProxy):
 
     takes_pieces = True  # `asynccore.dispatchers.vectored`
 
+    @formerly("server_side", "server_hostname")
     def __init__(
         self,
         context: AnyContext,
         sock: _socket.socket,
+        *,
         server_side: bool | None = None,
         server_hostname: str | None = None,
-        *,
         handshake_timeout: float | None = HANDSHAKE_TIMEOUT,
         shutdown_timeout: float | None = SHUTDOWN_TIMEOUT,
         suppress_ragged_eofs: bool = False,
@@ -480,8 +482,8 @@ class OpenSSLSocket(SocketProxy):
         return type(self)(
             self.context,
             sock,
-            self.server_side,
-            self.server_hostname,
+            server_side=self.server_side,
+            server_hostname=self.server_hostname,
             handshake_timeout=self.handshake_timeout,
             shutdown_timeout=self.shutdown_timeout,
             suppress_ragged_eofs=self.suppress_ragged_eofs,

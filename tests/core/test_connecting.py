@@ -198,7 +198,7 @@ def test_the_next_begins_after_the_delay_and_the_first_to_connect_wins(
 
 
 def test_a_failure_lets_the_next_begin_at_once(any_fakes: Fakes, net: Net) -> None:
-    begin(any_fakes, attempt_delay=2)
+    begin(any_fakes, happy_eyeballs_delay=2)
     net.answer("2001:db8::1", "192.0.2.1", "192.0.2.2")
     start = any_fakes.clock()
     step(any_fakes, 0.5)
@@ -213,7 +213,7 @@ def test_a_failure_lets_the_next_begin_at_once(any_fakes: Fakes, net: Net) -> No
 
 
 def test_an_infinite_delay_is_one_after_another(any_fakes: Fakes, net: Net) -> None:
-    begin(any_fakes, attempt_delay=float("inf"))
+    begin(any_fakes, happy_eyeballs_delay=float("inf"))
     net.answer("192.0.2.1", "192.0.2.2")
     step(any_fakes, 1000)
     assert net.tried == ["192.0.2.1"] and len(any_fakes.engine.timers) == 0
@@ -271,7 +271,7 @@ def test_failures_without_a_network_at_all(any_fakes: Fakes, net: Net) -> None:
 @pytest.mark.parametrize("what", ["socket_error", "bind_error"])
 def test_a_socket_that_cant_be_had(any_fakes: Fakes, net: Net, what: str) -> None:
     setattr(net, what, OSError(errno.EMFILE, "Too many open files"))
-    client = begin(any_fakes, local_address=("", 0))
+    client = begin(any_fakes, local_addr=("", 0))
     net.answer("192.0.2.1", "2001:db8::1")
     step(any_fakes)
     assert [why.errno for why in client.log_[0].errors] == [errno.EMFILE] * 2
@@ -836,15 +836,15 @@ def test_an_international_name_is_encoded(any_fakes: Fakes, net: Net) -> None:
 
 
 def test_the_local_address(any_fakes: Fakes, net: Net) -> None:
-    client = begin(any_fakes, local_address=("192.0.2.99", 0))
+    client = begin(any_fakes, local_addr=("192.0.2.99", 0))
     net.answer("2001:db8::1", "192.0.2.1")
     step(any_fakes, 1)
     assert net.tried == ["192.0.2.1"] and net.sockets[0].bound == ("192.0.2.99", 0)
-    client.connect_name("mail.example", 25, local_address=("", 2000))
+    client.connect_name("mail.example", 25, local_addr=("", 2000))
     net.answer("2001:db8::1", "192.0.2.1")
     step(any_fakes, 1)
     assert [sock.bound for sock in net.sockets[1:]] == [("", 2000), ("", 2000)]
-    client.connect_name("mail.example", 25, local_address=("::1", 0))
+    client.connect_name("mail.example", 25, local_addr=("::1", 0))
     net.answer("192.0.2.1")
     step(any_fakes)
     assert "no address of that family" in str(client.log_[0])
@@ -865,13 +865,18 @@ def test_the_local_address(any_fakes: Fakes, net: Net) -> None:
         (("mail", "65536"), {}, ValueError, "a port is 0 to 65535, not 65536"),
         (("mail", ""), {}, ValueError, "'' is no port and no service"),
         (("mail", 25), {"family": 1}, ValueError, "knows AF_INET and AF_INET6, not 1"),
-        (("mail", 25), {"attempt_delay": 0}, ValueError, "at least 0.01 seconds"),
-        (("mail", 25), {"attempt_delay": float("nan")}, ValueError, "at least 0.01 seconds"),
-        (("mail", 25), {"attempt_delay": "1"}, TypeError, "attempt_delay is a number of seconds"),
-        (("mail", 25), {"local_address": "::1"}, TypeError, "local_address is a host and a port"),
-        (("mail", 25), {"local_address": ("::1", "x")}, TypeError, "the port of local_address"),
-        (("mail", 25), {"local_address": ("mail", 0)}, ValueError, "is a numeric address"),
-        (("mail", 25), {"local_address": (None, 0)}, ValueError, "is a numeric address"),
+        (("mail", 25), {"happy_eyeballs_delay": 0}, ValueError, "at least 0.01 seconds"),
+        (("mail", 25), {"happy_eyeballs_delay": float("nan")}, ValueError, "at least 0.01 seconds"),
+        (
+            ("mail", 25),
+            {"happy_eyeballs_delay": "1"},
+            TypeError,
+            "happy_eyeballs_delay is a number of seconds",
+        ),
+        (("mail", 25), {"local_addr": "::1"}, TypeError, "local_addr is a host and a port"),
+        (("mail", 25), {"local_addr": ("::1", "x")}, TypeError, "the port of local_addr"),
+        (("mail", 25), {"local_addr": ("mail", 0)}, ValueError, "is a numeric address"),
+        (("mail", 25), {"local_addr": (None, 0)}, ValueError, "is a numeric address"),
     ],
 )
 def test_arguments_that_cant_be_right(
@@ -941,7 +946,7 @@ def test_from_ipv6_that_refuses_to_ipv4(new_map: Any, resolver: Any, poller_name
 def test_localhost_by_the_systems_resolver(new_map: Any, poller_name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = Client(new_map)
-        client.connect_name("localhost", listener.getsockname()[1], local_address=("127.0.0.1", 0))
+        client.connect_name("localhost", listener.getsockname()[1], local_addr=("127.0.0.1", 0))
         run(client, poller_name)
         assert client.log_ == ["connect"] and client.connected
 

@@ -132,7 +132,7 @@ def test_a_coroutine_means_the_loop_that_runs_it(map: Any) -> None:
         server.close()
         return compat.event_loop()
 
-    loop = compat.ClassicLoop(map)
+    loop = compat.ClassicLoop(map=map)
     assert loop.run_until_complete(main()) is loop
     loop.close()
 
@@ -188,6 +188,7 @@ FORMER: dict[str, Callable[[Any], object]] = {
     "collect_statistics": lambda map: asynccore.collect_statistics(False, map),  # type: ignore[misc]
     "warn_slow_handlers": lambda map: asynccore.warn_slow_handlers(None, map),  # type: ignore[misc]
     "event_loop": lambda map: compat.event_loop(map).close(),  # type: ignore[misc]
+    "ClassicLoop": lambda map: compat.ClassicLoop(map).close(),  # type: ignore[misc]
 }
 
 

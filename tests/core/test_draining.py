@@ -165,7 +165,7 @@ def test_what_a_connection_may_need_stays_as_long(served: Any) -> None:
     clock, _, client = served
     near, far = connected_pair()
     upstream = Echo(near, clock.map)
-    trigger = asynccore.Trigger(clock.map)
+    trigger = asynccore.Trigger(map=clock.map)
     graceful.drain(clock.map, 600.0, math.inf)
     clock.passes(500.0)
     assert ask(clock, far) == b"x" and upstream.connected

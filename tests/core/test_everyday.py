@@ -252,7 +252,7 @@ class Echo(asynccore.dispatcher_with_send):
 @pytest.mark.parametrize("make", [Echo, functools.partial(Echo, mark=b">")], ids=["class", "call"])
 def test_a_listener_makes_channels(make: Any) -> None:
     map: dict[int, Any] = {}
-    server = asynccore.listener(("127.0.0.1", 0), make, map)
+    server = asynccore.listener(("127.0.0.1", 0), make, map=map)
     made: list[Any] = []
     server.handle_channel = lambda *args: made.append(args)  # type: ignore[method-assign]
     with socket.create_connection(server.socket.getsockname()) as client:
@@ -290,14 +290,14 @@ def test_a_listener_at_a_path_and_with_ipv6(tmp_path: Any) -> None:
 )
 def test_what_can_not_make_channels_is_refused_at_once(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"channel_class\(sock, map\)"):
-        asynccore.listener(("127.0.0.1", 0), wrong, {})
+        asynccore.listener(("127.0.0.1", 0), wrong, map={})
 
 
 def test_a_listener_that_can_not_listen_leaves_nothing() -> None:
     map: dict[int, Any] = {}
-    first = asynccore.listener(("127.0.0.1", 0), Echo, map)
+    first = asynccore.listener(("127.0.0.1", 0), Echo, map=map)
     with pytest.raises(OSError):
-        asynccore.listener(first.socket.getsockname(), Echo, map)
+        asynccore.listener(first.socket.getsockname(), Echo, map=map)
     assert list(map.values()) == [first]
     first.close()
 

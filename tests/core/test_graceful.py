@@ -81,7 +81,7 @@ def test_idle_channels_and_listeners_are_closed_and_the_loop_ends(any_fakes: Fak
     listener = Quiet(1000, engine.map)
     idle = Sender(1001, engine.map)
     foreign = engine.map[1002] = Foreign()
-    trigger = asynccore.Trigger(engine.map)
+    trigger = asynccore.Trigger(map=engine.map)
     bare = engine.map[1003] = Channel(False)
     graceful_close(map=engine.map)
     assert len(engine.map) == 5, "done in the loop, not here"

@@ -340,7 +340,7 @@ def looped() -> Iterator[Callable[..., None]]:
 
     def run(inside: Callable[[Any], object], timeout: float | None = 60.0) -> None:
         map = ChannelMap()
-        trigger = asynccore.Trigger(map)
+        trigger = asynccore.Trigger(map=map)
         failed: list[BaseException] = []
 
         def pulled() -> None:
@@ -373,7 +373,7 @@ def test_the_wake_up_is_where_signals_write(looped: Any) -> None:
 
 def test_a_wake_up_that_is_there_already_is_used_at_once(looped: Any) -> None:
     map = ChannelMap()
-    trigger = asynccore.Trigger(map)
+    trigger = asynccore.Trigger(map=map)
     seen: list[int] = []
     loop(0, map=map, count=1)
     trigger.pull(lambda: (seen.append(wakeup_fd()), trigger.close()))
@@ -397,7 +397,7 @@ def test_a_loop_inside_of_another_takes_the_signals_and_gives_them_back(looped: 
 
     def looped_inside(inside: Any) -> None:
         map = ChannelMap()
-        trigger = asynccore.Trigger(map)
+        trigger = asynccore.Trigger(map=map)
         trigger.pull(lambda: (inside(map), trigger.close()))
         loop(60.0, map=map)
 
@@ -512,7 +512,7 @@ def test_another_thread_leaves_signals_alone(looped: Any) -> None:
 
     def in_thread() -> None:
         map = ChannelMap()
-        trigger = asynccore.Trigger(map)
+        trigger = asynccore.Trigger(map=map)
         trigger.pull(lambda: (seen.append(len(signals._loops)), trigger.close()))
         loop(60.0, map=map)
 
@@ -524,7 +524,7 @@ def test_another_thread_leaves_signals_alone(looped: Any) -> None:
 
 def test_an_exception_that_leaves_a_loop_gives_the_signals_back(looped: Any) -> None:
     map = ChannelMap()
-    trigger = asynccore.Trigger(map)
+    trigger = asynccore.Trigger(map=map)
 
     def leave() -> None:
         raise asynccore.ExitNow
@@ -556,7 +556,7 @@ def test_a_sub_interpreter_without_signals_does_without(
     with monkeypatch.context() as patch:
         patch.setattr(signal, "set_wakeup_fd", refuse)
         map = ChannelMap()
-        trigger = asynccore.Trigger(map)
+        trigger = asynccore.Trigger(map=map)
         trigger.pull(trigger.close)
         loop(60.0, map=map)
 

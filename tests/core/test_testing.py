@@ -151,7 +151,7 @@ def test_the_names() -> None:
 
 def test_what_is_put_back_is_no_leak() -> None:
     map = ChannelMap()
-    with testing.no_leaks(map), testing.no_leaks():
+    with testing.no_leaks(map=map), testing.no_leaks():
         fd = os.dup(0)
         os.close(fd)
         thread = threading.Thread(target=lambda: None)
@@ -203,7 +203,7 @@ def test_a_channel_that_stays_is_named(monkeypatch: pytest.MonkeyPatch, given: b
     monkeypatch.setattr(asynccore, "socket_map", map)
     map[5] = Channel()
     with pytest.raises(AssertionError, match=r"left behind: channel <.*Channel"):
-        with testing.no_channel_leaks(map if given else None):
+        with testing.no_channel_leaks(map=map if given else None):
             map[5] = Channel()
 
 
@@ -231,10 +231,10 @@ def test_a_timer_that_waits_is_named() -> None:
     map = ChannelMap()
     timers = [call_later(100.0, print, map=map)]
     with pytest.raises(AssertionError, match="left behind: timer <Timer print in "):
-        with testing.no_timer_leaks(map):
+        with testing.no_timer_leaks(map=map):
             timers.append(call_later(100.0, print, map=map))
             call_later(100.0, print, map=map).cancel()
-    with testing.no_timer_leaks(map):
+    with testing.no_timer_leaks(map=map):
         for timer in timers:
             timer.cancel()
 

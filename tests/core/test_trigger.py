@@ -18,7 +18,7 @@ from asynccore.testing import READ, Fakes
 
 @pytest.fixture
 def trigger(any_map: Any) -> Iterator[Trigger]:
-    made = Trigger(any_map)
+    made = Trigger(map=any_map)
     yield made
     made.close()
 
@@ -53,7 +53,7 @@ def test_by_default_nothing_happens(trigger: Trigger, capsys: pytest.CaptureFixt
 
 
 def test_it_keeps_the_loop_until_it_is_closed(any_map: Any, poller_name: str) -> None:
-    trigger = Trigger(any_map)
+    trigger = Trigger(map=any_map)
     ran: list[int] = []
     threads: list[threading.Thread] = []
 
@@ -72,7 +72,7 @@ def test_it_keeps_the_loop_until_it_is_closed(any_map: Any, poller_name: str) ->
 
 
 def test_many_threads_lose_nothing(any_map: Any) -> None:
-    trigger = Trigger(any_map)
+    trigger = Trigger(map=any_map)
     ran: list[tuple[int, int]] = []
 
     def work(number: int) -> None:
@@ -187,7 +187,7 @@ def test_what_was_pulled_before_the_close_still_runs(trigger: Trigger) -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has no SIGUSR1")
 def test_a_signal_handler_may_pull(any_map: Any, poller_name: str) -> None:
-    trigger = Trigger(any_map)
+    trigger = Trigger(map=any_map)
     before = signal.signal(signal.SIGUSR1, lambda *args: trigger.pull(trigger.close))
     try:
         trigger.pull(os.kill, os.getpid(), signal.SIGUSR1)
@@ -207,7 +207,7 @@ def test_the_default_map_is_the_one_of_the_moment(monkeypatch: pytest.MonkeyPatc
 
 def test_a_program_with_a_select_of_its_own_reads_it_as_any_channel() -> None:
     map: dict[int, Any] = {}
-    trigger = Trigger(map)
+    trigger = Trigger(map=map)
     ran: list[int] = []
     trigger.pull(ran.append, 1)
     [(fd, channel)] = map.items()
@@ -221,7 +221,7 @@ def test_a_program_with_a_select_of_its_own_reads_it_as_any_channel() -> None:
 def test_with_fakes_it_is_asked_once(fakes: Fakes) -> None:
     """Its predicates are constant: an idle one costs nothing."""
     engine, _, poller = fakes
-    trigger = Trigger(engine.map)
+    trigger = Trigger(map=engine.map)
     fd = trigger._fileno
     assert fd is not None
     poller.report((fd, READ))
@@ -236,8 +236,8 @@ def test_with_fakes_it_is_asked_once(fakes: Fakes) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 def test_a_childs_pull_does_not_reach_the_parent(any_map: Any) -> None:
     """And the child's own loop goes on with it, under the number it had."""
-    trigger = Trigger(any_map)
-    closed = Trigger(any_map)
+    trigger = Trigger(map=any_map)
+    closed = Trigger(map=any_map)
     closed.close()
     ran: list[str] = []
     trigger.pull(ran.append, "before")
@@ -260,7 +260,7 @@ def test_a_childs_pull_does_not_reach_the_parent(any_map: Any) -> None:
 
 
 def test_what_was_pulled_runs_though_it_is_closed_before_its_turn(any_map: Any) -> None:
-    trigger, other = Trigger(any_map), Trigger(any_map)
+    trigger, other = Trigger(map=any_map), Trigger(map=any_map)
     ran: list[int] = []
     trigger.pull(ran.append, 1)
     trigger.pull(ran.append, 2)

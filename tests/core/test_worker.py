@@ -210,7 +210,7 @@ def test_a_loop_that_runs_is_asked(
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
     supervision.enter()
     waking = asynccore.call_every(0.001, stop.set, map=new_map)
-    trigger = asynccore.Trigger(new_map)
+    trigger = asynccore.Trigger(map=new_map)
 
     def look() -> None:
         if len(slept) == 3:

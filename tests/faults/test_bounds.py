@@ -213,7 +213,7 @@ def test_threads_pull_a_trigger_while_connections_come_and_go(
     new_world: Callable[..., World], tally: Tally
 ) -> None:
     world = new_world()
-    trigger = Trigger(world.map)
+    trigger = Trigger(map=world.map)
     called: list[int] = []
     with tally.fault(400):
 

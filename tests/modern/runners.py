@@ -72,7 +72,7 @@ def on_asyncio(scenario: Scenario) -> Any:
 def on_classic_loop_object(scenario: Scenario) -> Any:
     """`ClassicLoop`, run as asyncio's loops are."""
     channels: dict[int, Any] = {}
-    loop = compat.ClassicLoop(channels)
+    loop = compat.ClassicLoop(map=channels)
     try:
         result = loop.run_until_complete(_bounded(scenario, Makers(channels)))
         asynccore.loop(map=channels)

@@ -257,7 +257,9 @@ def test_a_datagram_transport_is_what_it_is_in_asyncio(run: Any) -> None:
 
 # -- the loop itself ----------------------------------------------------------------------------
 
-loops = pytest.mark.parametrize("make", [asyncio.SelectorEventLoop, lambda: compat.ClassicLoop({})])
+loops = pytest.mark.parametrize(
+    "make", [asyncio.SelectorEventLoop, lambda: compat.ClassicLoop(map={})]
+)
 
 
 @loops
@@ -341,7 +343,7 @@ def test_signals_that_can_not_have_a_handler(make: Any) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="asyncio has signal handlers on POSIX alone")
 def test_a_signal_gets_its_handler_back_and_a_context() -> None:
-    loop = compat.ClassicLoop({})
+    loop = compat.ClassicLoop(map={})
     variable = contextvars.ContextVar("variable", default="nobody's")
     seen = []
 

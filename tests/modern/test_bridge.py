@@ -135,7 +135,7 @@ def test_a_conversation_changes_hands_twice(run: Any, secure: bool) -> None:
             writer.write(b"streams: " + lines[-1])
             lines.append(await reader.readexactly(3))
             last = Last(map)
-            compat.to_channel(writer, last, reader)
+            compat.to_channel(writer, last, reader=reader)
             lasts.append(last)
 
         lines: list[bytes] = []
@@ -190,9 +190,9 @@ def test_from_asyncios_own_transport() -> None:
         two.send(b"begun\nread ahead\n")
         line = await reader.readline()
         chat = Chat(None, makers.map)
-        compat.to_channel(writer, chat, reader)
+        compat.to_channel(writer, chat, reader=reader)
         with pytest.raises(RuntimeError, match="closed"):
-            compat.to_channel(writer, chat, reader)
+            compat.to_channel(writer, chat, reader=reader)
         two.send(b"more\n")
         while len(chat.lines) < 2:
             await asyncio.sleep(0.001)

@@ -222,7 +222,7 @@ def test_it_may_take_the_connection_with_it(run: Any) -> None:
             writer.write(data.upper())
             await writer.drain()
             await asyncio.sleep(0.001)
-            compat.to_channel(writer, other, reader)
+            compat.to_channel(writer, other, reader=reader)
 
         chat.begins = {b"upload": upload}
         with peer:

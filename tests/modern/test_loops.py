@@ -188,7 +188,7 @@ def test_dispatchers_and_tasks_share_a_loop() -> None:
 
 def test_stop_ends_whichever_loop_runs() -> None:
     channels: dict[int, Any] = {}
-    loop = compat.ClassicLoop(channels)
+    loop = compat.ClassicLoop(map=channels)
     loop.call_soon(loop.stop)
     loop.run_forever()
     loop.call_soon(lambda: asynccore.stop(map=channels))
@@ -210,7 +210,7 @@ def test_stop_ends_whichever_loop_runs() -> None:
 
 def test_what_leaves_a_handler_leaves_the_loop() -> None:
     channels: dict[int, Any] = {}
-    loop = compat.ClassicLoop(channels)
+    loop = compat.ClassicLoop(map=channels)
     one, two = socket.socketpair()
 
     class Leaves(asynccore.dispatcher):
@@ -239,7 +239,7 @@ def test_what_leaves_a_handler_leaves_the_loop() -> None:
 
 def test_a_classic_loop_within_a_callback() -> None:
     channels: dict[int, Any] = {}
-    loop = compat.ClassicLoop(channels)
+    loop = compat.ClassicLoop(map=channels)
     order: list[str] = []
     one, two = socket.socketpair()
     keeper = asynccore.dispatcher(one, channels)
@@ -340,7 +340,7 @@ def test_time_is_the_engines() -> None:
 
     channels: dict[int, Any] = {}
     fakes = engine_with_fakes(channels)
-    loop = compat.ClassicLoop(channels)
+    loop = compat.ClassicLoop(map=channels)
     ran: list[int] = []
     loop.call_later(60, ran.append, 1)
     assert loop.time() == fakes.clock()

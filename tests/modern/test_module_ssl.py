@@ -88,7 +88,7 @@ def test_arguments_that_can_not_be_right(run: Any) -> None:
 
 
 def test_a_closed_loop_takes_no_handlers() -> None:
-    loop = compat.ClassicLoop({})
+    loop = compat.ClassicLoop(map={})
     loop.close()
     with pytest.raises(RuntimeError):
         loop.add_signal_handler(10, print)

@@ -46,7 +46,7 @@ def reactor(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A reactor that is not the installed one."""
     from compat.twisted_transports import ClassicReactor
 
-    reactor = ClassicReactor(request.param())
+    reactor = ClassicReactor(map=request.param())
     yield reactor
     finish(reactor)
 

@@ -34,7 +34,7 @@ class Faked:
         self.map = asynccore.ChannelMap()
         self.engine, self.clock, self.poller = engine_with_fakes(self.map)
         self.wall = Wall(self.clock)
-        self.reactor: Any = ClassicReactor(self.map, wall=self.wall)
+        self.reactor: Any = ClassicReactor(map=self.map, wall=self.wall)
         self.began = self.clock()
         self.ran: list[tuple[float, object]] = []
 

@@ -242,7 +242,7 @@ def test_a_pause_and_what_follows_in_one_pass_cost_no_system_call() -> None:
 
     map = asynccore.ChannelMap()
     _, _, poller = engine_with_fakes(map)
-    reactor = ClassicReactor(map)
+    reactor = ClassicReactor(map=map)
     ours, peer = socket.socketpair()
     with ours, peer:
         kept = Keeper()
@@ -665,7 +665,7 @@ class FakedReactor:
 
         self.map = asynccore.ChannelMap() if map is None else map
         self.engine, _, self.poller = engine_with_fakes(self.map)
-        self.reactor: Any = ClassicReactor(self.map)
+        self.reactor: Any = ClassicReactor(map=self.map)
 
     def loop(self, count: int = 1) -> None:
         asynccore.loop(0, map=self.map, count=count, until_idle=True)

@@ -33,7 +33,7 @@ class Negotiator(asynchat.async_chat):
 
     def found_terminator(self) -> None:
         if self.lines[-1] == b"modern":
-            self.transport = hand_over(self, self.factory, self.reactor)
+            self.transport = hand_over(self, self.factory, reactor=self.reactor)
 
     def handle_close(self) -> None:
         self.closes += 1
@@ -103,21 +103,21 @@ def test_what_cannot_be_handed_over(reactor: Any) -> None:
     kept = Keeper()
     empty = asynccore.dispatcher(map=reactor.map)
     with pytest.raises(TypeError, match="no plain stream socket, but None"):
-        hand_over(empty, kept, reactor)
+        hand_over(empty, kept, reactor=reactor)
     empty.create_socket(socket.AF_INET, socket.SOCK_DGRAM)
     with pytest.raises(TypeError, match="no plain stream socket"):
-        hand_over(empty, kept, reactor)
+        hand_over(empty, kept, reactor=reactor)
     empty.close()
     empty.create_socket()
     with pytest.raises(ValueError, match="is not connected"):
-        hand_over(empty, kept, reactor)
+        hand_over(empty, kept, reactor=reactor)
     empty.close()
     ours, peer = socket.socketpair()
     with peer:
         full = Negotiator(ours, reactor, kept)
         full.push_with_producer(asynchat.simple_producer(b"x" * 5_000_000))
         with pytest.raises(ValueError, match="output to send"):
-            hand_over(full, kept, reactor)
+            hand_over(full, kept, reactor=reactor)
         full.close()
     assert kept.made == []
 

@@ -102,6 +102,6 @@ def test_what_it_says_to_be_from_has_an_install(monkeypatch: Any) -> None:
     installed: list[Any] = []
     module = importlib.import_module(ClassicReactor.__module__)
     rooms = importlib.import_module(module.__name__ + ".reactor")
-    monkeypatch.setattr(rooms, "install_reactor", installed.append)
+    monkeypatch.setattr(rooms, "install_reactor", lambda *, map: installed.append(map))
     module.install()
     assert installed == [None]

@@ -76,7 +76,7 @@ def test_run_ends_with_stop(reactor: Any) -> None:
 
 
 def test_run_disconnects_what_is_twisteds_and_leaves_dispatchers(reactor: Any, loop: Loop) -> None:
-    trigger = asynccore.Trigger(reactor.map)
+    trigger = asynccore.Trigger(map=reactor.map)
     kept = Keeper()
     port = reactor.listenTCP(0, kept, interface=LOCAL)
     reactor.connectTCP(LOCAL, port.getHost().port, connected := Keeper())
@@ -223,7 +223,7 @@ def test_each_thread_may_have_a_reactor_and_a_map(reactor: Any) -> None:
     data: list[bytes] = []
 
     def serve() -> None:
-        other = ClassicReactor({})
+        other = ClassicReactor(map={})
         kept = Keeper(Echo)
         port = other.listenTCP(0, kept, interface=LOCAL)
         ready.append(port.getHost().port)
@@ -292,7 +292,7 @@ def test_install() -> None:
         output(
             "import compat, asynccore\n"
             "channels = {}\n"
-            "made = compat.install_reactor(channels)\n"
+            "made = compat.install_reactor(map=channels)\n"
             "from twisted.internet import reactor\n"
             "from twisted.internet.error import ReactorAlreadyInstalledError\n"
             "assert reactor is made and made.map is channels\n"

@@ -45,7 +45,7 @@ class Noted(socket_activation.Arrangement):
 
 @pytest.fixture(name="reactor")
 def _reactor() -> Any:
-    reactor = ClassicReactor({})
+    reactor = ClassicReactor(map={})
     yield reactor
     reactor.callWhenRunning(reactor.stop)
     reactor.run()

@@ -97,10 +97,15 @@ class Attacker:
         ours, self.sock = socket.socketpair()
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         there = OpenSSLSocket(
-            context, self.sock, role == "server", HOST if role == "client" else None
+            context,
+            self.sock,
+            server_side=role == "server",
+            server_hostname=HOST if role == "client" else None,
         )
         if role == "client":
-            self.end = OpenSSLSocket(server_context(pem(server_certificate())), ours, True)
+            self.end = OpenSSLSocket(
+                server_context(pem(server_certificate())), ours, server_side=True
+            )
         else:
             trusting = client_context(ca=ca_pem(authority()))
             self.end = OpenSSLSocket(trusting, ours, server_hostname=HOST)

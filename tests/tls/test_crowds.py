@@ -190,13 +190,13 @@ def run_with_tls(channels: ChannelMap, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def its_own_listener(channels: ChannelMap, monkeypatch: pytest.MonkeyPatch) -> int:
-    listener = tls_listener((ADDRESS, 0), server_side(), Answering, channels)
+    listener = tls_listener((ADDRESS, 0), Answering, context=server_side(), map=channels)
     return int(listener.socket.getsockname()[1])
 
 
 def a_listening_socket(channels: ChannelMap, monkeypatch: pytest.MonkeyPatch) -> int:
     listener = Modern(ADDRESS, channels)
-    listener.socket = OpenSSLSocket(server_side(), listener.socket, True)
+    listener.socket = OpenSSLSocket(server_side(), listener.socket, server_side=True)
     return listener.port
 
 
@@ -258,7 +258,7 @@ def test_an_honest_client_has_its_turn_by_default(
 
 
 def test_a_listener_without_a_bound(channels: ChannelMap) -> None:
-    listener = tls_listener((ADDRESS, 0), server_side(), Answering, channels)
+    listener = tls_listener((ADDRESS, 0), Answering, context=server_side(), map=channels)
     listener.max_handshakes = None
     count = MAX_HANDSHAKES // SHARES + 10
     silent = silent_crowd(channels, listener.socket.getsockname()[1], count)
@@ -268,7 +268,7 @@ def test_a_listener_without_a_bound(channels: ChannelMap) -> None:
 
 
 def test_where_all_have_spoken_a_listener_waits(channels: ChannelMap) -> None:
-    listener = tls_listener((ADDRESS, 0), server_side(), Answering, channels)
+    listener = tls_listener((ADDRESS, 0), Answering, context=server_side(), map=channels)
     listener.max_handshakes = 2
     port = listener.socket.getsockname()[1]
     spoken = [socket.create_connection((ADDRESS, port), PATIENCE) for _ in range(3)]

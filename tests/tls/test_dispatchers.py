@@ -249,7 +249,7 @@ def test_an_end_without_close_notify_is_a_truncation(
 def test_a_truncation_may_be_taken_for_an_end(channels: Any, tcp_pair: Any) -> None:
     ours, theirs = tcp_pair()
     client = Noting(ours, channels, context=client_raw(), server_hostname=HOST)
-    sock = OpenSSLSocket(server_raw(), theirs, True, suppress_ragged_eofs=True)
+    sock = OpenSSLSocket(server_raw(), theirs, server_side=True, suppress_ragged_eofs=True)
     server = Noting(sock, channels)
     run(channels, lambda: "handshake" in server.log)
     client._ac_tls._raw.shutdown(socket.SHUT_WR)  # type: ignore[union-attr]
@@ -390,7 +390,7 @@ def test_a_client_connects_to_a_listener(
     channels: Any, version: int, family: str, tmp_path: Any, poller_name: str
 ) -> None:
     address: Any = str(tmp_path / "s") if family == "AF_UNIX" else ("127.0.0.1", 0)
-    listener = Listener(address, server_raw(version), Echo, channels)
+    listener = Listener(address, Echo, context=server_raw(version), map=channels)
     client = Noting(map=channels, context=client_raw(version), server_hostname=HOST)
     client.create_socket(getattr(socket, family))
     client.connect(listener.socket.getsockname())
@@ -405,7 +405,7 @@ def test_a_client_connects_to_a_listener(
 
 
 def test_whom_a_client_connects_to_is_whom_it_expects(channels: Any) -> None:
-    listener = Listener(("127.0.0.1", 0), server_raw(), Echo, channels)
+    listener = Listener(("127.0.0.1", 0), Echo, context=server_raw(), map=channels)
     client = Noting(map=channels, context=client_raw())
     client.create_socket()
     client.connect(listener.socket.getsockname())
@@ -414,7 +414,9 @@ def test_whom_a_client_connects_to_is_whom_it_expects(channels: Any) -> None:
 
 
 def test_a_connect_fails_with_the_handshake(channels: Any) -> None:
-    listener = Listener(("127.0.0.1", 0), raw_context(strange_certificate()), Echo, channels)
+    listener = Listener(
+        ("127.0.0.1", 0), Echo, context=raw_context(strange_certificate()), map=channels
+    )
     client = Noting(map=channels, context=client_raw())
     client.create_socket()
     client.connect(listener.socket.getsockname())
@@ -435,14 +437,14 @@ def test_a_refused_connect(channels: Any) -> None:
 
 def test_a_listener_that_cant_listen_leaves_nothing(channels: Any) -> None:
     with pytest.raises(OSError):
-        tls_listener(("192.0.2.1", 1), server_raw(), map=channels)
-    with pytest.raises(TypeError, match="needs a context"):
+        tls_listener(("192.0.2.1", 1), context=server_raw(), map=channels)
+    with pytest.raises(TypeError, match="needs context="):
         tls_listener(("127.0.0.1", 0), map=channels)
     assert not channels
 
 
 def test_a_slow_handshake_delays_nobody(channels: Any) -> None:
-    listener = Listener(("127.0.0.1", 0), server_raw(), Echo, channels)
+    listener = Listener(("127.0.0.1", 0), Echo, context=server_raw(), map=channels)
     with socket.create_connection(listener.socket.getsockname()) as slow:
         slow.sendall(b"\x16\x03\x01")
         run(channels, lambda: listener.handed)
@@ -487,7 +489,7 @@ def test_a_legacy_class_is_given_a_tls_socket(
     channels: Any, tcp_pair: Any, version: int, poller_name: str
 ) -> None:
     ours, theirs = tcp_pair()
-    server = Legacy(OpenSSLSocket(server_raw(version), theirs, True), channels)
+    server = Legacy(OpenSSLSocket(server_raw(version), theirs, server_side=True), channels)
     client = Legacy(map=channels)
     client.set_socket(ours)
     client.connected = True
@@ -504,7 +506,7 @@ def test_a_legacy_class_is_given_a_tls_socket(
 
 
 def test_a_legacy_class_connects(channels: Any, version: int) -> None:
-    listener = Listener(("127.0.0.1", 0), server_raw(version), Echo, channels)
+    listener = Listener(("127.0.0.1", 0), Echo, context=server_raw(version), map=channels)
     client = Legacy(map=channels)
     client.set_socket(OpenSSLSocket(client_raw(version), socket.socket(), server_hostname=HOST))
     client.connect(listener.socket.getsockname())
@@ -516,7 +518,9 @@ def test_a_legacy_class_connects(channels: Any, version: int) -> None:
 def test_a_legacy_class_finds_the_error_current(channels: Any, tcp_pair: Any) -> None:
     ours, theirs = tcp_pair()
     client = Legacy(OpenSSLSocket(client_raw(), ours, server_hostname=HOST), channels)
-    server = Legacy(OpenSSLSocket(raw_context(strange_certificate()), theirs, True), channels)
+    server = Legacy(
+        OpenSSLSocket(raw_context(strange_certificate()), theirs, server_side=True), channels
+    )
     run(channels, lambda: client.log and server.log)
     assert client.log == ["read", "error CertificateError"]
     assert server.log == ["read", "error PeerRefused"]
@@ -528,7 +532,7 @@ def test_a_legacy_listener_hands_out_tls(channels: Any) -> None:
             Echo(sock, channels)
 
     listener = Server(map=channels)
-    listener.set_socket(OpenSSLSocket(server_raw(), socket.socket(), True))
+    listener.set_socket(OpenSSLSocket(server_raw(), socket.socket(), server_side=True))
     listener.bind(("127.0.0.1", 0))
     listener.listen(5)
     client = Noting(map=channels, context=client_raw(), server_hostname=HOST)
@@ -587,7 +591,7 @@ def test_from_clear_to_tls_and_back(
 
     def ask(line: str) -> None:
         if line == "ready":
-            client.start_tls(client_raw(version), HOST)
+            client.start_tls(client_raw(version), server_hostname=HOST)
             client.push(b"secret\n")
         elif line == "secret":
             client.push(b"CCC\n")
@@ -655,14 +659,14 @@ def test_output_that_was_queued_goes_out_in_clear_first(channels: Any, tcp_pair:
     client = Noting(ours, channels)
     run(channels, lambda: len(client.got) >= len(text) + 7)
     assert client.got == text + b"the end"
-    client.start_tls(client_raw(), HOST)
+    client.start_tls(client_raw(), server_hostname=HOST)
     run(channels, lambda: client.got.endswith(b"secret"))
 
 
 def test_start_tls_needs_a_connection(channels: Any, tcp_pair: Any) -> None:
     channel = tls_dispatcher(map=channels)
     with pytest.raises(RuntimeError, match="no connection"):
-        channel.start_tls(client_raw(), HOST)
+        channel.start_tls(client_raw(), server_hostname=HOST)
     ours, _ = tcp_pair()
     chat = Line(ours, channels, lambda line: None)
     with pytest.raises(ValueError, match="whose certificate"):
@@ -671,7 +675,7 @@ def test_start_tls_needs_a_connection(channels: Any, tcp_pair: Any) -> None:
     chat.producer_fifo.append(b"bye")
     chat.close_when_done()
     with pytest.raises(RuntimeError, match="close_when_done"):
-        chat.start_tls(client_raw(), HOST)
+        chat.start_tls(client_raw(), server_hostname=HOST)
 
 
 def test_with_send_begins_tls_too(channels: Any, tcp_pair: Any) -> None:
@@ -683,7 +687,7 @@ def test_with_send_begins_tls_too(channels: Any, tcp_pair: Any) -> None:
     assert server.out_buffer == b""
     client = Noting(ours, channels)
     run(channels, lambda: client.got == b"220 go ahead\n")
-    client.start_tls(client_raw(), HOST)
+    client.start_tls(client_raw(), server_hostname=HOST)
     server.send(b"secret")
     run(channels, lambda: client.got.endswith(b"secret"))
     assert client.log == ["read", "handshake", "read"]
@@ -830,7 +834,7 @@ def test_each_direction_ends_by_itself(channels: Any, tcp_pair: Any, version: in
 
 
 def test_whom_a_client_connects_to_by_name_is_whom_it_expects(channels: Any) -> None:
-    listener = Listener(("127.0.0.1", 0), server_raw(), Echo, channels)
+    listener = Listener(("127.0.0.1", 0), Echo, context=server_raw(), map=channels)
     client = Noting(map=channels, context=client_raw())
     client.connect_name("127.0.0.1", listener.socket.getsockname()[1])
     client.send(b"hi\n")
@@ -927,7 +931,9 @@ def test_a_legacy_class_has_the_deadline_too(
     channels: Any, tcp_pair: Any, clock: FakeClock
 ) -> None:
     ours, _ = tcp_pair()
-    channel = Legacy(OpenSSLSocket(server_raw(), ours, True, handshake_timeout=5.0), channels)
+    channel = Legacy(
+        OpenSSLSocket(server_raw(), ours, server_side=True, handshake_timeout=5.0), channels
+    )
     turns(channels)
     clock.advance(5.1)
     turns(channels)
@@ -1004,7 +1010,7 @@ needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="there is no openssl 
 @needs_openssl
 @pytest.mark.parametrize("flag", ["-tls1_2", "-tls1_3"])
 def test_openssl_s_client(channels: Any, tmp_path: Any, flag: str) -> None:
-    listener = Listener(("127.0.0.1", 0), server_raw(), Echo, channels)
+    listener = Listener(("127.0.0.1", 0), Echo, context=server_raw(), map=channels)
     ca = write_pem(tmp_path, "ca.pem", authority().cert_pem)
     port = listener.socket.getsockname()[1]
     child = subprocess.Popen(

@@ -137,7 +137,7 @@ def test_a_channel_says_how_large_its_datagrams_are(plain: World, mtu: int, larg
     Sized.mtu = mtu
     plain.kind = Sized
     demanding = serving(client_auth="required", ca=ca_pem(authority()))
-    plain.listener = Listener(("127.0.0.1", 0), demanding, Sized, plain.map)
+    plain.listener = Listener(("127.0.0.1", 0), Sized, context=demanding, map=plain.map)
     client, channel = plain.pair(certificate=CLIENT.pem)
     for ours, theirs in ((client, channel), (channel, client)):
         with pytest.raises(OSError, match=f"holds {largest} bytes here, not {largest + 1}"):
@@ -167,7 +167,7 @@ def test_sizes_of_datagrams_that_can_not_be(
 
     Sized.mtu = mtu
     with pytest.raises(kind, match=text):
-        Listener(("127.0.0.1", 0), serving(), Sized, plain.map)
+        Listener(("127.0.0.1", 0), Sized, context=serving(), map=plain.map)
     client = Sized(None, plain.map, context=trusting(), server_hostname="localhost")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw, pytest.raises(kind, match=text):
         client.set_socket(raw)
@@ -204,7 +204,7 @@ def test_a_server_of_another_name(plain: World) -> None:
 def test_a_server_of_another_authority(plain: World) -> None:
     stranger = issue(names=("localhost",), ca=other_authority())
     plain.listener = Listener(
-        ("127.0.0.1", 0), server_context(stranger.pem, dtls=True), Noting, plain.map
+        ("127.0.0.1", 0), Noting, context=server_context(stranger.pem, dtls=True), map=plain.map
     )
     client, channel = failed(plain)
     assert type(client.errors[0]) is CertificateError and client.errors[0].code == 20
@@ -568,8 +568,8 @@ def test_a_listener_of_both_families(plain: World, address: str) -> None:
     plain.host = "::"
     raw = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    plain.listener = listener = Listener(None, serving(), Noting, plain.map)
-    listener.set_socket(DTLSSocket(listener.context, raw, True))
+    plain.listener = listener = Listener(None, Noting, context=serving(), map=plain.map)
+    listener.set_socket(DTLSSocket(listener.context, raw, server_side=True))
     listener.bind(("::", 0))
     listener.listen(5)
     port = raw.getsockname()[1]
@@ -590,10 +590,10 @@ def test_two_listeners_do_not_share_an_address(plain: World, host: str) -> None:
     for close in (lambda: None, plain.listener.close):
         close()
         with pytest.raises(OSError, match=errno_text(errno.EADDRINUSE)) as caught:
-            Listener(address, serving(), Noting, plain.map)
+            Listener(address, Noting, context=serving(), map=plain.map)
         assert caught.value.errno == errno.EADDRINUSE
     other = asynccore.dispatcher(None, {})
-    other.set_socket(DTLSSocket(serving(), socket.socket(type=socket.SOCK_DGRAM), True))
+    other.set_socket(DTLSSocket(serving(), socket.socket(type=socket.SOCK_DGRAM), server_side=True))
     other.set_reuse_addr()  # as nearly all listeners do
     with pytest.raises(OSError) as caught:
         other.bind(address)
@@ -601,7 +601,7 @@ def test_two_listeners_do_not_share_an_address(plain: World, host: str) -> None:
     other.close()
     client.close()
     channel.close()
-    Listener(address, serving(), Noting, plain.map)
+    Listener(address, Noting, context=serving(), map=plain.map)
 
 
 def errno_text(number: int) -> str:
@@ -612,9 +612,9 @@ def errno_text(number: int) -> str:
 def test_listeners_that_ask_for_it_share_an_address(plain: World) -> None:
     address: Any = ("127.0.0.1", 0)
     for _ in range(2):
-        listener = Listener(None, serving(), Noting, plain.map)
+        listener = Listener(None, Noting, context=serving(), map=plain.map)
         raw = socket.socket(type=socket.SOCK_DGRAM)
-        listener.set_socket(DTLSSocket(listener.context, raw, True))
+        listener.set_socket(DTLSSocket(listener.context, raw, server_side=True))
         listener.set_reuse_port()
         listener.bind(address)
         listener.listen(5)
@@ -622,7 +622,7 @@ def test_listeners_that_ask_for_it_share_an_address(plain: World) -> None:
 
 
 def test_who_does_not_listen_accepts_nobody() -> None:
-    sock = DTLSSocket(serving(), socket.socket(type=socket.SOCK_DGRAM), True)
+    sock = DTLSSocket(serving(), socket.socket(type=socket.SOCK_DGRAM), server_side=True)
     with pytest.raises(OSError, match="listen"):
         sock.accept()
     sock.close()
@@ -661,7 +661,7 @@ def test_the_handshake_timeout_of_a_class_is_its_channels(plain: World) -> None:
     class Hurried(Noting):
         handshake_timeout = 5.0
 
-    listener = Listener((plain.host, 0), serving(), Hurried, plain.map)
+    listener = Listener((plain.host, 0), Hurried, context=serving(), map=plain.map)
     plain.listener = listener
     halted = Bad(socket.AF_INET, socket.SOCK_DGRAM)
     halted.lost = frozenset(range(2, 100))  # it returns its cookie, and no more
@@ -696,7 +696,7 @@ def test_a_legacy_listener_gets_sockets_of_clients(plain: World) -> None:
 
     listener = Legacy(None, plain.map)
     raw = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    listener.set_socket(DTLSSocket(serving(), raw, True))
+    listener.set_socket(DTLSSocket(serving(), raw, server_side=True))
     listener.bind(("127.0.0.1", 0))
     listener.listen(5)
     plain.listener = listener
@@ -773,14 +773,14 @@ def test_what_can_not_be() -> None:
             with pytest.raises(TypeError, match="dtls=True"):
                 DTLSSocket(wrong, raw)
         with pytest.raises(ValueError, match="not for a server's"):
-            DTLSSocket(trusting(), raw, True)
+            DTLSSocket(trusting(), raw, server_side=True)
         with pytest.raises(ValueError, match="not for a client's"):
-            DTLSSocket(serving(), raw, False, server_hostname="localhost")
+            DTLSSocket(serving(), raw, server_side=False, server_hostname="localhost")
         with pytest.raises(ValueError, match="datagram socket"):
             DTLSSocket(trusting(), stream)
         with pytest.raises(ValueError, match="server_side=True"):
             DTLSSocket(trusting(), raw, server_hostname="localhost").listen()
-        sock = DTLSSocket(serving(), raw, True)
+        sock = DTLSSocket(serving(), raw, server_side=True)
         with pytest.raises(OSError) as caught:
             sock.connect(("127.0.0.1", 9))
         assert caught.value.errno == errno.EADDRNOTAVAIL
@@ -800,9 +800,9 @@ def test_unix_datagrams_can_not_be() -> None:
 
 def test_what_a_listener_and_channels_can_not_be(plain: World) -> None:
     with pytest.raises(ValueError, match="is a client's: a listener takes"):
-        Listener(("127.0.0.1", 0), trusting(), Noting, plain.map)
+        Listener(("127.0.0.1", 0), Noting, context=trusting(), map=plain.map)
     with pytest.raises(ValueError, match="for IPv4 and IPv6"):
-        Listener("a.path", serving(), Noting, plain.map)
+        Listener("a.path", Noting, context=serving(), map=plain.map)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw:
         with pytest.raises(TypeError, match="dtls=True"):
             Noting(raw, plain.map, context=client_context(), server_hostname="localhost")

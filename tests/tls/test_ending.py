@@ -243,7 +243,7 @@ def test_producers_are_asked_as_their_output_goes_out(
     theirs.setblocking(False)
     chat = Chat(ours, channels)
     if way == "unwrap":
-        chat.start_tls(client_raw(version), HOST)
+        chat.start_tls(client_raw(version), server_hostname=HOST)
         server = SSL.Connection(server_raw(version), theirs)
         server.set_accept_state()
         drive(channels, lambda: _shaken(server) and chat.tls_version)
@@ -251,7 +251,7 @@ def test_producers_are_asked_as_their_output_goes_out(
     if way == "unwrap":
         chat.unwrap()
     else:
-        chat.start_tls(client_raw(version), HOST)
+        chat.start_tls(client_raw(version), server_hostname=HOST)
     asynccore.loop(timeout=0, map=channels, count=20)
     assert 0 < len(asked) < 1000  # the sockets are full
     assert not spins(channels)
@@ -283,7 +283,7 @@ def test_a_producer_that_fails_before_tls_is_an_error_of_its_channel(
     chat.push_with_producer(asynchat.simple_producer(b"x"))
     chat.producer_fifo.clear()
     chat.producer_fifo.append(Failing())
-    chat.start_tls(client_raw(), HOST)
+    chat.start_tls(client_raw(), server_hostname=HOST)
     settle(channels, lambda: chat.error)
     assert isinstance(chat.error.__cause__, KeyError)  # type: ignore[union-attr]
 
@@ -294,7 +294,7 @@ def test_what_a_context_refuses_loses_no_output(channels: ChannelMap, tcp_pair: 
     theirs.setblocking(False)
     channel.out_buffer = b"hello"
     with pytest.raises(TypeError, match="no TLS context"):
-        channel.start_tls("context", HOST)
+        channel.start_tls("context", server_hostname=HOST)
     assert channel.out_buffer == b"hello"
 
 
@@ -399,7 +399,7 @@ def test_after_start_tls_the_next_connection_begins_in_clear(
     channels: ChannelMap, tcp_pair: Any, tcp_listener: socket.socket
 ) -> None:
     channel = Channel(tcp_pair()[0], channels)
-    channel.start_tls(client_raw(), HOST)
+    channel.start_tls(client_raw(), server_hostname=HOST)
     channel.close()
     assert connect_again(channel, tcp_listener) == b"PASS secret"
 
@@ -426,7 +426,7 @@ def test_a_peer_that_reads_on_has_all_its_time_for_the_handshake(
     theirs.setblocking(False)
     channel = Slow(ours, channels)
     channel.out_buffer = bytes(4_000_000)
-    channel.start_tls(client_raw(), HOST)
+    channel.start_tls(client_raw(), server_hostname=HOST)
     read = 0
     while read < 4_000_000:
         asynccore.loop(timeout=0, map=channels, count=3)

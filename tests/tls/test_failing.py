@@ -68,7 +68,9 @@ def paused(sock: Any, channels: Any) -> Any:
 
 
 def idle(sock: Any, channels: Any) -> Any:
-    return Idle(OpenSSLSocket(server_raw(), sock, True, handshake_timeout=60.0), channels)
+    return Idle(
+        OpenSSLSocket(server_raw(), sock, server_side=True, handshake_timeout=60.0), channels
+    )
 
 
 KINDS = pytest.mark.parametrize("kind", [paused, idle])
@@ -126,7 +128,7 @@ def test_who_is_told_and_stays_is_not_told_again(channels: Any, tcp_pair: Any) -
             self.log.append("error")
 
     ours, theirs = tcp_pair()
-    channel = Stays(OpenSSLSocket(server_raw(), ours, True), channels)
+    channel = Stays(OpenSSLSocket(server_raw(), ours, server_side=True), channels)
     theirs.sendall(NO_TLS)
     settle(channels, lambda: channel.log)
     for _ in range(5):
@@ -169,7 +171,7 @@ def test_who_pays_no_heed_does_not_keep_the_loop_busy(channels: Any, tcp_pair: A
             self.log.append("told")
 
     ours, theirs = tcp_pair()
-    channel = Deaf(OpenSSLSocket(server_raw(), ours, True), channels)
+    channel = Deaf(OpenSSLSocket(server_raw(), ours, server_side=True), channels)
     theirs.sendall(NO_TLS)
     settle(channels, lambda: channel.log)
     loop(timeout=0, map=channels, count=20)
@@ -181,7 +183,7 @@ def test_who_pays_no_heed_does_not_keep_the_loop_busy(channels: Any, tcp_pair: A
 def test_what_fails_later_waits_for_its_channel_to_read() -> None:
     ours, theirs = socket.socketpair()
     client = OpenSSLSocket(client_raw(), ours, server_hostname=HOST)
-    server = OpenSSLSocket(server_raw(), theirs, True)
+    server = OpenSSLSocket(server_raw(), theirs, server_side=True)
     shake(client, server)
     server._fail(OSError(ENOTCONN, "gone"))
     assert server.ready_now(0) == 0 and server.ready_now(READ) == READ
@@ -193,7 +195,7 @@ def test_resets_do_not_fill_a_listener(channels: Any) -> None:
     class Narrow(tls_listener):
         max_handshakes = 2
 
-    listener = Narrow(("127.0.0.1", 0), server_raw(), Paused, channels)
+    listener = Narrow(("127.0.0.1", 0), Paused, context=server_raw(), map=channels)
     address = listener.socket.getsockname()
     strangers = [socket.create_connection(address) for _ in range(2)]
     for stranger in strangers:
@@ -241,11 +243,11 @@ def test_a_stranger_that_connects_and_resets(channels: Any, own: str, poller_nam
     if own == "legacy":
         listener: Any = Taking(map=channels)
         listener.taken = taken
-        listener.set_socket(OpenSSLSocket(server_raw(), socket.socket(), True))
+        listener.set_socket(OpenSSLSocket(server_raw(), socket.socket(), server_side=True))
         listener.bind(("127.0.0.1", 0))
         listener.listen(5)
     else:
-        listener = Own(("127.0.0.1", 0), server_raw(), Noting, channels)
+        listener = Own(("127.0.0.1", 0), Noting, context=server_raw(), map=channels)
     reset(socket.create_connection(listener.socket.getsockname()))
     loop(timeout=5, map=channels, count=1, poller=poller_name)
     settle(channels, lambda: taken and taken[0].log)

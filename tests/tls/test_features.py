@@ -179,7 +179,7 @@ def test_what_was_decrypted_is_delivered_when_reading_goes_on(channels: Any, pai
 
 def test_ipv6(channels: Any, version: int) -> None:
     try:
-        listener = tls_listener(("::1", 0), server_raw(version), Chat, channels)
+        listener = tls_listener(("::1", 0), Chat, context=server_raw(version), map=channels)
     except OSError:
         pytest.skip("there is no IPv6 on the loopback")
     client = Noting(map=channels, context=client_raw(version), server_hostname=HOST)
@@ -204,7 +204,7 @@ EMFILE_SCRIPT = """
         def log_info(self, message, type="info"):
             said.append(type)
 
-    listener = Listener(("127.0.0.1", 0), server_raw(), Noting, channels)
+    listener = Listener(("127.0.0.1", 0), Noting, context=server_raw(), map=channels)
     peer = socket.socket()
     asynccore.loop(timeout=0, map=channels, count=1)
 

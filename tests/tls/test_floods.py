@@ -175,7 +175,7 @@ def test_small_records_are_no_flood() -> None:
     ours, theirs = connected_pair()
     relay, there = connected_pair()
     client = OpenSSLSocket(client_raw(), ours, server_hostname=HOST)
-    server = OpenSSLSocket(server_raw(), there, True)
+    server = OpenSSLSocket(server_raw(), there, server_side=True)
     theirs.setblocking(False)
     relay.setblocking(False)
     relay.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -216,7 +216,7 @@ def test_what_follows_a_handshake_stays_in_the_kernel() -> None:
     client = SSL.Connection(raw_context(version=TLS13), theirs)
     client.set_connect_state()
     theirs.setblocking(False)
-    server = OpenSSLSocket(server_raw(TLS13), ours, True)
+    server = OpenSSLSocket(server_raw(TLS13), ours, server_side=True)
     while True:
         try:
             client.do_handshake()

@@ -167,7 +167,7 @@ def test_a_socket_given_as_tls_is_the_programs_own_business(
     channels: ChannelMap, tcp_pair: Any
 ) -> None:
     ours, _ = tcp_pair()
-    given = OpenSSLSocket(server_side(), ours, True)
+    given = OpenSSLSocket(server_side(), ours, server_side=True)
     channel: Any = secure(Keeps, server_side())(given, channels)
     assert channel.socket is channel.conn is given and given.plain is ours
     assert type(ours) is socket.socket

@@ -49,7 +49,9 @@ class Upgrades:
             self.say(line + b"\n")
         elif self.role == "server":
             self.say(b"ready\n")
-            channel.socket = OpenSSLSocket(server_raw(self.version), channel.socket, True)
+            channel.socket = OpenSSLSocket(
+                server_raw(self.version), channel.socket, server_side=True
+            )
         else:
             channel.socket = OpenSSLSocket(
                 client_raw(self.version), channel.socket, server_hostname=HOST
@@ -140,7 +142,7 @@ def test_a_socket_that_was_made_earlier_is_found_by_the_first_recv(
     channel = Late(ours, channels)
     channel.log = []
     loop(timeout=0, map=channels, count=1)
-    made = OpenSSLSocket(server_raw(), ours, True)
+    made = OpenSSLSocket(server_raw(), ours, server_side=True)
     loop(timeout=0, map=channels, count=1)  # nothing has come of it yet
     assert meanwhile(channels, lambda: talk(theirs, "server")) == b"hello\n"
     assert channel.log == []
@@ -212,7 +214,7 @@ class CrossingLegacy(dispatcher):
     def handle_read(self) -> None:
         if not self.made:
             self.made.append(self.other)
-            self.other.socket = OpenSSLSocket(server_raw(), self.other.socket, True)
+            self.other.socket = OpenSSLSocket(server_raw(), self.other.socket, server_side=True)
         self.recv(65536)
 
     handle_error = Upgrades.handle_error

@@ -329,7 +329,7 @@ def test_what_is_left_is_closed_with_the_listener(channels: Any) -> None:
             with trusting().wrap_socket(plain, server_hostname=ADDRESS) as sock:
                 return sock.recv(1)
 
-    keeper = asynccore.Trigger(channels)  # the loop goes on without the listener
+    keeper = asynccore.Trigger(map=channels)  # the loop goes on without the listener
     assert meanwhile(channels, client) == b""
     keeper.close()
     assert server.log == ["accept"]
@@ -533,7 +533,7 @@ def test_what_tls_meets_later_looks_like_a_reset_connection(channels: Any) -> No
 
 def test_transparent(tcp_pair: Any) -> None:
     ours, theirs = tcp_pair()
-    sock = TransparentSocket(server_raw(), ours, True)
+    sock = TransparentSocket(server_raw(), ours, server_side=True)
     theirs.sendall(b"GET / HTTP/1.0\r\n\r\n")
     theirs.shutdown(socket.SHUT_WR)
     with pytest.raises(ConnectionResetError):
@@ -847,7 +847,7 @@ def test_a_client_of_datagrams(channels: Any) -> None:
         def handle_read(self) -> None:
             self.send(self.recv(2000))
 
-    server = tls_listener((ADDRESS, 0), server_side(dtls=True), Answer, channels)
+    server = tls_listener((ADDRESS, 0), Answer, context=server_side(dtls=True), map=channels)
     context = client_context(ca=authority().cert_pem.bytes(), dtls=True)
     client = secure(Datagrams, context)(server.socket.getsockname()[1])
     assert isinstance(client.socket, DTLSSocket)
@@ -899,6 +899,6 @@ def test_a_class_that_nobody_can_derive_from() -> None:
 
 def test_an_openssl_socket_stays_what_it_is(channels: Any, tcp_pair: Any) -> None:
     ours, _ = tcp_pair()
-    sock = OpenSSLSocket(server_raw(), ours, True)
+    sock = OpenSSLSocket(server_raw(), ours, server_side=True)
     channel = secure(Echo, server_side())(sock, channels)
     assert channel.socket is sock and sock.plain is ours

@@ -55,7 +55,7 @@ def test_the_side_follows_from_the_context(contexts: Any, when: str) -> None:
     elif when == "start_tls":
         server, client = Noting(one, map), Noting(two, map)
         server.start_tls(ours)
-        client.start_tls(theirs, HOST)
+        client.start_tls(theirs, server_hostname=HOST)
     elif when == "class":
         Server = type("Server", (Noting,), {"tls_context": ours})
         Client = type("Client", (Noting,), {"tls_context": theirs, "server_hostname": HOST})
@@ -79,12 +79,12 @@ def test_a_listener_looks_at_what_it_is_given(contexts: Any) -> None:
         (ours, asynccore.dispatcher, TypeError, "doesn't speak TLS"),
         (ours, lambda *args: None, TypeError, "doesn't speak TLS"),
         ("context", ssl_ext.tls_dispatcher, TypeError, "no TLS context"),
-        (None, ssl_ext.tls_dispatcher, TypeError, "needs a context"),
+        (None, ssl_ext.tls_dispatcher, TypeError, "needs context="),
     ):
         with pytest.raises(wrong, match=said):
-            ssl_ext.tls_listener(address, context, kind, map)  # type: ignore[arg-type]
+            ssl_ext.tls_listener(address, kind, context=context, map=map)  # type: ignore[arg-type]
     assert map == {}
-    ssl_ext.tls_listener(address, server_raw(), ssl_ext.tls_dispatcher, map).close()
+    ssl_ext.tls_listener(address, ssl_ext.tls_dispatcher, context=server_raw(), map=map).close()
 
 
 def test_a_plain_context_is_taken_for_a_clients() -> None:

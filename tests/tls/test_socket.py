@@ -25,7 +25,7 @@ def ends(version: int) -> Iterator[tuple[OpenSSLSocket, OpenSSLSocket]]:
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
     client = OpenSSLSocket(client_raw(version), ours, server_hostname=HOST)
-    server = OpenSSLSocket(server_raw(version), theirs, True)
+    server = OpenSSLSocket(server_raw(version), theirs, server_side=True)
     shake(client, server)
     assert client.state is server.state is OPEN
     yield client, server
@@ -371,11 +371,11 @@ def test_a_context_that_can_not_be_used() -> None:
         with pytest.raises(ValueError, match="whose certificate"):
             OpenSSLSocket(client_raw(), ours)
         with pytest.raises(ValueError, match="for clients"):
-            OpenSSLSocket(server_raw(), ours, True, HOST)
+            OpenSSLSocket(server_raw(), ours, server_side=True, server_hostname=HOST)
         OpenSSLSocket(client_raw(), ours, server_hostname="")  # every name, explicitly
     with socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         with pytest.raises(ValueError, match="stream socket"):
-            OpenSSLSocket(server_raw(), datagrams, True)
+            OpenSSLSocket(server_raw(), datagrams, server_side=True)
 
 
 def test_an_exception_of_a_callback_is_a_failed_handshake() -> None:
@@ -396,7 +396,7 @@ def test_an_exception_of_a_callback_is_a_failed_handshake() -> None:
 
     ours, theirs = socket.socketpair()
     client = OpenSSLSocket(Odd(), ours, server_hostname=HOST)
-    server = OpenSSLSocket(server_raw(), theirs, True)
+    server = OpenSSLSocket(server_raw(), theirs, server_side=True)
     with pytest.raises(HandshakeError, match="KeyError: 'a bug'") as caught:
         shake(client, server)
     assert isinstance(caught.value.__cause__, KeyError)
@@ -408,7 +408,7 @@ def test_connecting_ends_with_the_handshake() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         sock = OpenSSLSocket(client_raw(), socket.socket())
-        listens = OpenSSLSocket(server_raw(), listener, True)
+        listens = OpenSSLSocket(server_raw(), listener, server_side=True)
         with pytest.raises(ValueError, match="can't listen"):
             sock.listen()
         listens.listen()
@@ -427,6 +427,11 @@ def test_no_handshake_waits_for_acknowledgements() -> None:
         theirs, _ = listener.accept()
     for raw, context, server_side in ((ours, client_raw(), False), (theirs, server_raw(), True)):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
-        sock = OpenSSLSocket(context, raw, server_side, None if server_side else HOST)
+        sock = OpenSSLSocket(
+            context,
+            raw,
+            server_side=server_side,
+            server_hostname=None if server_side else HOST,
+        )
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         sock.close()

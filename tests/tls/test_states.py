@@ -53,7 +53,7 @@ def ends(version: int) -> Iterator[tuple[OpenSSLSocket, OpenSSLSocket]]:
     ours, theirs = socket.socketpair()
     context = client_raw(version, client_certificate())
     client = OpenSSLSocket(context, ours, server_hostname=HOST)
-    server = OpenSSLSocket(server_raw(version, demands=True), theirs, True)
+    server = OpenSSLSocket(server_raw(version, demands=True), theirs, server_side=True)
     shake(client, server)
     yield client, server
     client.close()
@@ -132,7 +132,7 @@ def test_a_check_of_the_peer_closes_the_socket() -> None:
     """The program's own code runs there, for a context may be its own."""
     ours, theirs = socket.socketpair()
     sock = OpenSSLSocket(client_raw(), ours, server_hostname=HOST)
-    server = OpenSSLSocket(server_raw(), theirs, True)
+    server = OpenSSLSocket(server_raw(), theirs, server_side=True)
     context: Any = sock.context
     context.verify_peer = lambda connection, name: sock.close()
     shake(sock, server)
@@ -176,7 +176,7 @@ def test_a_closed_socket_keeps_no_connection_and_knows_who_was_there(
 def test_what_failed_the_check_of_its_name_keeps_no_connection() -> None:
     ours, theirs = socket.socketpair()
     client = OpenSSLSocket(client_raw(), ours, server_hostname="other.example")
-    server = OpenSSLSocket(server_raw(), theirs, True)
+    server = OpenSSLSocket(server_raw(), theirs, server_side=True)
     shake_until_it_fails(client, server)
     assert isinstance(client.failure, CertificateError)
     connection = weakref.ref(client.connection)  # type: ignore[arg-type]

@@ -101,7 +101,7 @@ class Torture(World):
         super().__init__()
         self.network = network
         context = serving(client_auth="required", ca=ca_pem(authority()), certificate=SERVER.pem)
-        self.listener = Listener(("127.0.0.1", 0), context, channel_class, self.map)
+        self.listener = Listener(("127.0.0.1", 0), channel_class, context=context, map=self.map)
         self.trust = trusting(certificate=CLIENT.pem)
         self.clients: list[Noting] = []
 

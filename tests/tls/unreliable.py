@@ -111,7 +111,7 @@ class World:
         self.kind: type[Noting] = Noting  # of the clients
 
     def listen(self, **options: Any) -> Listener:
-        self.listener = Listener((self.host, 0), serving(**options), Noting, self.map)
+        self.listener = Listener((self.host, 0), Noting, context=serving(**options), map=self.map)
         return self.listener  # type: ignore[no-any-return]
 
     @property

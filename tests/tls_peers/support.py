@@ -142,7 +142,7 @@ class Listener(tls_listener):
 
     def __init__(self, channels: ChannelMap, context: Any, kind: Any = Echo) -> None:
         self.handed: list[Any] = []
-        super().__init__(("127.0.0.1", 0), context, kind, channels)
+        super().__init__(("127.0.0.1", 0), kind, context=context, map=channels)
 
     @property
     def port(self) -> int:
