@@ -56,6 +56,10 @@ _LONGEST_WAIT = 86400.0
 
 _ALL = range(1)  # stands for any doubtful descriptor: not empty
 
+# What is called when a loop begins, and before a map is first waited for by any other function, on
+# that thread: nothing, unless somebody entered himself. It may be called again.
+starting: list[Callable[[], object]] = []
+
 
 class Hosting(Protocol):
     """What an engine tells whoever drives it from another event loop (`running.hosting`)."""
@@ -615,6 +619,8 @@ class Engine(Ownership):
         if poller is None:
             # Before new descriptors are made, which could get the numbers of closed ones.
             self.interest.bury_closed()
+            for begin in list(starting):
+                begin()
             poller = self._new_poller()
             self.attach(poller)
         if self.wakeup is None:

@@ -37,8 +37,7 @@ from typing import Any
 
 from .. import logs, worker
 from ..classic.namespace import default_map, package
-from ..engine.engine import Engine, engines
-from ..running.loop import starting
+from ..engine.engine import Engine, engines, starting
 from . import address, details
 from .address import USUAL, VARIABLE, check_private, usual_folder, usual_path
 

@@ -4,12 +4,13 @@ Facts. A classic program has no handler for SIGTERM, and ends in the middle of w
 that has a handler knows what it wants. A program may go on after its `loop()`, or call it again and
 again, also when there is nothing left to wait for.
 
-Consequence. The environment says how long an end may take. The first `loop()` of the main thread
-then puts a handler in the place of the default action, which drains all maps (`graceful.drain`) and
-puts the default action back: so the second SIGTERM ends the program, as does a thread once the time
-is up and the program is still there.
+Consequence. The environment says how long an end may take. The first `loop()` or `poll()` of the
+main thread then puts a handler in the place of the default action, which drains all maps
+(`graceful.drain`) and puts the default action back: so the second SIGTERM ends the program, as does
+a thread once the time is up and the program is still there. One that makes a loop of `poll()` may
+go round in it for ever: there the thread comes as soon as there is nothing left to wait for.
 
-Trade-off. Programs that wait by `poll()` alone, or in other threads alone, are not reached.
+Trade-off. Programs that wait in other threads alone, or by what is not ours, are not reached.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .. import worker
-from ..engine.engine import engines
-from . import graceful, loop, service_manager
+from ..channels import Map
+from ..engine.engine import engines, starting
+from . import graceful, service_manager
 
 # How long an end may take, in seconds. Set by `asynccore run --drain`, or by hand.
 VARIABLE = "ASYNCCORE_DRAIN"
@@ -49,7 +51,7 @@ def seconds_of(text: str) -> float:
 
 
 class Draining:
-    """Has this process drain at SIGTERM from its next `loop()` on, `default` seconds at most.
+    """Has this process drain at SIGTERM from its next wait on, `default` seconds at most.
 
     The environment may say otherwise.
     """
@@ -58,7 +60,7 @@ class Draining:
         text = environ.get(VARIABLE, "")
         self.seconds = seconds_of(text) if text else default
         self._begun_by = 0  # the process: a forked child begins anew
-        loop.starting.append(self.begin)
+        starting.append(self.begin)
 
     def begin(self) -> None:
         """Put the handler in the place of the default action, once in each process."""
@@ -69,7 +71,8 @@ class Draining:
 
     def drain(self, signum: int, frame: object) -> None:
         """Drain every map: the handler of SIGTERM."""
-        maps = [engine.map for engine in engines() if engine.map]
+        busy = [engine for engine in engines() if engine.map]
+        maps = [engine.map for engine in busy]
         replaced = worker.present is not None and worker.present.leave()
         if service_manager.present is not None:
             service_manager.present.say(service_manager.STOPPING)
@@ -82,11 +85,16 @@ class Draining:
         for map in maps:
             graceful.drain(map, self.seconds, math.inf if replaced else QUIET)
         # `threading.Thread` takes locks, which the code that was interrupted may hold.
-        _thread.start_new_thread(_end, (self.seconds + LAST_WORDS, signum))
+        polled = [] if any(engine.loops for engine in busy) else maps
+        _thread.start_new_thread(_end, (self.seconds, signum, polled))
 
 
-def _end(seconds: float, signum: int) -> None:
-    time.sleep(seconds)
+def _end(seconds: float, signum: int, polled: Sequence[Map]) -> None:
+    """End this process after so many seconds, or when what was polled is empty."""
+    latest = time.monotonic() + seconds
+    while polled and any(polled) and time.monotonic() < latest:
+        time.sleep(graceful.LOOK)
+    time.sleep(LAST_WORDS if polled else seconds + LAST_WORDS)
     os.kill(os.getpid(), signum)
 
 

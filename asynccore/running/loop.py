@@ -15,7 +15,7 @@ from ..classic.namespace import default_map, package
 from ..engine import signals
 from ..engine.by_names import EngineByNames
 from ..engine.current import current_engine
-from ..engine.engine import Engine, engine_for
+from ..engine.engine import Engine, engine_for, starting
 from ..engine.timers import Timer
 from ..errors import disconnected, leaves_loop, reraised
 from ..pollers.layered import waits_for
@@ -30,10 +30,6 @@ _POLLGONE = (
     | getattr(select, "POLLHUP", pollers.HANGUP)
     | getattr(select, "POLLNVAL", pollers.INVALID)
 )
-
-
-# What is called when a loop begins, on its thread: nothing, unless somebody entered himself.
-starting: list[Callable[[], object]] = []
 
 
 def _note(obj: Any, writing: bool = False) -> None:

@@ -4,10 +4,10 @@ Facts. A unit of `Type=notify` counts as started when the process says READY=1 i
 Unix socket that NOTIFY_SOCKET names; a name that begins with "@" is an abstract one. Child
 processes inherit the variable, and are not to speak for their parent.
 
-Consequence. The first `loop()` of the process says so and takes the variable out of the
+Consequence. The first `loop()` or `poll()` of the process says so and takes the variable out of the
 environment; by then the program has bound what it binds at its start. A drain says STOPPING=1.
 
-Trade-off. A program that waits by `poll()` alone says nothing; its unit is of `Type=exec`.
+Trade-off. A program that waits by what is not ours says nothing; its unit is of `Type=exec`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import socket
 import sys
 from collections.abc import MutableMapping
 
-from . import loop
+from ..engine.engine import starting
 
 VARIABLE = "NOTIFY_SOCKET"
 
@@ -34,9 +34,9 @@ class Notifier:
         self._address = ""
 
     def begin(self) -> None:
-        """Say that the service has started: called when a loop begins, once."""
-        if self.begin in loop.starting:
-            loop.starting.remove(self.begin)
+        """Say that the service has started: called before a wait, once."""
+        if self.begin in starting:
+            starting.remove(self.begin)
         if self._pid == os.getpid():
             self._address = self._environ.pop(VARIABLE, "")
             self.say(READY)
@@ -60,7 +60,7 @@ present: Notifier | None = None
 
 
 def enter(environ: MutableMapping[str, str]) -> None:
-    """Have the first loop of this process say that it has started."""
+    """Have the first wait of this process say that it has started."""
     global present
     present = Notifier(environ)
-    loop.starting.append(present.begin)
+    starting.append(present.begin)

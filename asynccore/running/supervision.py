@@ -5,7 +5,7 @@ them. Linux can signal a process when the other end of a pipe is closed (fcntl(2
 others can't. A map with one more channel in it would end no loop, and one with one more timer no
 `loop(until_idle=True)`. A handler that hangs can't say so.
 
-Consequence. The environment names the pipe, and the first loop of this process starts a thread
+Consequence. The environment names the pipe, and the first wait of this process starts a thread
 that does nothing but read from it. At its end this process gets the signal that ends it. If the
 environment names a time, another thread asks all running loops several times as often, and tells
 the parent as long as all of them have answered. The parent decides what silence means.
@@ -24,8 +24,7 @@ import time
 from collections.abc import MutableMapping
 
 from .. import worker
-from ..engine.engine import Engine, engines
-from . import loop
+from ..engine.engine import Engine, engines, starting
 
 # "PID:FD": the reading end of a pipe, for the process PID alone.
 VARIABLE = "ASYNCCORE_SUPERVISOR"
@@ -88,7 +87,7 @@ class Watchdog:
 
 
 def _begin() -> None:
-    loop.starting.remove(_begin)
+    starting.remove(_begin)
     watch(os.environ)
     place = worker.present
     if place is not None:
@@ -101,5 +100,5 @@ def _begin() -> None:
 
 
 def enter() -> None:
-    """Have the first loop of this process watch."""
-    loop.starting.append(_begin)
+    """Have the first wait of this process watch."""
+    starting.append(_begin)

@@ -213,7 +213,8 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     looking.add_argument(
         "--metrics",
         metavar="[HOST:]PORT",
-        help="serve numbers for Prometheus at /metrics, and /healthz, by a process of their own",
+        help="serve numbers for Prometheus at /metrics, and /healthz, /livez and /readyz, by a"
+        " process of their own",
     )
     looking.add_argument(
         "--log-level",
@@ -286,7 +287,8 @@ def _add_metrics(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="serve the numbers of a running program for Prometheus",
         usage="asynccore metrics PID ([HOST:]PORT | --fd N)",
         description="Serve the numbers of a program that was started by 'asynccore run --top', or"
-        " with ASYNCCORE_TOP=1 in its environment, at /metrics, and /healthz, until it ends.",
+        " with ASYNCCORE_TOP=1 in its environment, at /metrics, and /healthz, /livez and /readyz,"
+        " until it ends.",
     )
     command.add_argument("pid", type=int, metavar="PID", help="its process id")
     where = command.add_mutually_exclusive_group(required=True)

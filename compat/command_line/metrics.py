@@ -1,7 +1,9 @@
-"""`asynccore run --metrics` and `asynccore metrics`: numbers for Prometheus, and a health check.
+"""`asynccore run --metrics` and `asynccore metrics`: numbers for Prometheus, and health checks.
 
 Facts. A program that is scraped must not wait for who scrapes it, nor load a library for that; the
-numbers of several workers are to be summed; one that hangs answers nothing.
+numbers of several workers are to be summed; one that hangs answers nothing. Who asks whether it
+lives starts it anew if not, which helps nobody where it drains or rests; who asks whether it is
+ready sends clients elsewhere.
 
 Consequence. A process of its own serves HTTP, and asks the program at the socket that
 `asynccore top` asks, or those of all its workers. `prometheus_client` writes the numbers. It is
@@ -119,23 +121,32 @@ class Family:
                 self.lags[bisect_left(BOUNDS, seconds)] += 1
                 self.lag_seconds += seconds
 
-    def health(self) -> list[str]:
-        """Return what is wrong with the program, in words; nothing if it is healthy."""
-        wrong: list[str] = []
+    def ailments(self) -> list[str]:
+        """Return why the program does not live, in words; nothing if it does."""
         answers = list(self.ask("lag"))
         if not answers:
-            wrong.append("no process answers")
+            return ["no process answers"]
+        return [
+            f"a loop of process {answer['pid']} lags"
+            for answer in answers
+            if any(lag is None or lag > MOST_LAG for lag in answer["lags"])
+        ]
+
+    def obstacles(self) -> list[str]:
+        """Return why the program is not ready for clients, in words; nothing if it is."""
+        wrong = self.ailments()
+        draining: list[str] = []
+        answers = list(self.ask("numbers"))
         for answer in answers:
-            if any(lag is None or lag > MOST_LAG for lag in answer["lags"]):
-                wrong.append(f"a loop of process {answer['pid']} lags")
-        for answer in self.ask("numbers"):
+            if any(map.get("draining") for map in answer["maps"]):
+                draining.append(f"process {answer['pid']} drains")
+                continue
             for map in answer["maps"]:
-                if map.get("draining"):
-                    wrong.append(f"process {answer['pid']} drains")
                 for channel in map.get("channels", ()):
                     if "resting" in channel.get("paused", ()):
                         wrong.append(f"a listener of process {answer['pid']} rests")
-        return wrong
+        # Workers that were replaced drain beside others, who take new clients.
+        return wrong + draining if len(draining) == len(answers) else wrong
 
 
 class Numbers:
@@ -236,24 +247,32 @@ def _buckets(counts: list[int]) -> list[tuple[str, float]]:
     return found
 
 
+# What is asked of a family at each place; those of Kubernetes' own servers have these names.
+_PROBES = {
+    "/healthz": Family.obstacles,
+    "/readyz": Family.obstacles,
+    "/livez": Family.ailments,
+}
+
+
 class _Handler(BaseHTTPRequestHandler):
     family: Family
     registry: Any
 
     def do_GET(self) -> None:
-        """Answer /metrics and /healthz."""
+        """Answer /metrics and the probes."""
         from prometheus_client.exposition import choose_encoder
 
         status, kind = 200, "text/plain; charset=utf-8"
         if self.path == "/metrics":
             encode, kind = choose_encoder(self.headers.get("Accept", ""))
             text = encode(self.registry)
-        elif self.path == "/healthz":
-            wrong = self.family.health()
+        elif self.path in _PROBES:
+            wrong = _PROBES[self.path](self.family)
             status, text = (503, "\n".join(wrong).encode()) if wrong else (200, b"ok")
             text += b"\n"
         else:
-            status, text = 404, b"there are /metrics and /healthz\n"
+            status, text = 404, f"there are /metrics, {', '.join(_PROBES)}\n".encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(text)))

@@ -320,5 +320,13 @@ def test_the_manifests_of_kubernetes():
         validator.validate(document, validator.latest_version(), strict=True)
     pod = documents[0]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
+    probes = {
+        name: probe["httpGet"]["path"] for name, probe in container.items() if "Probe" in name
+    }
+    assert probes == {
+        "startupProbe": "/readyz",
+        "readinessProbe": "/readyz",
+        "livenessProbe": "/livez",
+    }
     wait = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     assert pod["terminationGracePeriodSeconds"] > wait + graceful.GRACE + workers.LAST_WORDS

@@ -211,6 +211,34 @@ def test_the_first_sigterm_lets_go_on_and_the_second_ends(run, tmp_path: Path):
         assert program.process.wait(PATIENCE) == -signal.SIGTERM
 
 
+POLLS = """
+import asyncore, os
+exec(open({echo!r}).read().split("if __name__")[0])
+Listener(("127.0.0.1", 0))
+{loop}
+print("behind the loop")
+"""
+
+
+@pytest.mark.parametrize(
+    ("loop", "status"),
+    [
+        ("while asyncore.socket_map: asyncore.poll(0.1)", 0),
+        ("while True: asyncore.poll2(0.1)", -signal.SIGTERM),
+    ],
+)
+def test_a_loop_of_poll_is_drained(loop: str, status: int, run, tmp_path: Path):
+    (tmp_path / "polls.py").write_text(POLLS.format(echo=ECHO, loop=loop))
+    program = run("--drain", 3000, "polls.py")
+    (port,) = program.said(r"listening on 127.0.0.1:(\d+)")
+    with connect(int(port)) as client:
+        assert echoes(client)
+        program.signal(signal.SIGTERM)
+        assert echoes(client)
+    assert program.process.wait(PATIENCE) == status
+    assert ("behind the loop" in program.log.read_text()) is (status == 0)
+
+
 def test_a_drain_ends_by_itself(run):
     program = run("--drain", 60, ECHO, 0)
     (port,) = program.said(r"listening on 127.0.0.1:(\d+)")

@@ -27,6 +27,8 @@ if sys.platform == "win32":
 
 PATIENCE = 60.0
 
+PROBES = ("/livez", "/readyz", "/healthz")
+
 
 class Echo(asynccore.dispatcher_with_send):
     def handle_read(self) -> None:
@@ -156,14 +158,19 @@ def test_only_one_batch_is_measured_for_a_machine(program: Watched) -> None:
 
 
 def test_health(program: Watched) -> None:
-    assert program.get("/healthz") == (200, "ok\n")
-    with program.echo(b"hang"):
-        time.sleep(0.05)
-        assert program.get("/healthz") == (503, f"a loop of process {os.getpid()} lags\n")
+    for probe in PROBES:
+        assert program.get(probe) == (200, "ok\n")
+    for probe in PROBES:
+        with program.echo(b"hang") as client:
+            time.sleep(0.05)
+            assert program.get(probe) == (503, f"a loop of process {os.getpid()} lags\n")
+            assert client.recv(4) == b"hang"
     asynccore.call_soon_threadsafe(
         lambda: program.listener._ac_as_listener().rest(program.listener), map=program.map
     )
-    assert program.get("/healthz") == (503, f"a listener of process {os.getpid()} rests\n")
+    for probe in PROBES[1:]:
+        assert program.get(probe) == (503, f"a listener of process {os.getpid()} rests\n")
+    assert program.get("/livez") == (200, "ok\n")
 
 
 def test_who_drains_is_not_healthy(program: Watched) -> None:
@@ -173,11 +180,30 @@ def test_who_drains_is_not_healthy(program: Watched) -> None:
         end = time.monotonic() + PATIENCE
         while program.get("/healthz")[0] == 200:
             assert time.monotonic() < end
-        assert program.get("/healthz") == (503, f"process {os.getpid()} drains\n")
+        for probe in PROBES[1:]:
+            assert program.get(probe) == (503, f"process {os.getpid()} drains\n")
+        assert program.get("/livez") == (200, "ok\n")
+
+
+def test_workers_that_are_replaced_leave_the_others_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    drains = [True, False]
+
+    def ask(self: object, request: str) -> list[dict[str, Any]]:
+        if request == "lag":
+            return [{"pid": pid, "lags": [0.1]} for pid in range(len(drains))]
+        return [{"pid": pid, "maps": [{"draining": it}]} for pid, it in enumerate(drains)]
+
+    monkeypatch.setattr(metrics.Family, "ask", ask)
+    family = metrics.Family(1)
+    assert family.obstacles() == []
+    drains[1] = True
+    assert family.obstacles() == ["process 0 drains", "process 1 drains"]
+    assert family.ailments() == []
 
 
 def test_who_has_ended_is_not_healthy(folder: Path) -> None:
-    assert metrics.Family(os.getpid()).health() == ["no process answers"]
+    family = metrics.Family(os.getpid())
+    assert family.ailments() == family.obstacles() == ["no process answers"]
 
 
 def test_it_ends_with_the_program(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -279,17 +279,59 @@ def test_the_first_drains_and_the_second_ends(handled: list[Any], served: Any) -
     assert signal.getsignal(signal.SIGTERM) == found.drain
     os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert handled == [(draining._end, (7.0 + LAST_WORDS, signal.SIGTERM))]
+    assert handled == [(draining._end, (7.0, signal.SIGTERM, [clock.map]))]
     assert ask(clock, client) == b"x"
     clock.passes(QUIET + 0.2)
     assert not clock.map
 
 
-def test_the_time_s_end(handled: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr(draining.time, "sleep", slept.append)
-    draining._end(8.0, signal.SIGTERM)
-    assert (slept, handled) == ([8.0], [(os.getpid(), signal.SIGTERM)])
+def test_who_has_a_loop_gets_all_the_time(handled: list[Any], served: Any) -> None:
+    clock, _, _ = served
+    drained(clock.map)
+    clock.engine.begin_loop(False)
+    os.kill(os.getpid(), signal.SIGTERM)
+    clock.engine.end_loop(False)
+    assert handled == [(draining._end, (7.0, signal.SIGTERM, []))]
+
+
+@pytest.mark.parametrize(
+    ("polled", "slept"),
+    [
+        ([], [8.0 + LAST_WORDS]),
+        ([{}, {1: 1}], [graceful.LOOK, graceful.LOOK, LAST_WORDS]),
+        ([{1: 1, 2: 2, 3: 3, 4: 4, 5: 5}], [*[graceful.LOOK] * 3, LAST_WORDS]),
+    ],
+)
+def test_the_time_s_end(
+    polled: list[Any], slept: list[float], handled: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that advances by three seconds with each sleep, and a map that gets emptier."""
+    found: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        found.append(seconds)
+        if polled and polled[-1] and len(found) % 2 == 0:
+            polled[-1].popitem()
+
+    monkeypatch.setattr(draining.time, "sleep", sleep)
+    monkeypatch.setattr(draining.time, "monotonic", lambda: 100.0 + 3.0 * len(found))
+    draining._end(8.0, signal.SIGTERM, polled)
+    assert (found, handled) == (slept, [(os.getpid(), signal.SIGTERM)])
+
+
+@pytest.mark.parametrize("poll", [asynccore.poll, asynccore.poll2])
+def test_a_loop_of_the_program_s_own_is_reached(
+    poll: Any, handled: list[Any], new_map: Any
+) -> None:
+    found = Draining({draining.VARIABLE: "7"})
+    near, far = connected_pair()
+    Echo(near, new_map)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    for _ in range(2):
+        poll(0.0, new_map)
+        assert signal.getsignal(signal.SIGTERM) == found.drain
+    asynccore.close_all(new_map)
+    far.close()
 
 
 def test_who_was_replaced_waits_for_its_connections(
