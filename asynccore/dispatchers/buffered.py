@@ -26,11 +26,12 @@ from .dispatcher import dispatcher
 from .duplex import CLOSES_WHEN_SENT
 from .vectored import (
     IOV_MAX,
-    SEND_SHARE,
     SEND_SIZE,
+    first_share,
     keeps_bounds,
     send_nothing,
     send_pieces,
+    share_of,
     takes_pieces,
 )
 from .watermarks import Watermarked
@@ -221,7 +222,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
         if not output.size:
             send_nothing(self)
         # A socket that may block gets one call.
-        share = SEND_SHARE
+        share = share_of(self)
         if output.size > SEND_SIZE and blocks(self.socket):
             share = SEND_SIZE
         # Each round is one system call, until the socket is full or others should have a turn.
@@ -280,10 +281,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
         else:
             # The usual case, without a detour through the buffer.
             try:
-                if size <= SEND_SIZE or not blocks(self.socket):
-                    count = self.socket.send(data)
-                else:
-                    count = self.socket.send(memoryview(data)[:SEND_SIZE])
+                count = self.socket.send(data if size <= SEND_SIZE else first_share(self, data))
             except OSError as why:
                 count = self._ac_not_sent(why)
             watch = self._ac_times
@@ -306,7 +304,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
                 return
         elif data:
             self._ac_output = self._ac_new_output(data, sent)
-        if not sent or not blocks(self.socket):
+        if not sent:
             self.initiate_send()
         if self._ac_output.size:
             self._ac_touch()

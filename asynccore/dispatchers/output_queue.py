@@ -38,7 +38,15 @@ from ..pollers.layered import waits_for
 from ..producers import file_producer
 from .dispatcher import dispatcher
 from .duplex import ENDS_WHEN_SENT
-from .vectored import IOV_MAX, SEND_SHARE, SEND_SIZE, keeps_bounds, send_pieces, takes_pieces
+from .vectored import (
+    IOV_MAX,
+    SEND_SIZE,
+    SMALL_SHARE,
+    keeps_bounds,
+    send_pieces,
+    share_of,
+    takes_pieces,
+)
 from .watermarks import Watermarked
 
 # The `send` that takes whatever its socket takes.
@@ -220,11 +228,12 @@ class OutputQueue(dispatcher, Watermarked):
                 return
             if self._ac_hold_back(hold, data):
                 return
-        # The usual case, without a detour through the queue: nothing waits in it, the socket is a
-        # plain one, and no class and no instance has a way of sending of its own.
+        # The usual case, without a detour through the queue: nothing waits in it, one turn may send
+        # all of it, the socket is a plain one, and no class and no instance has a way of sending of
+        # its own.
         if (
             not self._ac_fifo
-            and data
+            and 0 < (size := len(data)) <= SMALL_SHARE
             and self.connected
             and not self._ac_closed
             and not self._ac_shutdown_state
@@ -242,7 +251,7 @@ class OutputQueue(dispatcher, Watermarked):
                 # As `ChannelTimes.sent_now`, without the call.
                 watch.bytes_sent += count
                 watch.active = watch.sent = watch.clock()
-            if count == len(data):
+            if count == size:
                 return
             self._ac_full = True
             self._ac_push(data, count)
@@ -427,7 +436,7 @@ class OutputQueue(dispatcher, Watermarked):
         """Send from the queue until the socket is full, or other channels should have a turn."""
         if self._ac_hold is not None:
             self._ac_send_held()
-        share = SEND_SHARE
+        share = share_of(self)
         self._ac_full = False
         # Each round sends what is at the head of the queue. Handlers and producers run in between,
         # and may close the channel or change the queue, so all of it is looked at again.

@@ -122,7 +122,8 @@ class EngineByNames(Engine):
         interest, table = self.interest, self.interest.table
         serial = self.passes
         interest.review_needed = True
-        self.events += len(events)
+        interest.batch = len(events)
+        self.events += interest.batch
         fd: int | None = None
         holder: Callable[[int], Channel | None] = self.map.get
         for fd, mask in events:

@@ -134,6 +134,11 @@ class Engine(Ownership):
         present = self.interest.poller
         return present.name if present is not None else self._chosen or pollers.default_name()
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether more than one event was in the present batch, or the last one."""
+        return self.interest.batch > 1
+
     def use(self, name: str | None) -> None:
         """Use the named poller from the next wait on; `None` keeps the present one."""
         present = self.interest.poller
@@ -755,7 +760,8 @@ class Engine(Ownership):
         holder: Callable[[int], Channel | None] = self.map.get
         serial = self.passes
         interest.review_needed = True
-        self.events += len(events)
+        interest.batch = size = len(events)
+        self.events += size
         # While this is empty, the map holds what was asked.
         doubtful: Container[int] = interest.map_changes if interest.reports_moves else _ALL
         now = self.clock() if timed else 0.0

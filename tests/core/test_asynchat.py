@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import asynccore
 from asynccore import asynchat
 from asynccore.asynchat import async_chat, fifo, find_prefix_at_end, simple_producer
-from asynccore.dispatchers.buffered import SEND_SHARE
+from asynccore.dispatchers.vectored import SEND_SHARE
 from asynccore.pollers import READ, WRITE
 from asynccore.testing import Fakes
 from tests.core.fakes import PATIENT, FakeSocket

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from asynccore import dispatcher, dispatcher_with_send
-from asynccore.dispatchers.buffered import SEND_SHARE, SEND_SIZE, WriteBuffer
+from asynccore.dispatchers.buffered import SEND_SIZE, WriteBuffer
+from asynccore.dispatchers.vectored import SEND_SHARE
 from asynccore.pollers import READ, WRITE
 from asynccore.testing import Fakes
 from tests.core.fakes import PATIENT, Channel, FakeSocket
