@@ -246,7 +246,7 @@ def test_the_page_names_every_step_and_how_it_is_run(folder: str) -> None:
         shown = " ".join(words).replace("-m asynccore run", "asynccore run")
         if words[0] != "-m":
             shown = f"python {shown}"
-        assert re.search(rf"^{re.escape(shown)}$", page, re.M), shown
+        assert re.search(rf"^\$ {re.escape(shown)}$", page, re.M), shown
 
 
 @pytest.mark.parametrize(
