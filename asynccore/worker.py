@@ -23,9 +23,9 @@ from collections.abc import MutableMapping
 VARIABLE = "ASYNCCORE_WORKER"
 
 # What a worker says: that it listens on the socket that comes along, that it closes it, that its
-# first loop begins, and that its loops answer; and, with the reason behind it, that another start
-# would not help.
-LISTENS, CLOSES, BEGINS, ANSWERS, HOPELESS = b"+", b"-", b"b", b".", b"!"
+# first loop begins, that its loops answer, and that it is to be replaced; and, with the reason
+# behind it, that another start would not help.
+LISTENS, CLOSES, BEGINS, ANSWERS, WORN, HOPELESS = b"+", b"-", b"b", b".", b"w", b"!"
 
 # What the parent says: another process has taken this one's place.
 REPLACED = b"r"

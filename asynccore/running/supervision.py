@@ -25,6 +25,7 @@ from collections.abc import MutableMapping
 
 from .. import worker
 from ..engine.engine import Engine, engines, starting
+from . import recycling
 
 # "PID:FD": the reading end of a pipe, for the process PID alone.
 VARIABLE = "ASYNCCORE_SUPERVISOR"
@@ -97,6 +98,9 @@ def _begin() -> None:
         if seconds:
             run = Watchdog(place).run
             threading.Thread(target=run, args=(float(seconds) / ANSWERS,), daemon=True).start()
+        most = os.environ.get(recycling.VARIABLE)
+        if most:
+            threading.Thread(target=recycling.Wear(place, int(most)).run, daemon=True).start()
 
 
 def enter() -> None:

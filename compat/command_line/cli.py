@@ -204,6 +204,12 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="SECONDS",
         help="replace a worker whose loop has not answered for so long, and show where it is",
     )
+    processes.add_argument(
+        "--max-connections-per-worker",
+        type=int,
+        metavar="N",
+        help="replace a worker that has accepted so many, as SIGHUP does: against leaks",
+    )
     looking = command.add_argument_group("looking inside")
     looking.add_argument(
         "--top",
@@ -424,6 +430,7 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.text,
         arguments.watchdog,
         arguments.metrics,
+        arguments.max_connections_per_worker,
     )
     return runner.run(program, interpreter, options)
 

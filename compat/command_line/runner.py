@@ -29,7 +29,7 @@ from asynccore import logs
 from asynccore.listening import bind_errors, interception, socket_activation
 from asynccore.monitoring import address
 from asynccore.neighbours import resolve
-from asynccore.running import draining, graceful, service_manager, supervision
+from asynccore.running import draining, graceful, recycling, service_manager, supervision
 
 from .. import engines
 
@@ -103,6 +103,7 @@ _FOR_US = (
     "ASYNCCORE_WORKERS",
     "ASYNCCORE_FD",
     "ASYNCCORE_WATCHDOG",
+    "ASYNCCORE_MAX_CONNECTIONS_PER_WORKER",
 )
 
 # The log: what each option says, and its variable.
@@ -126,6 +127,7 @@ class Options(NamedTuple):
     text: str | None = None  # the encoding of channels that take and give str
     watchdog: float | None = None  # how long a worker's loop may not answer, in seconds
     metrics: str | None = None  # where its numbers are served, "[HOST:]PORT"
+    max_connections_per_worker: int | None = None  # after so many a worker is replaced
 
 
 def run(
@@ -182,12 +184,19 @@ def run(
     if options.workers is None:
         if options.watchdog is not None:
             raise ValueError("--watchdog needs --workers: a program can't replace itself")
+        if options.max_connections_per_worker is not None:
+            raise ValueError("--max-connections-per-worker needs --workers")
         return _become(command, _for_process(env, sockets, os.getpid(), os.getpid()))
     if options.watchdog is not None:
         if not 0 < options.watchdog < math.inf:
             raise ValueError(f"--watchdog is more than 0 seconds, not {options.watchdog:g}")
         env[supervision.WATCHDOG_VARIABLE] = str(options.watchdog)
         env["PYTHONFAULTHANDLER"] = "1"  # SIGABRT has it print its stacks
+    most = options.max_connections_per_worker
+    if most is not None:
+        if most < 1:
+            raise ValueError(f"--max-connections-per-worker is at least 1, not {most}")
+        env[recycling.VARIABLE] = str(most)
     return _prefork(command, env, sockets, options.workers, drain, options.watchdog)
 
 

@@ -38,7 +38,7 @@ from typing import Protocol
 from asynccore import logs
 from asynccore.engine import signals
 from asynccore.running import service_manager, supervision
-from asynccore.worker import ANSWERS, BEGINS, CLOSES, HOPELESS, LISTENS, REPLACED
+from asynccore.worker import ANSWERS, BEGINS, CLOSES, HOPELESS, LISTENS, REPLACED, WORN
 from asynccore.worker import VARIABLE as PLACE
 
 # A worker that ends sooner has not come up, in seconds. startsecs of supervisord.
@@ -201,6 +201,16 @@ class Workers:
         """Note that a process lives, and its loops run."""
         if self._watchdog is not None and pid in self.pids():
             self._answered[pid] = self._processes.clock()
+
+    def worn(self, pid: int) -> None:
+        """Replace the worker of a process, which has accepted as many connections as it may."""
+        for worker in self._workers:
+            awaited = worker.successor is not None or worker in self._to_replace
+            if worker.pid == pid and self._stop is None and not awaited:
+                self._say(
+                    f"worker {worker.number} (process {pid}) has accepted enough; replacing it"
+                )
+                self._to_replace.append(worker)
 
     def hopeless(self, pid: int, why: str) -> None:
         """Note that a process can't do its work, and why; it is about to end."""
@@ -533,6 +543,8 @@ if sys.platform != "win32":
                     workers.begun(pid)
                 elif what == ANSWERS:
                     workers.answered(pid)
+                elif what == WORN:
+                    workers.worn(pid)
                 elif what == HOPELESS:
                     workers.hopeless(pid, said[1:].decode("utf-8", "replace"))
                 for fd in fds:

@@ -18,6 +18,7 @@ EVERY = {
     "workers": ("3", 3, 5),
     "drain": ("2.5", 2.5, 7.0),
     "watchdog": ("9", 9.0, 4.0),
+    "max-connections-per-worker": ("500", 500, 7),
     "top": ('"a/b"', "a/b", "c/d"),
     "metrics": ("9100", "9100", "[::1]:9"),
     "log-level": ('"error"', "error", "debug"),
@@ -35,7 +36,7 @@ def value_of(options: Options, key: str) -> object:
     for group, fields in (("tls", options.tls), ("log", options.log)):
         if key.startswith(f"{group}-"):
             return (fields or {}).get(key[len(group) + 1 :].replace("-", "_"))
-    return getattr(options, "fds" if key == "fd" else key)
+    return getattr(options, "fds" if key == "fd" else key.replace("-", "_"))
 
 
 @pytest.fixture

@@ -167,6 +167,20 @@ def test_hangup_cuts_and_refuses_nobody(run, port):
     assert program.process.wait(PATIENCE) == 0
 
 
+def test_workers_that_have_accepted_enough_are_replaced_and_nobody_notices(run, port):
+    program = run("--workers", 2, "--drain", 300, "--max-connections-per-worker", 100, ECHO, port)
+    program.said("listening on", 2)
+    with connect(port) as idle, Load(port) as load:
+        program.said("has accepted enough; replacing it", 3)
+        program.said("listening on", 5)
+        load.wait(100)
+        assert echoes(idle)
+    assert load.done >= 300
+    assert load.failed == []
+    program.signal(signal.SIGTERM)
+    assert program.process.wait(PATIENCE) == 0
+
+
 CRASHES = """
 import asyncore, os, time
 exec(open({echo!r}).read().split("if __name__")[0])

@@ -63,6 +63,8 @@ ERRORS = {
     "run --engine=steam script.py": 2,
     "run": 2,
     "run --watchdog 3 script.py": 2,
+    "run --max-connections-per-worker 3 script.py": 2,
+    "run --workers 2 --max-connections-per-worker 0 script.py": 2,
     "run --drain -1 script.py": 2,
     "run --drain soon script.py": 2,
     "run --workers 0 script.py": 2,

@@ -306,6 +306,27 @@ def test_no_silence_is_held_against_anybody_if_it_was_the_parent_that_slept():
     assert world.killed == [(101, signal.SIGABRT)]
 
 
+def test_who_has_accepted_enough_is_replaced_once():
+    world = World(2)
+    for _ in range(2):
+        world.workers.worn(102)
+        world.workers.tick()
+    assert world.running == [101, 102, 103] and world.numbers[103] == 2
+    assert world.said == ["worker 2 (process 102) has accepted enough; replacing it"]
+    world.workers.worn(102)
+    world.workers.worn(101)
+    world.pass_time(UP)
+    assert world.retired == [102]
+    assert world.numbers[max(world.running)] == 1, "one after the other"
+    world.workers.worn(102)  # which goes already
+    world.pass_time(UP)
+    assert world.retired == [102, 101] and len(world.running) == 4
+    world.workers.stop(TERM)
+    world.workers.worn(103)
+    world.workers.tick()
+    assert len(world.running) == 4
+
+
 def test_a_new_worker_that_does_not_come_up_ends_the_replacing():
     world = World()
     world.workers.replace_all()

@@ -15,8 +15,18 @@ import asynccore
 from asynccore import worker
 from asynccore.listening import socket_activation
 from asynccore.listening.socket_activation import Arrangement
-from asynccore.running import loop, supervision
-from asynccore.worker import ANSWERS, BEGINS, CLOSES, LISTENS, REPLACED, VARIABLE, Place, place
+from asynccore.running import loop, recycling, supervision
+from asynccore.worker import (
+    ANSWERS,
+    BEGINS,
+    CLOSES,
+    LISTENS,
+    REPLACED,
+    VARIABLE,
+    WORN,
+    Place,
+    place,
+)
 
 if sys.platform == "win32":
     pytest.skip("Windows has no workers", allow_module_level=True)
@@ -145,6 +155,64 @@ def test_the_variable_is_for_the_process_that_is_named_alone() -> None:
     environ = {VARIABLE: "1:1:5:"}
     assert place(environ) is None
     assert environ == {VARIABLE: "1:1:5:"}
+
+
+# What is accepted -----------------------------------------------------------------------------
+
+
+def test_a_parent_is_told_of_who_has_accepted_enough(
+    parent: Parent, new_map: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = asynccore.engine.engine_for(new_map)
+    monkeypatch.setattr(recycling, "engines", lambda: [engine])
+    wear = recycling.Wear(parent.place, 3)
+    with free_port() as holder:
+        listeners = [Listener(new_map, holder.getsockname()) for _ in range(2)]
+    parent.said()
+    with socket.socket() as sock:
+        channel = asynccore.dispatcher(sock, new_map)  # accepts nothing
+        listeners[0]._ac_as_listener().accepted = 2
+        assert (wear.look(), wear.accepted()) == (recycling.INTERVAL, 2)
+        listeners[1]._ac_as_listener().accepted = 1
+        assert parent.said() == []
+        assert wear.look() == recycling.AGAIN
+        assert parent.said() == [(WORN, [])]
+        channel.close()
+    asynccore.close_all(new_map)
+
+
+def test_other_objects_and_a_map_that_changes_count_nothing(
+    parent: Parent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Anything:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(name)
+
+    class Changing(dict[int, Any]):
+        def values(self) -> Any:
+            raise RuntimeError("dictionary changed size during iteration")
+
+    found = [type("Engine", (), {"map": it}) for it in ({1: Anything()}, Changing())]
+    monkeypatch.setattr(recycling, "engines", lambda: found)
+    assert recycling.Wear(parent.place, 1).accepted() == 0
+
+
+def test_it_looks_again_and_again(parent: Parent, monkeypatch: pytest.MonkeyPatch) -> None:
+    wear = recycling.Wear(parent.place, 3)
+    accepted = iter([0, 3, 0])
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise SystemExit
+
+    monkeypatch.setattr(wear, "accepted", lambda: next(accepted))
+    monkeypatch.setattr(recycling.time, "sleep", sleep)
+    monkeypatch.setattr(recycling.signal, "pthread_sigmask", lambda *args: None)
+    with pytest.raises(SystemExit):
+        wear.run()
+    assert slept == [recycling.INTERVAL, recycling.AGAIN, recycling.INTERVAL]
 
 
 # The watchdog ---------------------------------------------------------------------------------
