@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from warnings import warn as warn
 
 from .channels import BACKLOG as _BACKLOG
@@ -32,6 +32,12 @@ from .dispatchers.output_queue import OutputQueue
 from .errors import reports_to_channel as _reports_to_channel
 from .errors import reraised as _reraised
 from .pollers.layered import layered_socket, waits_for
+
+if TYPE_CHECKING:
+    import socket as _socket
+    from collections.abc import Iterable
+
+    from .channels import SocketLike as _SocketLike
 
 asyncore = package()  # the module that classic asynchat has under this name
 
@@ -55,7 +61,7 @@ class async_chat(OutputQueue):
     So many are delivered, and then `handle_line_too_long` is called instead of more.
     """
 
-    terminator: Any
+    terminator: Terminator
 
     # For classes that call dispatcher's __init__ alone, and assign the classic attributes.
     _ac_input = b""
@@ -64,9 +70,9 @@ class async_chat(OutputQueue):
     _ac_terminator_place: str | None = None  # where a str was given
     _ac_line_length = 0  # what was delivered since the last terminator, if that is bounded
     # What had come when reading was paused, and the socket that it came from.
-    _ac_backlog: tuple[Any, bytes] | None = None
+    _ac_backlog: tuple[_SocketLike, bytes] | None = None
 
-    def __init__(self, sock: object = None, map: Map | None = None) -> None:
+    def __init__(self, sock: _socket.socket | Any = None, map: Map | None = None) -> None:
         self._ac_input = b""
         self._ac_taken = self._ac_line_length = 0
         self._ac_skipping = False
@@ -100,7 +106,7 @@ class async_chat(OutputQueue):
             held = None if hold is None else hold.socket  # to ask for `socket` would send
             self._ac_keep_backlog(self.socket if held is None else held)
 
-    def _ac_keep_backlog(self, sock: object) -> None:
+    def _ac_keep_backlog(self, sock: _SocketLike) -> None:
         """Take the rest of the input away from the loop that delivers it."""
         if self._ac_taken < len(self._ac_input):
             # A handler that pauses, resumes and pauses again has the rest in here already.
@@ -179,7 +185,7 @@ class async_chat(OutputQueue):
             raise ValueError(f"a terminator can't be {term} bytes: 0 or more, or None")
         self.terminator = term
 
-    def get_terminator(self) -> Any:
+    def get_terminator(self) -> Terminator:
         """Return the terminator; a number counts down as bytes arrive."""
         return self.terminator
 
@@ -201,7 +207,7 @@ class async_chat(OutputQueue):
         self._ac_taken = 0
         self._ac_deliver_lines(self.socket)
 
-    def _ac_deliver_lines(self, sock: Any) -> None:
+    def _ac_deliver_lines(self, sock: _SocketLike) -> None:
         try:
             while self._ac_taken < len(self._ac_input) and not self._ac_closed:
                 present = self._ac_present_socket()
@@ -223,7 +229,7 @@ class async_chat(OutputQueue):
                 self._ac_hold.more = False
                 self._ac_send_held()
 
-    def _ac_present_socket(self) -> Any:
+    def _ac_present_socket(self) -> _SocketLike:
         hold = self._ac_hold
         if hold is None or hold.socket is None:
             return self.socket
@@ -247,7 +253,7 @@ class async_chat(OutputQueue):
                 self.terminator = 0
                 self.found_terminator()
 
-    def _ac_deliver_delimited(self, terminator: Any) -> bool:
+    def _ac_deliver_delimited(self, terminator: bytes | bytearray | str) -> bool:
         """Deliver up to the terminator; return False if more input is needed to tell."""
         if isinstance(terminator, str):
             terminator = self._ac_terminator_as_bytes(terminator)
@@ -397,7 +403,7 @@ class line_chat(async_chat):
     Set `terminator` in the class, and define `handle_line(line)`.
     """
 
-    terminator: Any = b"\n"
+    terminator: Terminator = b"\n"
     """What ends a line: bytes, or anything that `set_terminator` takes."""
 
     max_line_length: int | None = 65536
@@ -442,7 +448,7 @@ class simple_producer:
 class fifo:
     """A queue, as asynchat had until Python 3.6: `push`, and `pop` for a flag and an item."""
 
-    def __init__(self, list: Any = None) -> None:
+    def __init__(self, list: Iterable[Any] | None = None) -> None:
         self.list: deque[Any] = deque(list or ())
 
     def __len__(self) -> int:

@@ -18,15 +18,21 @@ from collections.abc import (
     Mapping,
     MutableMapping,
 )
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from _collections_abc import dict_items, dict_keys, dict_values
 
 Map = MutableMapping[Any, Any]
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+# What `bind` and `connect` take: host and port (and more of IPv6), or the path of a Unix socket.
+Address = tuple[object, ...] | str | bytes
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
 
 # Predicates whose answer follows from state that the channel reports when it changes. A channel
 # that has these, and not its own, is asked only after it reported.
-REPORTING_PREDICATES: set[Any] = set()
+REPORTING_PREDICATES: set[object] = set()
 
 _MISSING = object()
 
@@ -78,6 +84,16 @@ class Channel(Protocol):
         """One of its methods raised the exception that is being handled."""
 
 
+class SocketLike(Protocol):
+    """What passes for a socket: a dispatcher can take it over."""
+
+    def fileno(self) -> int:
+        """Return its descriptor, -1 once it is closed."""
+
+    def close(self) -> object:
+        """Close it; a second call does nothing."""
+
+
 class ActivityTimes(Protocol):
     """What a channel's timeouts count from: the engine notes there what it sees happen.
 
@@ -125,10 +141,10 @@ class ReportingChannel(Channel, Protocol):
 class MapObserver(Protocol):
     """Who is told of every change of a map: its engine."""
 
-    def added(self, fd: Any) -> None:
+    def added(self, fd: int) -> None:
         """The map holds another object under `fd` now."""
 
-    def removed(self, fd: Any) -> None:
+    def removed(self, fd: int) -> None:
         """The map holds nothing under `fd` any more, which may be closed next."""
 
 
@@ -178,7 +194,7 @@ class NullChannel:
         raise NotImplementedError
 
 
-class ChannelMap(dict[Any, Any]):
+class ChannelMap(dict[int, Any]):
     """A dict of descriptors and channels which tells its engine of every change.
 
     Negative descriptors are refused with `ValueError` (a closed socket's number is -1).
@@ -186,7 +202,7 @@ class ChannelMap(dict[Any, Any]):
 
     __slots__ = ("__weakref__", "engine", "looked_at")
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.engine: MapObserver | None = None  # set when the map first needs one
         # Called before the map is gone through, if a program waits by itself (`engine`).
         self.looked_at: Callable[[], object] | None = None
@@ -194,17 +210,17 @@ class ChannelMap(dict[Any, Any]):
         if args or kwargs:
             self.update(*args, **kwargs)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[ChannelMap], tuple[dict[int, Any]]]:
         # Pickled and copied as what it looks like; an engine belongs to one map and one process.
         return type(self), (dict(self),)
 
-    def __setitem__(self, fd: object, channel: object) -> None:
+    def __setitem__(self, fd: int, channel: object) -> None:
         self.enter(fd, channel)
 
-    def __delitem__(self, fd: object) -> None:
+    def __delitem__(self, fd: int) -> None:
         self.leave(fd)
 
-    def enter(self, fd: object, channel: object) -> MapObserver | None:
+    def enter(self, fd: int, channel: object) -> MapObserver | None:
         """Do what `map[fd] = channel` does, and return the engine, if there is one.
 
         This is how dispatchers enter, for Python is slow to find `__setitem__`. Raises
@@ -220,14 +236,14 @@ class ChannelMap(dict[Any, Any]):
             engine.added(fd)
         return engine
 
-    def leave(self, fd: object) -> None:
+    def leave(self, fd: int) -> None:
         """Do what `del map[fd]` does. Raises `KeyError` if nothing is there."""
         _delete_item(self, fd)
         engine = self.engine
         if engine is not None:
             engine.removed(fd)
 
-    def pop(self, fd: object, default: object = _MISSING) -> Any:
+    def pop(self, fd: int, default: object = _MISSING) -> Any:
         if fd not in self and default is not _MISSING:
             return default
         channel = super().pop(fd)
@@ -235,7 +251,7 @@ class ChannelMap(dict[Any, Any]):
             self.engine.removed(fd)
         return channel
 
-    def popitem(self) -> tuple[Any, Any]:
+    def popitem(self) -> tuple[int, Any]:
         fd, channel = super().popitem()
         if self.engine is not None:
             self.engine.removed(fd)
@@ -248,19 +264,19 @@ class ChannelMap(dict[Any, Any]):
             for fd in fds:
                 self.engine.removed(fd)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[int]:
         self._look()
         return super().__iter__()
 
-    def keys(self) -> Any:
+    def keys(self) -> dict_keys[int, Any]:
         self._look()
         return super().keys()
 
-    def values(self) -> Any:
+    def values(self) -> dict_values[int, Any]:
         self._look()
         return super().values()
 
-    def items(self) -> Any:
+    def items(self) -> dict_items[int, Any]:
         self._look()
         return super().items()
 
@@ -268,15 +284,15 @@ class ChannelMap(dict[Any, Any]):
         if self.looked_at is not None:
             self.looked_at()
 
-    def setdefault(self, fd: object, default: object = None) -> Any:
+    def setdefault(self, fd: int, default: object = None) -> Any:
         if fd not in self:
             self[fd] = default
         return self[fd]
 
-    def update(self, *args: object, **kwargs: object) -> None:
+    def update(self, *args: Any, **kwargs: Any) -> None:
         for fd, channel in dict(*args, **kwargs).items():
             self[fd] = channel
 
-    def __ior__(self, other: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> ChannelMap:  # type: ignore[override,misc]
+    def __ior__(self, other: Mapping[int, Any] | Iterable[tuple[int, Any]]) -> ChannelMap:  # type: ignore[override,misc]
         self.update(other)
         return self

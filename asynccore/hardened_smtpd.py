@@ -6,7 +6,7 @@ They have a module of their own because `smtpd` holds what an unchanged program 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import smtpd
 from .channels import Map
@@ -17,6 +17,9 @@ from .smtp.hooks import ask as _ask
 from .smtp.limits import OF_LISTENERS as _OF_LISTENERS
 from .smtp.limits import check_keyword as _check_keyword
 from .smtpd import _host_name
+
+if TYPE_CHECKING:
+    import socket
 
 __all__ = ["HardenedSMTPChannel", "HardenedSMTPServer"]
 
@@ -58,7 +61,7 @@ class HardenedSMTPServer(smtpd.SMTPServer):
     no limit. Raises `TypeError` or `ValueError` for what can't be one.
     """
 
-    channel_class: Any = HardenedSMTPChannel
+    channel_class: type[HardenedSMTPChannel] = HardenedSMTPChannel
     max_connections: int | None = 100  # Postfix's default_process_limit
     max_connections_per_peer: int | None = 50  # Postfix's smtpd_client_connection_count_limit
 
@@ -67,8 +70,8 @@ class HardenedSMTPServer(smtpd.SMTPServer):
 
     def __init__(
         self,
-        localaddr: object,
-        remoteaddr: object = None,
+        localaddr: tuple[str, int],
+        remoteaddr: tuple[str, int] | None = None,
         data_size_limit: int | None = smtpd.DATA_SIZE_DEFAULT,
         map: Map | None = None,
         enable_SMTPUTF8: bool = False,
@@ -83,13 +86,15 @@ class HardenedSMTPServer(smtpd.SMTPServer):
         for name, value in own.items():
             setattr(self, name, value)
 
-    def handle_accepted(self, conn: Any, addr: Any) -> None:
+    def handle_accepted(self, conn: socket.socket | Any, addr: tuple[str, int] | Any) -> None:
         """Start a channel on the connection, with the server's limits."""
         channel = self._ac_start_channel(conn, addr)
         for name, value in self._ac_limits.items():
             setattr(channel, name, value)
 
-    def handle_refused(self, sock: Any, addr: Any, reason: str) -> None:
+    def handle_refused(
+        self, sock: socket.socket | Any, addr: tuple[str, int] | Any, reason: str
+    ) -> None:
         """Say 421 to a connection that is one too many, and close it."""
         with contextlib.suppress(OSError):  # it has gone already
             # As much as fits: a connection that is new has room for a line.

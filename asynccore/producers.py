@@ -16,7 +16,7 @@ import os
 import socket
 import stat
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 # As asyncio's fallback reads 16 KiB to 256 KiB at a time; classic asynchat sends so much at once.
 BUFFER_SIZE = 65536
@@ -37,6 +37,13 @@ _CANNOT = frozenset(
 _FAMILIES = frozenset(
     getattr(socket, name) for name in ("AF_INET", "AF_INET6", "AF_UNIX") if hasattr(socket, name)
 )
+
+
+class Producer(Protocol):
+    """What hands out output when there is room for it."""
+
+    def more(self) -> bytes | bytearray | memoryview | str | None:
+        """Return the next piece, or an empty one or `None` at the end."""
 
 
 class file_producer:

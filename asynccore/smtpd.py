@@ -25,7 +25,7 @@ import sys as sys
 import time as time
 import typing as _typing
 from types import GetSetDescriptorType as _GetSetDescriptorType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from warnings import warn as warn
 
 from . import asynchat as asynchat
@@ -51,6 +51,12 @@ from .smtp.session import SMTPSession
 from .smtp.syntax import get_addr_spec as get_addr_spec
 from .smtp.syntax import get_angle_addr as get_angle_addr
 from .smtp.text import add_header
+
+if TYPE_CHECKING:
+    from typing import Literal, TextIO
+
+    from .dispatchers.timeouts import TimeoutName
+    from .smtp.relay import Refused
 
 asyncore = package()  # the module that classic smtpd has under this name
 
@@ -85,7 +91,7 @@ class Devnull:
         """Do nothing."""
 
 
-DEBUGSTREAM: Any = Devnull()
+DEBUGSTREAM: Devnull | TextIO = Devnull()
 
 
 if not _typing.TYPE_CHECKING:  # type checkers would take it for an answer to every name
@@ -141,9 +147,9 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
 
     def __init__(
         self,
-        server: object,
-        conn: Any,
-        addr: object,
+        server: SMTPServer,
+        conn: socket.socket | Any,
+        addr: tuple[str, int] | Any,
         data_size_limit: int | None = DATA_SIZE_DEFAULT,
         map: Map | None = None,
         enable_SMTPUTF8: bool = False,
@@ -175,7 +181,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
         self.push(f"220 {self.fqdn} {__version__}")
         self._ac_begin_waiting()
 
-    def push(self, msg: str) -> None:
+    def push(self, msg: str) -> None:  # type: ignore[override] # the classic one takes text
         """Send `msg` and a line end; what the client's encoding has not got is escaped."""
         encoding = "utf-8" if self.require_SMTPUTF8 else "ascii"
         line = msg + "\r\n"
@@ -194,7 +200,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
         elif self._ac_command_timeout is not None or self._ac_data_timeout is not None:
             self._ac_begin_waiting()
 
-    def _ac_deliver_delimited(self, terminator: object) -> bool:
+    def _ac_deliver_delimited(self, terminator: bytes | bytearray | str) -> bool:
         # RFC 5321 section 4.1.1.4: the CRLF of DATA begins the end of an empty message.
         if self._ac_data_begins:
             head = self.ac_in_buffer[: len(_DOT_LINE)]
@@ -219,7 +225,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
 
     # --- time -----------------------------------------------------------------------------------
 
-    def handle_timeout(self, which: str) -> None:
+    def handle_timeout(self, which: TimeoutName | Literal["command", "data"]) -> None:
         """Say 421, if the client still takes it, and close.
 
         `which` is "command" or "data", or one of those of a dispatcher: "idle", "write",
@@ -290,14 +296,14 @@ class SMTPServer(dispatcher):
     listen, and `ValueError` for `decode_data` with `enable_SMTPUTF8`.
     """
 
-    channel_class: Any = SMTPChannel
+    channel_class: type[SMTPChannel] = SMTPChannel
 
     _ac_fqdn: str | None = None
 
     def __init__(
         self,
-        localaddr: Any,
-        remoteaddr: object,
+        localaddr: tuple[str, int],
+        remoteaddr: tuple[str, int] | None,
         data_size_limit: int | None = DATA_SIZE_DEFAULT,
         map: Map | None = None,
         enable_SMTPUTF8: bool = False,
@@ -329,11 +335,13 @@ class SMTPServer(dispatcher):
             remoteaddr,
         )
 
-    def handle_accepted(self, conn: Any, addr: Any) -> None:
+    def handle_accepted(self, conn: socket.socket | Any, addr: tuple[str, int] | Any) -> None:
         """Start a channel on the connection."""
         self._ac_start_channel(conn, addr)
 
-    def _ac_start_channel(self, conn: object, addr: object) -> Any:
+    def _ac_start_channel(
+        self, conn: socket.socket | Any, addr: tuple[str, int] | Any
+    ) -> SMTPChannel:
         _debug("Incoming connection from %r", addr)
         return self.channel_class(
             self,
@@ -346,7 +354,12 @@ class SMTPServer(dispatcher):
         )
 
     def process_message(
-        self, peer: Any, mailfrom: str, rcpttos: list[str], data: Any, **kwargs: Any
+        self,
+        peer: tuple[str, int] | Any,
+        mailfrom: str,
+        rcpttos: list[str],
+        data: bytes | Any,
+        **kwargs: Any,
     ) -> str | None:
         """Take a message; return the reply to the client, or None for "250 OK".
 
@@ -362,7 +375,7 @@ class DebuggingServer(SMTPServer):
 
     def _print_message_content(self, peer: object, data: str | bytes) -> None:
         peer_line = f"X-Peer: {_host(peer)}"
-        lines: list[Any] = list(data.splitlines())
+        lines: list[str | bytes] = list(data.splitlines())
         end_of_headers = next((i for i, line in enumerate(lines) if not line), None)
         if end_of_headers is not None:
             added = peer_line.encode() if isinstance(data, bytes) else peer_line
@@ -371,7 +384,12 @@ class DebuggingServer(SMTPServer):
             _print(repr(line) if isinstance(line, bytes) else line)
 
     def process_message(
-        self, peer: Any, mailfrom: str, rcpttos: list[str], data: str | bytes, **kwargs: Any
+        self,
+        peer: tuple[str, int] | Any,
+        mailfrom: str,
+        rcpttos: list[str],
+        data: str | bytes,
+        **kwargs: Any,
     ) -> None:
         """Print the message, with the address of the client in a header X-Peer."""
         _print("---------- MESSAGE FOLLOWS ----------")
@@ -404,18 +422,23 @@ class PureProxy(SMTPServer):
         super().__init__(*args, **kwargs)
 
     def process_message(
-        self, peer: Any, mailfrom: str, rcpttos: list[str], data: Any, **kwargs: Any
+        self,
+        peer: tuple[str, int] | Any,
+        mailfrom: str,
+        rcpttos: list[str],
+        data: bytes | str | Any,
+        **kwargs: Any,
     ) -> str | None:
         """Pass on the message, with the address of the client in a header X-Peer."""
         header = f"X-Peer: {_host(peer)}"
-        data = add_header(data, header.encode() if isinstance(data, bytes) else header)
+        data = add_header(data, header.encode() if isinstance(data, bytes) else header)  # type: ignore[type-var]
         refused = _attempt(self._deliver, mailfrom, rcpttos, data)
         if isinstance(refused, str):
             return refused
         _debug("we got some refusals: %s", refused)
         return _refusal(refused, rcpttos) if self.report_refusals and refused else None
 
-    def _deliver(self, mailfrom: str, rcpttos: list[str], data: str | bytes) -> dict[str, Any]:
+    def _deliver(self, mailfrom: str, rcpttos: list[str], data: str | bytes) -> Refused:
         """Send a message to `remoteaddr`; return the recipients it refused, with its replies."""
         return _deliver(self._remoteaddr, mailfrom, rcpttos, data, _debug)
 
@@ -431,7 +454,12 @@ class MailmanProxy(PureProxy):
         raise _no_mailman()
 
     def process_message(
-        self, peer: Any, mailfrom: str, rcpttos: list[str], data: Any, **kwargs: Any
+        self,
+        peer: tuple[str, int] | Any,
+        mailfrom: str,
+        rcpttos: list[str],
+        data: bytes | Any,
+        **kwargs: Any,
     ) -> NoReturn:
         """Raise `ImportError`, also in a class with an `__init__` of its own."""
         raise _no_mailman()

@@ -13,7 +13,7 @@ when one of these is used.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .hosts.attaching import attach
 from .names import LegacyModuleWarning, install, uninstall
@@ -78,10 +78,12 @@ _LATER = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        found = getattr(importlib.import_module(_LATER[name], __name__), name)
-        if name != "ClassicReactor":  # which says where its `install` is
-            found.__module__ = __name__
-        return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # to which any name would be one of ours
+
+    def __getattr__(name: str) -> object:
+        if name in _LATER:
+            found = getattr(importlib.import_module(_LATER[name], __name__), name)
+            if name != "ClassicReactor":  # which says where its `install` is
+                found.__module__ = __name__
+            return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

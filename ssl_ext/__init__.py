@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import CertificateError as CertificateError
 from .errors import HandshakeError as HandshakeError
@@ -101,15 +101,17 @@ for _error in (TLSError, TruncationError, HandshakeError, CertificateError, Peer
 del _error
 
 
-def __getattr__(name: str) -> Any:
-    try:
-        home = _HOMES[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    importlib.import_module(".requirements", __name__)
-    importlib.import_module(f".{home}", __name__)
-    _publish()
-    return globals()[name]
+if not TYPE_CHECKING:  # to which any name would be one of ours
+
+    def __getattr__(name: str) -> object:
+        try:
+            home = _HOMES[name]
+        except KeyError:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+        importlib.import_module(".requirements", __name__)
+        importlib.import_module(f".{home}", __name__)
+        _publish()
+        return globals()[name]
 
 
 def _publish() -> None:

@@ -30,7 +30,7 @@ _NOTHING = object()
 class Setting(Generic[_Value]):
     """A value for a class, for an instance, and at run time; by default `None`."""
 
-    def __init__(self, given: object = None) -> None:
+    def __init__(self, given: _Value | None = None) -> None:
         self._given = given
         self.name = self._place = self._own = ""
 
@@ -41,13 +41,16 @@ class Setting(Generic[_Value]):
         self._own = f"_ac_{name}_of_program"
         self._put(owner, self._given)
 
-    def __get__(self, channel: object, owner: type | None = None) -> Any:
+    def __get__(self, channel: object, owner: type | None = None) -> _Value | None:
         if channel is None:
             return self._given
-        own = getattr(channel, self._own)
-        return getattr(channel, self._place) if own is _NOTHING else own
+        own: _Value | None = getattr(channel, self._own)
+        if own is not _NOTHING:
+            return own  # of whatever type the program has there
+        found: _Value | None = getattr(channel, self._place)
+        return found
 
-    def __set__(self, channel: object, value: object) -> None:
+    def __set__(self, channel: object, value: _Value | None) -> None:
         if self._put(channel, value):
             self.changed(channel)
 
@@ -85,7 +88,7 @@ class Setting(Generic[_Value]):
         for name in names:
             value = owner.__dict__.get(name, _NOTHING)
             if value is None or isinstance(value, _PLAIN):
-                adjustable = cls(value)
+                adjustable = cls(value)  # type: ignore[arg-type] # `check` judges it
                 adjustable.__set_name__(owner, name)
                 setattr(owner, name, adjustable)
                 found = found or owner.__dict__.get(f"_ac_{name}") is not None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from threading import get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..channels import Map, reports_changes
 from ..classic.blocking import blocks
@@ -35,6 +35,9 @@ from .vectored import (
     takes_pieces,
 )
 from .watermarks import Watermarked
+
+if TYPE_CHECKING:
+    import socket
 
 
 class WriteBuffer:
@@ -173,7 +176,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
             del cls.out_buffer
             cls._ac_output = _Nothing(bytes(initial))
 
-    def __init__(self, sock: object = None, map: Map | None = None) -> None:
+    def __init__(self, sock: socket.socket | Any = None, map: Map | None = None) -> None:
         initial = self._ac_output
         if initial.size:
             self._ac_output = WriteBuffer(initial.joined)
@@ -258,11 +261,11 @@ class dispatcher_with_send(dispatcher, Watermarked):
         self.initiate_send()
 
     @reports_changes
-    def writable(self) -> Any:
+    def writable(self) -> bool:
         """Whether something is to be sent, or the connection not yet established."""
-        return not self.connected or self._ac_output.size
+        return not self.connected or self._ac_output.size  # type: ignore[return-value] # as the classic one
 
-    def send(self, data: Any) -> None:
+    def send(self, data: bytes | Any) -> None:
         """Send `data`, now or as soon as the socket takes it. Safe from any thread.
 
         Raises `TypeError` if it is not bytes-like, and `BrokenPipeError` after `shutdown_write`.
@@ -311,7 +314,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
             if self._ac_marks is not None:
                 self._ac_look_at_marks()
 
-    def writelines(self, lines: Iterable[Any]) -> None:
+    def writelines(self, lines: Iterable[bytes | bytearray | memoryview]) -> None:
         """Send several bytes-like objects as if joined, without joining large ones.
 
         Now or as soon as the socket takes them, and safe from any thread, as `send`. Raises

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from ..channels import Map
+from ..channels import Address, Map
 from ..classic.own_names import takes
 from .dispatcher import dispatcher
 
@@ -31,7 +31,7 @@ class listener(dispatcher):
 
     def __init__(
         self,
-        address: object = None,
+        address: Address | None = None,
         channel_class: ChannelFactory | None = None,
         *,
         map: Map | None = None,
@@ -52,12 +52,12 @@ class listener(dispatcher):
                 self.close()
                 raise
 
-    def handle_accepted(self, sock: Any, addr: Any) -> None:
+    def handle_accepted(self, sock: _socket.socket | Any, addr: tuple[str, int] | Any) -> None:
         """Make a channel of a connection, and hand it to `handle_channel`."""
         make: Any = self.channel_class
         self.handle_channel(make(sock, self._map), addr)
 
-    def handle_channel(self, channel: Any, addr: Any) -> None:
+    def handle_channel(self, channel: dispatcher | Any, addr: tuple[str, int] | Any) -> None:
         """There is a new channel."""
 
 
@@ -75,7 +75,7 @@ def _check(made: object) -> None:
         )
 
 
-def family_of(address: Any) -> int:
+def family_of(address: Address) -> int:
     """Return the address family of what `bind` takes."""
     if isinstance(address, (str, bytes)):
         return int(getattr(_socket, "AF_UNIX"))  # noqa: B009 - Windows has none

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket as _socket
 from typing import Any
 
 from ..channels import Map
@@ -18,8 +19,8 @@ class ConnectsByName(Timed):
     """What a dispatcher has for connecting by name."""
 
     connected = False
-    addr: Any = None
-    socket: Any = None
+    addr: tuple[str, int] | Any = None
+    socket: _socket.socket | Any = None
     _map: Map
     _ac_closed = False
     _ac_ended = 0
@@ -66,14 +67,15 @@ class ConnectsByName(Timed):
         return self._ac_by_name is not None or self._ac_name_given or super()._ac_is_under_way()
 
     def _ac_connect_name(self, target: Target) -> None:
-        before = self._ac_by_name
+        before, engine = self._ac_by_name, self._ac_engine
+        assert engine is not None, "connect_name() has found it"
         self.connected = self._ac_closed = False
         self._ac_ended = 0
         self.connecting = True
         self._ac_connects += 1
         self.addr = target.host, target.port
         self._ac_drop_times()
-        self._ac_by_name = ConnectByName(self, self._ac_engine, target)
+        self._ac_by_name = ConnectByName(self, engine, target)
         self._ac_name_given = False
         if before is not None:
             before.cancel()
@@ -83,8 +85,9 @@ class ConnectsByName(Timed):
         self._ac_by_name.look_up()
 
     def _ac_timing(self) -> ChannelTimes | None:
-        if self._ac_times is None and self._ac_by_name is not None:
+        engine = self._ac_engine
+        if self._ac_times is None and self._ac_by_name is not None and engine is not None:
             # There is no descriptor yet whose events it could note, and nothing but this to time.
-            self._ac_times = ChannelTimes(self, self._ac_engine.timers)
+            self._ac_times = ChannelTimes(self, engine.timers)
             self._ac_times.connecting_since = self._ac_by_name.began
         return super()._ac_timing()

@@ -9,7 +9,7 @@ from threading import RLock, get_ident
 from typing import Any
 
 from .. import logs
-from ..channels import UNUSED, ChannelMap, Map, inspectors, reports_changes
+from ..channels import UNUSED, Address, ChannelMap, Map, SocketLike, inspectors, reports_changes
 from ..classic.namespace import default_map, legacy_name, package
 from ..classic.own_names import hook, tell_of_coroutines, yield_to_mixins
 from ..classic.text import not_bytes
@@ -46,8 +46,8 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     accepting = False
     connecting = False
     closing = False
-    addr: Any = None
-    socket: Any = None
+    addr: tuple[str, int] | Any = None
+    socket: _socket.socket | Any = None
     family_and_type: tuple[int, int]
     ignore_log_types = frozenset({"warning"})
 
@@ -65,7 +65,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         tell_of_coroutines(cls)
         super().__init_subclass__(**options)
 
-    def __init__(self, sock: Any = None, map: Map | None = None) -> None:
+    def __init__(self, sock: _socket.socket | Any = None, map: Map | None = None) -> None:
         self._map = default_map() if map is None else map
         self._fileno = None
         # On the instance, for they are read at every event and send: Python 3.11 is slow to find
@@ -115,7 +115,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if map is None:
             map = self._map
         reports = type(map) is ChannelMap
-        engine: Any = map.engine if reports else engine_for(map)  # type: ignore[attr-defined]
+        engine = map.engine if reports else engine_for(map)  # type: ignore[attr-defined]
         if engine is None:
             engine = engine_for(map)
         if engine.owner != get_ident() and engine.loops_elsewhere() and self._ac_is_unused():
@@ -166,7 +166,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         sock.setblocking(False)
         self.set_socket(sock)
 
-    def set_socket(self, sock: Any, map: Map | None = None) -> None:
+    def set_socket(self, sock: _socket.socket | Any, map: Map | None = None) -> None:
         """Take over a socket, or anything with `fileno`, `close` and `getsockopt`.
 
         It stays blocking if it was. Raises `ValueError` if it is closed.
@@ -228,7 +228,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     # -- socket calls ---------------------------------------------------------------------------
 
-    def bind(self, addr: Any) -> None:
+    def bind(self, addr: Address) -> None:
         """Bind the socket to an address. Raises `OSError` (bind(2)), with that in `filename`.
 
         Under `asynccore run`, a socket that the process inherited may take its place.
@@ -246,7 +246,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         else:
             socket_activation.take_over(self.socket, inherited, self._ac_engine)
 
-    def connect(self, address: Any) -> None:
+    def connect(self, address: Address) -> None:
         """Begin to connect; `handle_connect` follows, or `handle_error` with the `OSError`.
 
         Raises `OSError` if that can be told at once. A host name is looked up while the loop
@@ -275,7 +275,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         else:
             raise OSError(err, errorcode.get(err, _strerror(err)))
 
-    def send(self, data: Any) -> int | None:
+    def send(self, data: bytes | Any) -> int | None:
         """Send what fits and return how many bytes that is.
 
         Returns 0 if nothing fits, or if the connection is gone (then `handle_close` ran).
@@ -338,7 +338,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             self._ac_must_wait(why, READ)
         raise why
 
-    def recvfrom(self, buffer_size: int) -> tuple[bytes, Any]:
+    def recvfrom(self, buffer_size: int) -> tuple[bytes, tuple[str, int] | Any]:
         """Return a datagram and the address that it came from (recvfrom(2)).
 
         Errors are as in `recv`: at the end of a connection `(b"", None)` is returned, and what ICMP
@@ -357,7 +357,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             counts.bytes_received += len(data)
         return data, addr
 
-    def sendto(self, data: Any, addr: Any) -> int:
+    def sendto(self, data: bytes | Any, addr: Address) -> int:
         """Send a datagram to an address; return how many bytes that is (sendto(2)).
 
         Errors are as in `send`: 0 if there is no room, and others are raised.
@@ -421,7 +421,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if connection_limits.counted:
             connection_limits.told(self, fd)
 
-    def _ac_close_left(self, sock: Any) -> None:
+    def _ac_close_left(self, sock: SocketLike) -> None:
         """Do, on the loop's thread, what another one has left of closing a socket."""
         if self.socket is not sock:
             sock.close()  # the channel has another one by now, which stays
@@ -483,13 +483,13 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     # -- log ------------------------------------------------------------------------------------
 
-    def log(self, message: Any) -> None:
+    def log(self, message: object) -> None:
         """Write "log: MESSAGE" to the standard error."""
         logs.emit("info", message, channel=self)
         if logs.printing:
             logs.put(f"log: {logs.text_of(message)}", sys.stderr)
 
-    def log_info(self, message: Any, type: str = "info") -> None:
+    def log_info(self, message: str | Any, type: str = "info") -> None:
         """Print "TYPE: MESSAGE", unless the type is in `ignore_log_types`."""
         if logs._logger is not None or not logs.printing:
             logs.emit(type, message, channel=self)

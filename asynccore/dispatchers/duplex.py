@@ -27,6 +27,10 @@ from ..classic.own_names import OverridableProperty, hook
 from ..errors import disconnected
 from .socket_options import is_datagram
 
+if TYPE_CHECKING:
+    from ..engine.engine import Engine
+    from .timeouts import ChannelTimes
+
 # How far the directions have come.
 _INPUT_ENDED = 1  # handle_eof() was told
 _OUTPUT_ENDS = 2  # shutdown_write() was called
@@ -42,15 +46,15 @@ _TOLD = 2
 class Duplex:
     """What a dispatcher has for its two directions."""
 
-    socket: Any = None
+    socket: _socket.socket | Any = None
     connected = False
     accepting = False
     connecting = False
     _fileno: int | None = None
-    _ac_engine: Any = None
+    _ac_engine: Engine | None = None
     _ac_close_unfinished = False  # the loop's thread has still to do something for it
     _ac_closed = False  # by close(), until it gets another socket
-    _ac_times: Any = None
+    _ac_times: ChannelTimes | None = None
     _ac_ended = 0  # how far the end was handed to handle_close()
     _ac_pause_reasons = 0
     _ac_shutdown_state = 0  # how far the directions have come
@@ -84,7 +88,7 @@ class Duplex:
         """
         self._ac_on_loop(self._ac_unmute, PAUSED)
 
-    def _ac_on_loop(self, function: Callable[..., object], *args: Any) -> None:
+    def _ac_on_loop(self, function: Callable[..., object], *args: object) -> None:
         if self._ac_engine is None:
             function(*args)
         else:
@@ -93,20 +97,26 @@ class Duplex:
     def _ac_mute(self, why: int) -> None:
         if self._fileno is None:
             return  # without a socket there is nothing to pause
-        if not self._ac_pause_reasons and self._ac_is_watched():
-            self._ac_engine.pause(self._fileno)
+        if not self._ac_pause_reasons:
+            engine = self._ac_watching()
+            if engine is not None:
+                engine.pause(self._fileno)
         self._ac_pause_reasons |= why
 
     def _ac_unmute(self, why: int) -> None:
         before = self._ac_pause_reasons
         self._ac_pause_reasons = before & ~why
-        if before and not self._ac_pause_reasons and self._ac_is_watched():
-            self._ac_engine.resume(self._fileno)
-            if self._ac_times is not None:
-                self._ac_times.reading_resumed()
+        if before and not self._ac_pause_reasons:
+            engine, fd = self._ac_watching(), self._fileno
+            if engine is not None and fd is not None:
+                engine.resume(fd)
+                if self._ac_times is not None:
+                    self._ac_times.reading_resumed()
 
-    def _ac_is_watched(self) -> bool:
-        return self._ac_engine is not None and self._ac_engine.map.get(self._fileno) is self
+    def _ac_watching(self) -> Engine | None:
+        """Return the engine if its map holds this channel."""
+        engine = self._ac_engine
+        return engine if engine is not None and engine.map.get(self._fileno) is self else None
 
     def _ac_is_unused(self) -> bool:
         """Whether the socket is a stream's that neither listens nor connects, and never did.
@@ -155,8 +165,8 @@ class Duplex:
         self._ac_shutdown_state |= _INPUT_ENDED
         sock = self.socket
         try:
-            eof: Any = self.handle_eof if type(self).handle_eof is _EOF else None
-            if getattr(eof, "__func__", None) is not _EOF:
+            eof = None if type(self).handle_eof is not _EOF else self.handle_eof
+            if eof is None or getattr(eof, "__func__", None) is not _EOF:
                 eof = hook(self, "handle_eof", 0)
             elif self._ac_has_output():
                 # The peer may well wait for the rest of its reply.

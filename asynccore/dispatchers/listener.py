@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket as _socket
 from typing import TYPE_CHECKING, Any
 
 from ..channels import ENDED, UNUSED, Map, inspectors
@@ -35,7 +36,7 @@ class Listening(Duplex):
 
     if TYPE_CHECKING:
 
-        def log_info(self, message: Any, type: str = "info") -> None: ...
+        def log_info(self, message: str | Any, type: str = "info") -> None: ...
 
         def _ac_touch(self) -> None: ...
 
@@ -115,7 +116,7 @@ class Listening(Duplex):
             acceptor.latest = None
             acceptor.failures = 0
 
-    def handle_accepted(self, sock: Any, addr: Any) -> None:
+    def handle_accepted(self, sock: _socket.socket | Any, addr: tuple[str, int] | Any) -> None:
         """A connection was accepted; `sock` is its socket and `addr` its peer's address."""
         sock.close()
         self.log_info("unhandled accepted event", "warning")
@@ -136,7 +137,9 @@ class Listening(Duplex):
 
     # -- limits ---------------------------------------------------------------------------------
 
-    def handle_refused(self, sock: Any, addr: Any, reason: str) -> None:
+    def handle_refused(
+        self, sock: _socket.socket | Any, addr: tuple[str, int] | Any, reason: str
+    ) -> None:
         """A connection is one too many; `reason` is the name of the limit.
 
         Unless overridden it is closed, and one line for each peer and second logged. `sock` is

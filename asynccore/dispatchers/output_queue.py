@@ -35,7 +35,7 @@ from ..classic.settings import Switch
 from ..classic.text import not_bytes
 from ..pollers import WRITE
 from ..pollers.layered import waits_for
-from ..producers import file_producer
+from ..producers import Producer, file_producer
 from .dispatcher import dispatcher
 from .duplex import ENDS_WHEN_SENT
 from .vectored import (
@@ -65,7 +65,7 @@ class Hold:
 
     def __init__(self) -> None:
         self.more = False  # there is more input to deliver
-        self.socket: Any = None  # the channel's, while something is held back
+        self.socket: _plain_socket | Any = None  # the channel's, while something is held back
         self.size = 0
         self.since = 0.0
 
@@ -73,7 +73,7 @@ class Hold:
 class _HiddenSocket:
     """The `socket` of a channel that has none in its instance, or that holds replies back."""
 
-    def __get__(self, channel: Any, owner: type | None = None) -> Any:
+    def __get__(self, channel: OutputQueue | None, owner: type | None = None) -> Any:
         if channel is None or channel._ac_hold is None or channel._ac_hold.socket is None:
             return None
         channel._ac_send_held()
@@ -99,10 +99,10 @@ class OutputQueue(dispatcher, Watermarked):
     the peer waiting for what it has pushed.
     """
 
-    socket: Any = _HiddenSocket()
+    socket: _plain_socket | Any = _HiddenSocket()
 
     # Set `use_encoding` to a true value to let strings be pushed and be terminators.
-    use_encoding: Any = 0
+    use_encoding: bool | int = 0
     encoding = "latin-1"
 
     _ac_joins_replies: bool
@@ -118,7 +118,7 @@ class OutputQueue(dispatcher, Watermarked):
         super().__init_subclass__(**options)
         Switch.adopt(cls, ("joins_replies",))
 
-    def __init__(self, sock: object = None, map: Map | None = None) -> None:
+    def __init__(self, sock: _plain_socket | Any = None, map: Map | None = None) -> None:
         self._ac_fifo: deque[Any] = deque()
         self._ac_leftover = None
         self._ac_queued = None
@@ -198,7 +198,7 @@ class OutputQueue(dispatcher, Watermarked):
 
     # -- putting in -----------------------------------------------------------------------------
 
-    def push(self, data: Any) -> None:
+    def push(self, data: bytes | Any) -> None:
         """Queue bytes, and send what the socket takes at once. Safe from any thread.
 
         Strings are taken with `use_encoding`. Raises `TypeError` for anything else, and
@@ -359,7 +359,7 @@ class OutputQueue(dispatcher, Watermarked):
         self._ac_send_held()
         super()._ac_close()
 
-    def writelines(self, lines: Iterable[Any]) -> None:
+    def writelines(self, lines: Iterable[bytes | bytearray | memoryview | str]) -> None:
         """Queue several bytes-like objects, and send what the socket takes by as few calls as can
         be.
 
@@ -384,7 +384,7 @@ class OutputQueue(dispatcher, Watermarked):
             self._ac_fifo.extend(pieces)
             self._ac_start_sending()
 
-    def push_with_producer(self, producer: Any) -> None:
+    def push_with_producer(self, producer: Producer | bytes) -> None:
         """Queue a producer: its `more()` is called for bytes until it returns none.
 
         Safe from any thread; `more()` runs on the loop's. A `producers.file_producer` is sent
@@ -428,9 +428,9 @@ class OutputQueue(dispatcher, Watermarked):
         self.initiate_send()
 
     @reports_changes
-    def writable(self) -> Any:
+    def writable(self) -> bool:
         """Whether something is to be sent, or the connection not yet established."""
-        return self._ac_fifo or not self.connected
+        return self._ac_fifo or not self.connected  # type: ignore[return-value] # as the classic one
 
     def initiate_send(self) -> None:
         """Send from the queue until the socket is full, or other channels should have a turn."""

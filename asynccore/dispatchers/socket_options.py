@@ -20,7 +20,7 @@ _SO_TYPE = int(_socket.SO_TYPE)
 _kind_of = _socket.SocketType.type.__get__
 
 
-def is_datagram(sock: Any) -> bool:
+def is_datagram(sock: _socket.socket | Any) -> bool:
     """Whether a socket, or what stands in for one, has messages instead of a stream."""
     try:
         kind = _kind_of(sock)
@@ -32,7 +32,7 @@ def is_datagram(sock: Any) -> bool:
     return bool(kind == _SOCK_DGRAM)
 
 
-def send_at_once(sock: Any, whether: bool = True) -> None:
+def send_at_once(sock: _socket.socket | Any, whether: bool = True) -> None:
     """Turn Nagle's algorithm off (TCP_NODELAY, tcp(7)), or on, if a socket is one of TCP's."""
     if not isinstance(sock, _socket.socket) and not getattr(type(sock), "takes_pieces", False):
         return  # what stands in for a socket may know nothing of options
@@ -45,7 +45,7 @@ def send_at_once(sock: Any, whether: bool = True) -> None:
 class SocketOptions:
     """What a dispatcher has for the options of its socket."""
 
-    socket: Any = None
+    socket: _socket.socket | Any = None
 
     tcp_no_delay = Switch(False)
     """Whether a TCP socket that is taken over gets TCP_NODELAY.

@@ -15,17 +15,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from errno import ETIMEDOUT
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..channels import Map
 from ..classic.own_names import hook
 from ..classic.settings import Setting
-from ..engine.engine import engine_for
+from ..engine.engine import Engine, engine_for
 from ..engine.timers import LazyTimer, Timer, Timers
 from ..errors import judges_peer, leaves_loop, reports_to_channel, reraised
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
+    _Args = TypeVarTuple("_Args")
+
 # Below this number of timers of a channel, those that are done need not be looked for.
 _FEW_TIMERS = 16
+
+# What `handle_timeout` is told of, "handshake" by TLS alone.
+TimeoutName = Literal["connect", "idle", "read", "write", "deadline", "handshake"]
 
 NAMES = ("connect_timeout", "idle_timeout", "read_timeout", "write_timeout")
 
@@ -40,7 +48,7 @@ class Timeout(Setting[float]):
     def check(self, value: object) -> None:
         check(self.name, value)
 
-    def changed(self, channel: Any) -> None:
+    def changed(self, channel: Timed | Any) -> None:
         channel._ac_has_timeouts = True
         channel._ac_timeouts_changed()
 
@@ -84,10 +92,10 @@ class ChannelTimes(LazyTimer):
         self.bytes_received = 0
         self.bytes_sent = 0
 
-    def next_expiry(self) -> tuple[float, str] | None:
+    def next_expiry(self) -> tuple[float, TimeoutName] | None:
         """Return when something expires, if nothing happens until then, and what it is."""
         channel = self.channel
-        expiries: list[tuple[float, str]] = []
+        expiries: list[tuple[float, TimeoutName]] = []
         if self.deadline is not None:
             expiries.append((self.deadline, "deadline"))
         if self.connecting_since is not None:
@@ -167,7 +175,7 @@ class ChannelTimes(LazyTimer):
         else:
             self.rearm()
 
-    def _tell(self, which: str) -> None:
+    def _tell(self, which: TimeoutName) -> None:
         channel = self.channel
         channel._ac_reason = TimeoutError(ETIMEDOUT, f"{which} timeout")
         try:
@@ -216,7 +224,7 @@ class ChannelCall:
     def __repr__(self) -> str:
         return getattr(self._callback, "__qualname__", None) or repr(self._callback)
 
-    def __call__(self, *args: Any) -> None:
+    def __call__(self, *args: object) -> None:
         try:
             self._callback(*args)
         except reraised():
@@ -245,7 +253,7 @@ class Timed:
     _ac_timers: ChannelTimers | None = None
     _ac_times: ChannelTimes | None = None
     _ac_counts: ChannelTimes | None = None  # the same, while what is received is counted
-    _ac_engine: Any = None
+    _ac_engine: Engine | None = None
     _fileno: int | None = None
     connecting = False
 
@@ -255,7 +263,9 @@ class Timed:
         if Timeout.adopt(cls, NAMES):
             cls._ac_has_timeouts = True
 
-    def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> Timer:
+    def call_later(
+        self, delay: float, callback: Callable[[Unpack[_Args]], object], *args: Unpack[_Args]
+    ) -> Timer:
         """Call `callback(*args)` in `delay` seconds, unless the channel is closed before.
 
         In the loop of the channel's map. What it raises goes to `handle_error`. What is set after
@@ -298,7 +308,7 @@ class Timed:
         if times is not None:
             times.set_deadline(when)
 
-    def handle_timeout(self, which: str) -> None:
+    def handle_timeout(self, which: TimeoutName) -> None:
         """A timeout has expired: "connect", "idle", "read", "write" or "deadline".
 
         Unless overridden, that is logged, and `handle_close` called. A channel that stays is idle
@@ -307,7 +317,7 @@ class Timed:
         self.log_info(f"{which} timeout, closing channel {self!r}", "error")
         self.handle_close()
 
-    def log_info(self, message: Any, type: str = "info") -> None:
+    def log_info(self, message: str | Any, type: str = "info") -> None:
         """Print a message (`dispatcher`)."""
         raise NotImplementedError
 

@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .. import logs
 from ..channels import Map
@@ -21,6 +21,11 @@ from ..engine.ownership import Call
 from ..errors import reraised
 from ..pollers.wakeup import Wakeup
 from .dispatcher import dispatcher
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
+    _Args = TypeVarTuple("_Args")
 
 
 class _Waker(Wakeup):
@@ -53,7 +58,9 @@ class Trigger(dispatcher):
         state = "closed" if self._ac_waker is None else f"{len(self._ac_pulled)} callbacks waiting"
         return f"<{type(self).__qualname__}, {state}, at {id(self):#x}>"
 
-    def pull(self, callback: Callable[..., object] | None = None, *args: object) -> None:
+    def pull(
+        self, callback: Callable[[Unpack[_Args]], object] | None = None, *args: Unpack[_Args]
+    ) -> None:
         """Wake the loop; it calls `callback(*args)`, and then `handle_trigger`.
 
         Safe from any thread and from signal handlers. Callbacks run on the loop's thread, in the
@@ -127,7 +134,7 @@ class Trigger(dispatcher):
                 self._ac_waker.set()
 
 
-def _call(callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+def _call(callback: Callable[..., object], args: tuple[object, ...]) -> None:
     try:
         callback(*args)
     except reraised():

@@ -80,13 +80,13 @@ def keeps_bounds(sock: object) -> bool:
     return getattr(type(sock), "keeps_bounds", False)
 
 
-def send_nothing(channel: Any) -> None:
+def send_nothing(channel: dispatcher) -> None:
     """Send `b""` by what is no plain socket: that begins a handshake, if one is to be begun.
 
     What does TLS gets it whenever its channel has nothing to send, and what is of an unknown kind
     gets it once it is connected. What takes pieces or keeps bounds sees to its handshake by itself.
     """
-    sock = channel.socket
+    sock: Any = channel.socket  # of whatever kind does TLS
     if takes_pieces(sock) or keeps_bounds(sock):
         return
     kind = type(sock)
@@ -98,14 +98,14 @@ def send_nothing(channel: Any) -> None:
         sock.do_handshake()
 
 
-def send_pieces(channel: Any, pieces: list[bytes | memoryview], size: int) -> int:
+def send_pieces(channel: dispatcher, pieces: list[bytes | memoryview], size: int) -> int:
     """Send what fits of some pieces, `size` bytes in all, by one call; return how much that was.
 
     For channels whose socket `takes_pieces`. Returns and raises what `dispatcher.send` does.
     """
     if len(pieces) == 1:
         return dispatcher.send(channel, pieces[0]) or 0
-    sock = channel.socket
+    sock: Any = channel.socket  # of any kind that takes pieces
     if type(sock) is socket and (size < JOIN_BELOW * len(pieces) or not CAN_GATHER):
         return dispatcher.send(channel, b"".join(pieces)) or 0
     try:

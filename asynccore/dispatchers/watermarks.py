@@ -11,10 +11,13 @@ sent at once.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..classic.own_names import OverridableProperty, hook
 from ..classic.settings import Setting, has_no_effect
+
+if TYPE_CHECKING:
+    from ..engine.engine import Engine
 
 NAMES = ("high_watermark", "low_watermark")
 
@@ -31,7 +34,7 @@ class Watermark(Setting[int]):
     def check(self, value: object) -> None:
         check(self.name, value)
 
-    def __set__(self, channel: Any, size: object) -> None:
+    def __set__(self, channel: Any, size: int | None) -> None:
         both = {name: getattr(channel, f"_ac_{name}") for name in NAMES} | {self.name: size}
         try:
             found = marks(both["high_watermark"], both["low_watermark"])
@@ -85,7 +88,7 @@ class Watermarked:
     _ac_paused = False
     _ac_telling = False  # a hook runs
     _ac_closed = False
-    _ac_engine: Any = None
+    _ac_engine: Engine | None = None
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)

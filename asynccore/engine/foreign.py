@@ -22,7 +22,7 @@ from typing import Any
 from ..channels import Map, MapObserver
 
 
-class ReportingMap(MutableMapping[Any, Any]):
+class ReportingMap(MutableMapping[int, Any]):
     """A view of a plain mapping, which tells the engine of that mapping what is changed by it."""
 
     __slots__ = ("engine", "map")
@@ -31,18 +31,18 @@ class ReportingMap(MutableMapping[Any, Any]):
         self.map = map
         self.engine = engine
 
-    def __getitem__(self, fd: object) -> Any:
+    def __getitem__(self, fd: int) -> Any:
         return self.map[fd]
 
-    def __setitem__(self, fd: object, channel: object) -> None:
+    def __setitem__(self, fd: int, channel: object) -> None:
         self.map[fd] = channel
         self.engine.added(fd)
 
-    def __delitem__(self, fd: object) -> None:
+    def __delitem__(self, fd: int) -> None:
         del self.map[fd]
         self.engine.removed(fd)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[int]:
         return iter(self.map)
 
     def __len__(self) -> int:

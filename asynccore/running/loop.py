@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from errno import EBADF
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import pollers
 from ..channels import ChannelMap, Map
@@ -20,6 +20,11 @@ from ..engine.timers import Timer
 from ..errors import disconnected, leaves_loop, reraised
 from ..pollers.layered import waits_for
 from . import graceful
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
+    _Args = TypeVarTuple("_Args")
 
 # The classic bits of `readwrite`; select() has none of its own on Windows.
 _POLLIN = getattr(select, "POLLIN", pollers.READ)
@@ -264,7 +269,10 @@ def close_all(map: Map | None = None, ignore_all: bool = False) -> None:
 
 
 def call_later(
-    delay: float, callback: Callable[..., object], *args: object, map: Map | None = None
+    delay: float,
+    callback: Callable[[Unpack[_Args]], object],
+    *args: Unpack[_Args],
+    map: Map | None = None,
 ) -> Timer:
     """Call `callback(*args)` in the loop of a map, `delay` seconds from now. Safe from any thread.
 
@@ -278,7 +286,10 @@ def call_later(
 
 
 def call_at(
-    when: float, callback: Callable[..., object], *args: object, map: Map | None = None
+    when: float,
+    callback: Callable[[Unpack[_Args]], object],
+    *args: Unpack[_Args],
+    map: Map | None = None,
 ) -> Timer:
     """Call `callback(*args)` in the loop of a map when `time.monotonic()` has reached `when`.
 
@@ -296,7 +307,10 @@ def _start(engine: Engine, timer: Timer) -> Timer:
 
 
 def call_every(
-    interval: float, callback: Callable[..., object], *args: object, map: Map | None = None
+    interval: float,
+    callback: Callable[[Unpack[_Args]], object],
+    *args: Unpack[_Args],
+    map: Map | None = None,
 ) -> Timer:
     """Call `callback(*args)` in the loop of a map every `interval` seconds, first after one.
 
@@ -315,7 +329,7 @@ def call_every(
 
 
 def call_soon_threadsafe(
-    callback: Callable[..., object], *args: object, map: Map | None = None
+    callback: Callable[[Unpack[_Args]], object], *args: Unpack[_Args], map: Map | None = None
 ) -> None:
     """Call `callback(*args)` on the thread of the loop of a map, at once. Safe from any thread.
 

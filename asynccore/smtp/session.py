@@ -55,7 +55,7 @@ class SMTPSession(Limited, SMTPCommands):
     command_size_limits: dict[str, int] = defaultdict(lambda: COMMAND_SIZE)
 
     smtp_server: Any
-    peer: Any
+    peer: tuple[str, int] | Any
     _ac_busy = False  # a command or a message is being handled
     _ac_shutting_down = False
     _ac_small_pieces = 0  # at the end of `received_lines`

@@ -11,15 +11,56 @@ import stat
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asynccore.channels import Map
+from asynccore.connecting.happy_eyeballs import ATTEMPT_DELAY
 from asynccore.listening import socket_activation
 
 from .servers import Server
 from .streams import StreamChannel, StreamTransport, Timeouts, set_nodelay
 
-Pair = tuple[Any, Any]
+if TYPE_CHECKING:
+    from typing_extensions import TypedDict, Unpack
+
+    from asynccore.ssl_ext import Context
+
+    class TLSTimes(TypedDict, total=False):
+        """How long TLS may take, in seconds."""
+
+        ssl_handshake_timeout: float | None
+        ssl_shutdown_timeout: float | None
+
+    class ConnectionOptions(TLSTimes, total=False):
+        """What `create_connection` takes by name."""
+
+        ssl: bool | _stdlib_ssl.SSLContext | Context | None
+        family: int
+        sock: socket.socket | None
+        local_addr: tuple[str | None, int] | None
+        server_hostname: str | None
+        happy_eyeballs_delay: float | None
+
+    class ServerOptions(TLSTimes, total=False):
+        """What `create_server` takes by name."""
+
+        ssl: _stdlib_ssl.SSLContext | Context | None
+        sock: socket.socket | None
+        backlog: int
+        reuse_address: bool | None
+        reuse_port: bool | None
+        keep_alive: bool | None
+        start_serving: bool
+        cleanup_socket: bool
+
+
+# The protocol that a factory makes, and what is returned with it.
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+Pair = tuple[asyncio.Transport, P]
+
+# What `getaddrinfo` returns of an address.
+AddressInfo = tuple[int, int, int, str, Any]
+
 Path = str | bytes | os.PathLike[str]
 
 # Windows has none.
@@ -69,19 +110,22 @@ class TLSOptions:
 
     def __init__(
         self,
-        ssl: object,
+        ssl: bool | _stdlib_ssl.SSLContext | Context | None,
         server_side: bool,
         server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> None:
         check_tls_options(ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
-        self.context = ssl or None
+        # What the module `ssl` does was sorted out before.
+        self.context: Context | None = ssl or None  # type: ignore[assignment]
         self.server_side = server_side
         self.server_hostname = server_hostname
         self.timeouts = ssl_handshake_timeout, ssl_shutdown_timeout
 
-    def channel(self, transport: StreamTransport, sock: object, map: Map) -> StreamChannel:
+    def channel(
+        self, transport: StreamTransport, sock: socket.socket | None, map: Map
+    ) -> StreamChannel:
         """Make the channel of a transport."""
         if self.context is None:
             return StreamChannel(transport, sock, map)
@@ -100,7 +144,7 @@ class TLSOptions:
 
 def upgrade(
     channel: StreamChannel,
-    context: object,
+    context: Context,
     server_side: bool,
     server_hostname: str | None,
     timeouts: Timeouts,
@@ -114,7 +158,7 @@ def upgrade(
     return tls_streams.upgrade(channel, context, server_side, server_hostname, timeouts)
 
 
-def channel_of(transport: StreamTransport, sock: object, map: Map) -> StreamChannel:
+def channel_of(transport: StreamTransport, sock: socket.socket, map: Map) -> StreamChannel:
     """Make the channel of a transport that goes on with a socket, with its TLS if it has any."""
     if hasattr(type(sock), "poll_interest"):
         from .tls_streams import TLSStreamChannel
@@ -159,11 +203,11 @@ def check_stream(sock: socket.socket) -> None:
 def begin_connection(
     loop: asyncio.AbstractEventLoop,
     map: Map,
-    protocol_factory: Callable[[], Any],
+    protocol_factory: Callable[[], P],
     host: str | None = None,
     port: int | str | None = None,
     *,
-    ssl: object = None,
+    ssl: bool | _stdlib_ssl.SSLContext | Context | None = None,
     family: int = 0,
     sock: socket.socket | None = None,
     local_addr: tuple[str | None, int] | None = None,
@@ -172,25 +216,24 @@ def begin_connection(
     ssl_handshake_timeout: float | None = None,
     ssl_shutdown_timeout: float | None = None,
     server_side: bool = False,
-) -> asyncio.Future[Pair]:
+) -> asyncio.Future[Pair[P]]:
     """Begin to connect; the future's result is `(transport, protocol)`."""
     check_connection(host, port, sock, ssl, server_side, server_hostname)
     hostname = server_hostname or None
     tls = TLSOptions(ssl, server_side, hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
     if sock is not None:
         return _begin(loop, protocol_factory, lambda made: _go_on(made, sock, tls, map))
-    options: dict[str, Any] = {"family": family}
-    if happy_eyeballs_delay is not None:
-        options["happy_eyeballs_delay"] = happy_eyeballs_delay
+    delay = ATTEMPT_DELAY if happy_eyeballs_delay is None else happy_eyeballs_delay
 
-    def begin(local: Any) -> asyncio.Future[Pair]:
+    def begin(local: tuple[str, int] | None) -> asyncio.Future[Pair[P]]:
         def dial(transport: StreamTransport) -> None:
             transport.channel = tls.channel(transport, None, map)
             transport.channel.connect_name(
                 "localhost" if host is None else host,
                 port or 0,
                 local_addr=local,
-                **options,
+                family=family,
+                happy_eyeballs_delay=delay,
             )
 
         return _begin(loop, protocol_factory, dial)
@@ -204,14 +247,14 @@ async def _connect_from(
     loop: asyncio.AbstractEventLoop,
     local_addr: tuple[str | None, int],
     family: int,
-    begin: Callable[[Any], asyncio.Future[Pair]],
-) -> Pair:
+    begin: Callable[[tuple[str, int]], asyncio.Future[Pair[P]]],
+) -> Pair[P]:
     """Connect from the first of the addresses of a name from which that is possible."""
     infos = await loop.getaddrinfo(*local_addr[:2], family=family, type=socket.SOCK_STREAM)
     errors: list[BaseException] = []
     for sockaddr in dict.fromkeys(info[4] for info in infos):
         try:
-            return await begin(sockaddr[:2])
+            return await begin(sockaddr[:2])  # type: ignore[arg-type]
         except OSError as why:
             errors.append(why)
     try:
@@ -223,11 +266,11 @@ async def _connect_from(
 
 def _begin(
     loop: asyncio.AbstractEventLoop,
-    protocol_factory: Callable[[], Any],
+    protocol_factory: Callable[[], P],
     start: Callable[[StreamTransport], object],
-) -> asyncio.Future[Pair]:
+) -> asyncio.Future[Pair[P]]:
     """Have a transport begin to connect; the protocol is made when the connection stands."""
-    future: asyncio.Future[Pair] = loop.create_future()
+    future: asyncio.Future[Pair[P]] = loop.create_future()
 
     def answer(why: BaseException | None) -> None:
         if future.done():
@@ -237,7 +280,7 @@ def _begin(
         else:
             future.set_exception(_as_asyncio_says(why))
 
-    def ended(future: asyncio.Future[Pair]) -> None:
+    def ended(future: asyncio.Future[Pair[P]]) -> None:
         if future.cancelled():
             transport.abort()
 
@@ -261,7 +304,7 @@ def serve_connected(
     loop: asyncio.AbstractEventLoop,
     map: Map,
     sock: socket.socket,
-    protocol: object,
+    protocol: asyncio.BaseProtocol,
     waiter: asyncio.Future[None] | None,
 ) -> StreamTransport:
     """Return the transport of a connection that stands, and tell its protocol soon."""
@@ -294,14 +337,16 @@ def _as_asyncio_says(why: BaseException) -> BaseException:
 async def connect(
     loop: asyncio.AbstractEventLoop,
     map: Map,
-    protocol_factory: object,
-    *args: object,
-    **options: object,
-) -> Pair:
+    protocol_factory: Callable[[], P],
+    host: str | None,
+    port: int | str | None,
+    server_side: bool = False,
+    **options: Unpack[ConnectionOptions],
+) -> Pair[P]:
     """Connect, and return `(transport, protocol)`."""
-    begin: Any = begin_connection
-    pair: Pair = await begin(loop, map, protocol_factory, *args, **options)
-    return pair
+    return await begin_connection(
+        loop, map, protocol_factory, host, port, server_side=server_side, **options
+    )
 
 
 def check_path(path: Path | None, sock: socket.socket | None) -> None:
@@ -357,11 +402,11 @@ def hosts(
 def make_server(
     loop: asyncio.AbstractEventLoop,
     map: Map,
-    protocol_factory: Callable[[], Any],
-    infos: Iterable[Any],
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
+    infos: Iterable[AddressInfo],
     *,
     sock: socket.socket | None = None,
-    ssl: object = None,
+    ssl: _stdlib_ssl.SSLContext | Context | None = None,
     backlog: int = BACKLOG,
     reuse_address: bool | None = None,
     reuse_port: bool | None = None,
@@ -403,22 +448,22 @@ def make_server(
 
 def _secured(
     loop: asyncio.AbstractEventLoop,
-    protocol_factory: Callable[[], Any],
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
     context: _stdlib_ssl.SSLContext,
     handshake_timeout: float | None,
     shutdown_timeout: float | None,
-) -> Callable[[], Any]:
+) -> Callable[[], asyncio.BaseProtocol]:
     """Return what makes asyncio's own TLS protocol for each protocol of a factory."""
     from asyncio.sslproto import SSLProtocol
 
-    options: dict[str, Any] = {"ssl_handshake_timeout": handshake_timeout}
+    options: dict[str, float | None] = {"ssl_handshake_timeout": handshake_timeout}
     if sys.version_info >= (3, 11):
         options["ssl_shutdown_timeout"] = shutdown_timeout
     elif shutdown_timeout is not None:
         raise TypeError("ssl_shutdown_timeout is for Python 3.11 and later")
-    make: Any = SSLProtocol
+    make: Callable[..., asyncio.BaseProtocol] = SSLProtocol
 
-    def secured() -> Any:
+    def secured() -> asyncio.BaseProtocol:
         # Nobody waits for the handshake: how it ends is told to the protocol, or not at all.
         waiter = loop.create_future()
         waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -428,7 +473,7 @@ def _secured(
 
 
 def _listening_sockets(
-    infos: Iterable[Any],
+    infos: Iterable[AddressInfo],
     reuse_address: bool | None,
     reuse_port: bool | None,
     keep_alive: bool | None,
@@ -489,17 +534,17 @@ def share_port(sock: socket.socket) -> None:
 async def listen(
     loop: asyncio.AbstractEventLoop,
     map: Map,
-    protocol_factory: Any,
-    host: Any,
-    port: Any,
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
+    host: str | Iterable[str] | None,
+    port: int | str | None,
     *,
     family: int = 0,
     flags: int = socket.AI_PASSIVE,
-    **options: Any,
+    **options: Unpack[ServerOptions],
 ) -> Server:
     """Look up where to listen, and do."""
     check_server_options(**options)
-    infos: list[Any] = []
+    infos: list[AddressInfo] = []
     for name in hosts(host, port, options.get("sock")):
         found = await loop.getaddrinfo(
             name, port or 0, family=family, type=socket.SOCK_STREAM, flags=flags

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypedDict, TypeVar
 
 from asynccore.channels import Map
 from asynccore.listening import socket_activation
 
-from .connections import Pair, bind_path, share_port, unix_family
+from .connections import AddressInfo, bind_path, share_port, unix_family
 from .datagrams import DatagramTransport
+
+D = TypeVar("D", bound=asyncio.DatagramProtocol)
+
+# What the look-up of an address has found, `None` for no address.
+Infos = Sequence[AddressInfo] | None
+
+# Host and port, or the path of a Unix socket.
+EndpointAddress = tuple[str | None, int] | str
+
+
+class Options(TypedDict):
+    """What an endpoint is asked to be."""
+
+    family: int
+    proto: int
+    reuse_port: bool | None
+    allow_broadcast: bool | None
 
 
 def datagram_socket(
-    infos: Any,
+    infos: Iterable[tuple[Any, ...]],
     local: object,
-    remote: Any,
+    remote: Infos,
     reuse_port: bool | None,
     allow_broadcast: bool | None,
 ) -> socket.socket:
@@ -58,9 +75,9 @@ def datagram_socket(
 async def datagrams(
     loop: asyncio.AbstractEventLoop,
     map: Map,
-    protocol_factory: Callable[[], Any],
-    local_addr: Any = None,
-    remote_addr: Any = None,
+    protocol_factory: Callable[[], D],
+    local_addr: EndpointAddress | None = None,
+    remote_addr: EndpointAddress | None = None,
     *,
     family: int = 0,
     proto: int = 0,
@@ -68,19 +85,18 @@ async def datagrams(
     reuse_port: bool | None = None,
     allow_broadcast: bool | None = None,
     sock: socket.socket | None = None,
-) -> Pair:
+) -> tuple[DatagramTransport, D]:
     """Look up the addresses, and make an endpoint."""
-    options = {
+    options: Options = {
         "family": family,
         "proto": proto,
-        "flags": flags,
         "reuse_port": reuse_port,
         "allow_broadcast": allow_broadcast,
     }
-    check(local_addr, remote_addr, sock, options)
+    check(local_addr, remote_addr, sock, {**options, "flags": flags})
     infos = []
     for address in (local_addr, remote_addr):
-        found: Any = None
+        found: Infos = None
         if address:
             found = unix_datagrams(address, family) or await loop.getaddrinfo(
                 *address, family=family, type=socket.SOCK_DGRAM, proto=proto, flags=flags
@@ -88,14 +104,15 @@ async def datagrams(
             if not found:
                 raise OSError(f"getaddrinfo({address[0]!r}) returned empty list")
         infos.append(found)
-    del options["flags"]
-    make: Any = make_datagrams
-    pair: Pair = make(loop, map, protocol_factory, *infos, sock=sock, **options)
-    return pair
+    local, remote = infos
+    return make_datagrams(loop, map, protocol_factory, local, remote, sock=sock, **options)
 
 
 def check(
-    local_addr: object, remote_addr: object, sock: socket.socket | None, options: dict[str, Any]
+    local_addr: object,
+    remote_addr: object,
+    sock: socket.socket | None,
+    options: Mapping[str, object],
 ) -> None:
     """Raise `TypeError` or `ValueError` for what no endpoint can be made of."""
     family = options["family"]
@@ -118,7 +135,7 @@ def check(
             raise TypeError(f"an address is a 2-tuple of host and port, not {address!r}")
 
 
-def unix_datagrams(address: object, family: int) -> Any:
+def unix_datagrams(address: object, family: int) -> Infos:
     """Return what the look-up of a Unix socket's path would find, and `None` for others."""
     if family and family == _AF_UNIX:
         return [(unix_family(), socket.SOCK_DGRAM, 0, "", address)]
@@ -132,16 +149,16 @@ _AF_UNIX: int | None = getattr(socket, "AF_UNIX", None)
 def make_datagrams(
     loop: asyncio.AbstractEventLoop,
     map: Map,
-    protocol_factory: Callable[[], Any],
-    local: object,
-    remote: Any,
+    protocol_factory: Callable[[], D],
+    local: Infos,
+    remote: Infos,
     *,
     family: int,
     proto: int,
     reuse_port: bool | None,
     allow_broadcast: bool | None,
     sock: socket.socket | None,
-) -> Pair:
+) -> tuple[DatagramTransport, D]:
     """Make an endpoint of addresses that were looked up."""
     if sock is None:
         nowhere = [(family, socket.SOCK_DGRAM, proto)]

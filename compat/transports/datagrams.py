@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any
 
-from asynccore.channels import ENDED, Map, reports_changes
+from asynccore.channels import ENDED, Address, Map, reports_changes
 from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.errors import leaves_loop, reraised
 
@@ -26,9 +26,9 @@ SHARE = 16
 class DatagramChannel(dispatcher):
     """What the map holds for a transport."""
 
-    def __init__(self, transport: DatagramTransport, sock: object, map: Map) -> None:
+    def __init__(self, transport: DatagramTransport, sock: socket.socket, map: Map) -> None:
         self.transport = transport
-        self.queue: deque[tuple[bytes, Any]] = deque()
+        self.queue: deque[tuple[bytes, Address | None]] = deque()
         self.size = 0
         super().__init__(None, map)
         self.set_socket(sock)
@@ -75,7 +75,12 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport, Flow):
     channel: DatagramChannel
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, protocol: Any, sock: Any, map: Map, peer: Any = None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        protocol: asyncio.DatagramProtocol,
+        sock: socket.socket,
+        map: Map,
+        peer: Address | None = None,
     ) -> None:
         self.info: dict[str, object] = {}
         super().__init__(self.info)
@@ -114,7 +119,9 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport, Flow):
     def _tell_error(self, why: OSError) -> None:
         self.tell("error_received", self.protocol.error_received, why)
 
-    def sendto(self, data: Any, addr: Any = None) -> None:
+    def sendto(  # type: ignore[override] # as an address, typeshed takes any buffer, too
+        self, data: bytes | bytearray | memoryview, addr: Address | None = None
+    ) -> None:
         """Send one datagram, now or when there is room; `addr` unless it is connected.
 
         An `OSError` goes to the protocol's `error_received`. Raises `TypeError` for what is not
@@ -139,7 +146,7 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport, Flow):
         if not self.writing_paused and channel.size > self.levels[0]:
             self.pause_protocol()
 
-    def _send(self, data: bytes, addr: object) -> bool:
+    def _send(self, data: bytes, addr: Address | None) -> bool:
         """Send one now; tell if it is done with, one way or the other."""
         sock = self.channel.socket
         try:
@@ -223,11 +230,12 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport, Flow):
         """Whether it is closed, or about to be."""
         return self.closing
 
-    def get_protocol(self) -> Any:
+    def get_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol."""
-        return self.protocol
+        protocol: asyncio.BaseProtocol = self.protocol
+        return protocol
 
-    def set_protocol(self, protocol: object) -> None:
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Serve another protocol from now on."""
         self.protocol = protocol
 

@@ -40,7 +40,7 @@ class Flow:
     """The part of a transport that is about its protocol and not about its socket."""
 
     loop: asyncio.AbstractEventLoop
-    channel: Any
+    channel: Any  # of what kind the transport says
     protocol: Any
     context: Context  # a copy of the one in which the connection was made
     in_context = False  # whether a callback runs in it now

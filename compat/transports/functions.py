@@ -10,13 +10,15 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterable
 from ssl import SSLContext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asynccore.channels import Map
 
 from .classic_loop import event_loop, present_map
 from .connections import (
     CLEANS_UP,
+    AddressInfo,
+    P,
     Pair,
     Path,
     begin_connection,
@@ -26,18 +28,32 @@ from .connections import (
     make_server,
     unix_listener,
 )
-from .datagram_endpoints import check, make_datagrams, unix_datagrams
+from .datagram_endpoints import (
+    D,
+    EndpointAddress,
+    Infos,
+    Options,
+    check,
+    make_datagrams,
+    unix_datagrams,
+)
+from .datagrams import DatagramTransport
 from .servers import Server
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .connections import ConnectionOptions, ServerOptions
 
 
 def create_connection(
-    protocol_factory: Callable[[], Any],
+    protocol_factory: Callable[[], P],
     host: str | None = None,
     port: int | str | None = None,
     *,
     map: Map | None = None,
-    **options: Any,
-) -> asyncio.Future[Pair]:
+    **options: Unpack[ConnectionOptions],
+) -> asyncio.Future[Pair[P]]:
     """Connect a protocol of asyncio on a classic loop.
 
     As `loop.create_connection` of asyncio, but a plain function, to be called on the loop's thread:
@@ -65,14 +81,14 @@ def create_connection(
 
 
 def create_server(
-    protocol_factory: Callable[[], Any],
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
     host: str | Iterable[str] | None = None,
     port: int | str | None = None,
     *,
     map: Map | None = None,
     family: int = 0,
     path: Path | None = None,
-    **options: Any,
+    **options: Unpack[ServerOptions],
 ) -> Server:
     """Serve protocols of asyncio on a classic loop; returns the `Server`, which listens already.
 
@@ -87,7 +103,7 @@ def create_server(
     Raises `OSError` if it can't listen there, `TypeError` and `ValueError` for arguments that
     can't be right.
     """
-    infos: list[Any] = []
+    infos: list[AddressInfo] = []
     check_server_options(**options)
     if path is not None:
         options["sock"] = unix_listener(path, options.get("sock"))
@@ -102,9 +118,9 @@ def create_server(
 
 
 def create_datagram_endpoint(
-    protocol_factory: Callable[[], Any],
-    local_addr: Any = None,
-    remote_addr: Any = None,
+    protocol_factory: Callable[[], D],
+    local_addr: EndpointAddress | None = None,
+    remote_addr: EndpointAddress | None = None,
     *,
     map: Map | None = None,
     family: int = 0,
@@ -112,28 +128,28 @@ def create_datagram_endpoint(
     reuse_port: bool | None = None,
     allow_broadcast: bool | None = None,
     sock: socket.socket | None = None,
-) -> Pair:
+) -> tuple[DatagramTransport, D]:
     """Serve a datagram protocol of asyncio on a classic loop; returns `(transport, protocol)`.
 
     As `loop.create_datagram_endpoint` of asyncio, but a plain function: names are looked up before
     it returns. Raises `OSError` and `ValueError` as that does.
     """
     map = present_map(map)
-    options = {
+    options: Options = {
         "family": family,
         "proto": proto,
         "reuse_port": reuse_port,
         "allow_broadcast": allow_broadcast,
     }
     check(local_addr, remote_addr, sock, options)
-    found: list[Any] = []
+    found: list[Infos] = []
     for address in (local_addr, remote_addr):
-        infos: Any = None
+        infos: Infos = None
         if address:
             infos = unix_datagrams(address, family) or socket.getaddrinfo(
                 address[0], address[1], family, socket.SOCK_DGRAM, proto
             )
         found.append(infos)
-    make: Any = make_datagrams
-    pair: Pair = make(event_loop(map=map), map, protocol_factory, *found, sock=sock, **options)
-    return pair
+    local, remote = found
+    loop = event_loop(map=map)
+    return make_datagrams(loop, map, protocol_factory, local, remote, sock=sock, **options)

@@ -27,7 +27,7 @@ class _Listener(dispatcher):
         self.set_socket(sock)
         self.addr = sock.getsockname()
 
-    def handle_accepted(self, sock: Any, addr: Any) -> None:
+    def handle_accepted(self, sock: socket.socket | Any, addr: object) -> None:
         self.server.accepted(sock)
 
 
@@ -41,10 +41,10 @@ class Server(asyncio.AbstractServer):
         self,
         loop: asyncio.AbstractEventLoop,
         map: Map,
-        protocol_factory: Callable[[], Any],
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
         socks: Sequence[socket.socket],
         backlog: int,
-        make_channel: Callable[[StreamTransport, Any, Map], StreamChannel],
+        make_channel: Callable[[StreamTransport, socket.socket, Map], StreamChannel],
         upgrade: Upgrade,
         secured: bool,
     ) -> None:
@@ -63,9 +63,9 @@ class Server(asyncio.AbstractServer):
         self._forever: asyncio.Future[None] | None = None
         self._socks = list(socks)
         self._listeners: list[_Listener] = []
-        self._file: tuple[Any, int] | None = None  # a Unix socket's, and its number
+        self._file: tuple[str | bytes, int] | None = None  # a Unix socket's, and its number
 
-    def note_file(self, path: Any) -> None:
+    def note_file(self, path: str | bytes) -> None:
         """Remove the file of a Unix socket at the end, unless another one stands there then."""
         if path[:1] not in ("\0", b"\0"):
             with suppress(FileNotFoundError):

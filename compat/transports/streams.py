@@ -23,7 +23,7 @@ from asyncio.constants import _SendfileMode
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asynccore.channels import ENDED, Map
 from asynccore.dispatchers.buffered import dispatcher_with_send
@@ -31,6 +31,9 @@ from asynccore.errors import leaves_loop, reraised
 from asynccore.pollers.layered import waits_for
 
 from .flow import Flow, water_levels
+
+if TYPE_CHECKING:
+    from asynccore.ssl_ext import Context
 
 # Bytes that are read at a time; see above.
 RECEIVE_SIZE = 65536
@@ -46,7 +49,7 @@ class StreamChannel(dispatcher_with_send):
     """What the map holds for a transport."""
 
     def __init__(
-        self, transport: StreamTransport, sock: object = None, map: Map | None = None
+        self, transport: StreamTransport, sock: socket.socket | None = None, map: Map | None = None
     ) -> None:
         self.transport = transport
         super().__init__(sock, map)
@@ -117,7 +120,7 @@ class StreamChannel(dispatcher_with_send):
             self._ac_mute(ENDED)
             self._ac_touch()
 
-    def leave(self) -> Any:
+    def leave(self) -> socket.socket:
         """Leave the map and return the socket, which somebody else goes on with."""
         self.del_channel()
         self._ac_drop_times()
@@ -133,7 +136,7 @@ class Upgrade(Protocol):
     def __call__(
         self,
         channel: StreamChannel,
-        context: object,
+        context: Context,
         server_side: bool,
         server_hostname: str | None,
         timeouts: Timeouts,
@@ -141,10 +144,13 @@ class Upgrade(Protocol):
 
 
 # asyncio's loops send a file for transports of this class alone.
-_FlowControl: Any = asyncio.transports._FlowControlMixin
+if TYPE_CHECKING:
+    _FlowControl = asyncio.Transport
+else:
+    _FlowControl = asyncio.transports._FlowControlMixin
 
 
-class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
+class StreamTransport(_FlowControl, Flow):
     """An asyncio transport for a stream: TCP, a Unix socket, or TLS over either.
 
     They are made by `create_connection` and `create_server`, which give each the function that
@@ -160,7 +166,7 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        protocol: object,
+        protocol: asyncio.BaseProtocol | None,
         upgrade: Upgrade,
         on_established: Callable[[BaseException | None], object] | None = None,
     ) -> None:
@@ -171,7 +177,9 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
         self.channel: StreamChannel
         self._upgrade = upgrade
         self._on_established = on_established
-        self.protocol_factory: Callable[[], Any] | None = None  # for when the connection stands
+        self.protocol_factory: Callable[[], asyncio.BaseProtocol] | None = (
+            None  # for when the connection stands
+        )
         self._on_lost: Callable[[], object] | None = None
         self._paused = self._eof_sent = self._begun = self._reading_over = False
         self._shaking: asyncio.Future[None] | None = None
@@ -228,7 +236,7 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
         if getattr(self.channel, "tls", None) is not None:
             extra["sslcontext"] = self.channel.tls_context  # type: ignore[attr-defined]
             extra["ssl_object"] = sock
-            extra["cipher"] = sock.cipher()
+            extra["cipher"] = sock.cipher()  # type: ignore[union-attr]
             extra["peercert"] = self.channel.peer_certificate  # type: ignore[attr-defined]
             extra["compression"] = None
 
@@ -267,7 +275,9 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
                 raise
             self.fail(why, "the protocol failed with what it was given")
 
-    def _ask_for_buffer(self, get_buffer: Callable[[int], Any]) -> Any:
+    def _ask_for_buffer(
+        self, get_buffer: Callable[[int], bytearray | memoryview]
+    ) -> bytearray | memoryview | None:
         try:
             buffer = get_buffer(-1)
             if not len(buffer):
@@ -352,7 +362,7 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
         elif self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
-    def hand_over(self) -> Any:
+    def hand_over(self) -> socket.socket:
         """Give the connection up, and return its socket; `connection_lost(None)` follows."""
         channel = self.channel
         self.closing = self.lost = True
@@ -369,9 +379,10 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
         self._get_buffer = protocol.get_buffer if buffered else None
         self._data_received: Any = None if buffered else getattr(protocol, "data_received", None)
 
-    def get_protocol(self) -> Any:
+    def get_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol."""
-        return self.protocol
+        protocol: asyncio.BaseProtocol = self.protocol
+        return protocol
 
     def is_closing(self) -> bool:
         """Whether `close` or `abort` was called, or the connection is over."""
@@ -484,7 +495,7 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
     # -- files ----------------------------------------------------------------------------------
 
     @property
-    def _sendfile_compatible(self) -> Any:
+    def _sendfile_compatible(self) -> _SendfileMode:
         """How asyncio's `loop.sendfile` is to do it."""
         if self.can_write_eof() and hasattr(self.loop, "leave"):
             return _SendfileMode.TRY_NATIVE
@@ -495,7 +506,7 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
         """Whether the protocol was told to pause (asyncio's fallback asks)."""
         return self.writing_paused
 
-    async def send_file(self, send: Callable[[Any], Awaitable[int]]) -> int:
+    async def send_file(self, send: Callable[[socket.socket], Awaitable[int]]) -> int:
         """Have a function send a file, given the socket, after what waits; return its result.
 
         Nothing is read meanwhile, and `write` raises `RuntimeError`. Raises `ConnectionError` if
@@ -532,7 +543,7 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
 
     def start_tls(
         self,
-        sslcontext: object,
+        sslcontext: Context,
         *,
         server_side: bool = False,
         server_hostname: str | None = None,
@@ -557,7 +568,7 @@ class StreamTransport(_FlowControl, Flow):  # type: ignore[misc]
         return shaking
 
 
-def set_nodelay(sock: Any) -> None:
+def set_nodelay(sock: socket.socket) -> None:
     """Send small pieces at once, as asyncio does on every TCP connection."""
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         with suppress(OSError):  # It may be over already.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import socket
 
 from asynccore.channels import Map
-from asynccore.ssl_ext import tls_dispatcher_with_send
+from asynccore.ssl_ext import Context, tls_dispatcher_with_send
 
 from .streams import StreamChannel, StreamTransport, Timeouts, set_nodelay
 
@@ -16,10 +16,10 @@ class TLSStreamChannel(tls_dispatcher_with_send, StreamChannel):
     def __init__(
         self,
         transport: StreamTransport,
-        sock: object = None,
+        sock: socket.socket | None = None,
         map: Map | None = None,
         *,
-        context: Any = None,
+        context: Context | None = None,
         server_side: bool = False,
         server_hostname: str | None = None,
         timeouts: Timeouts = (None, None),
@@ -45,14 +45,14 @@ class TLSStreamChannel(tls_dispatcher_with_send, StreamChannel):
         """TLS stands."""
         self.transport.established()
 
-    def handle_tls_error(self, exc: Any) -> None:
+    def handle_tls_error(self, exc: BaseException) -> None:
         """TLS has failed."""
         self.transport.fail(exc, "TLS failed")
 
 
 def upgrade(
     channel: StreamChannel,
-    context: Any,
+    context: Context,
     server_side: bool,
     server_hostname: str | None,
     timeouts: Timeouts,

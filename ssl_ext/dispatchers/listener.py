@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import NoneType
 from typing import Any, TypeVar
 
-from asynccore.channels import Map
+from asynccore.channels import Address, Map
 from asynccore.classic.former import warn_former
 from asynccore.dispatchers.channel_listener import family_of
 from asynccore.dispatchers.dispatcher import dispatcher
@@ -25,6 +25,7 @@ from asynccore.dispatchers.timeouts import check
 
 from ..sockets.dtls_socket import DTLSSocket
 from ..sockets.handshake_table import MAX_HANDSHAKES, HandshakeTable
+from ..sockets.tls_socket import OpenSSLSocket
 from ..sockets.translation import AnyContext, adapted
 from .mixin import TLSMixin, tls_dispatcher_with_send
 
@@ -102,7 +103,7 @@ class tls_listener(HandshakeListener):
     @_takes_former_order
     def __init__(
         self,
-        address: object = None,
+        address: Address | None = None,
         channel_class: type[TLSMixin] | None = None,
         *,
         context: AnyContext | None = None,
@@ -158,12 +159,12 @@ class tls_listener(HandshakeListener):
             sock.close()
             raise
 
-    def handle_accepted(self, sock: Any, addr: Any) -> None:
+    def handle_accepted(self, sock: OpenSSLSocket | Any, addr: tuple[str, int] | Any) -> None:
         """Make a channel of a connection, and hand it to `handle_channel`."""
         channel = self.channel_class(sock, self._map, context=self.context, server_side=True)
         channel._ac_listener = self
         self._ac_on_loop(self._ac_handshake_begun, channel)
         self.handle_channel(channel, addr)
 
-    def handle_channel(self, channel: TLSMixin, addr: Any) -> None:
+    def handle_channel(self, channel: TLSMixin, addr: tuple[str, int] | Any) -> None:
         """There is a new channel; its handshake has yet to come."""

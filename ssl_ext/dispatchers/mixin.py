@@ -147,7 +147,9 @@ class TLSMixin(dispatcher):
         )
         return wrapped
 
-    def set_socket(self, sock: Any, map: Map | None = None) -> None:
+    def set_socket(
+        self, sock: _socket.socket | OpenSSLSocket | Any, map: Map | None = None
+    ) -> None:
         """Take over a socket, for TLS if there is a context (`dispatcher.set_socket`)."""
         if self._ac_role().context is not None:
             sock = self._ac_wrapped(sock)

@@ -17,7 +17,7 @@ handshake counts for `max_handshakes`, has a deadline of its own, and is not wai
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cryptography import x509
 
@@ -39,6 +39,11 @@ from ..peer import user_name as _user_of
 from ..sockets.translation import AnyContext, adapted
 from ..states import OPEN
 from .auth import LINE_SIZE, MECHANISMS, Claim, Exchange, Refused, is_mail_option, is_name
+
+if TYPE_CHECKING:
+    import socket
+
+    from asynccore.dispatchers.timeouts import TimeoutName
 
 __all__ = ["TLSSMTPChannel", "TLSSMTPServer"]
 
@@ -84,8 +89,8 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
     def __init__(
         self,
         server: TLSSMTPServer,
-        conn: object,
-        addr: object,
+        conn: socket.socket | Any,
+        addr: tuple[str, int] | Any,
         data_size_limit: int | None = DATA_SIZE_DEFAULT,
         map: Map | None = None,
         enable_SMTPUTF8: bool = False,
@@ -152,7 +157,7 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
         self.log_info(f"{type(exc).__name__}: {exc.reason}, closing channel {self!r}", "warning")
         self.handle_close()
 
-    def handle_timeout(self, which: str) -> None:
+    def handle_timeout(self, which: TimeoutName | Literal["command", "data"]) -> None:
         """Say 421 and close (`SMTPChannel.handle_timeout`); in a handshake, close."""
         if which == "handshake":
             self.log_info(f"handshake timeout, closing channel {self!r}", "warning")
@@ -351,7 +356,7 @@ class TLSSMTPServer(HandshakeListener, HardenedSMTPServer):
     what can't be right.
     """
 
-    channel_class: Any = TLSSMTPChannel
+    channel_class: type[TLSSMTPChannel] = TLSSMTPChannel
 
     tls: Mode = "required"
     """"implicit": TLS from the first byte (port 465: RFC 8314 section 3). "required": nothing
@@ -379,8 +384,8 @@ class TLSSMTPServer(HandshakeListener, HardenedSMTPServer):
 
     def __init__(
         self,
-        localaddr: object,
-        remoteaddr: object = None,
+        localaddr: tuple[str, int],
+        remoteaddr: tuple[str, int] | None = None,
         data_size_limit: int | None = DATA_SIZE_DEFAULT,
         map: Map | None = None,
         enable_SMTPUTF8: bool = False,
@@ -456,7 +461,9 @@ class TLSSMTPServer(HandshakeListener, HardenedSMTPServer):
                 return function
         return mapping
 
-    def handle_refused(self, sock: Any, addr: Any, reason: str) -> None:
+    def handle_refused(
+        self, sock: socket.socket | Any, addr: tuple[str, int] | Any, reason: str
+    ) -> None:
         """Say 421 to a connection that is one too many, and close it; with implicit TLS, close it.
 
         A client that expects TLS takes text in clear for damage.
@@ -479,7 +486,9 @@ class TLSSMTPServer(HandshakeListener, HardenedSMTPServer):
             return False
         return not self._ac_makes_room_for_handshakes()
 
-    def authenticate(self, peer: Any, mechanism: str, user: str, password: str) -> bool:
+    def authenticate(
+        self, peer: tuple[str, int] | Any, mechanism: str, user: str, password: str
+    ) -> bool:
         """Return whether a client may log in as `user`; AUTH is offered if this is overridden.
 
         `peer` is its address, and `mechanism` "PLAIN" or "LOGIN". Compare secrets with
@@ -487,7 +496,9 @@ class TLSSMTPServer(HandshakeListener, HardenedSMTPServer):
         """
         return False
 
-    def authenticate_certificate(self, peer: Any, user: str, certificate: x509.Certificate) -> bool:
+    def authenticate_certificate(
+        self, peer: tuple[str, int] | Any, user: str, certificate: x509.Certificate
+    ) -> bool:
         """Return whether a client with a certificate may log in as `user`. By default, it may.
 
         `user` is who it stands for by `certificate_user`, and `certificate` it itself

@@ -143,6 +143,18 @@ class _Finder(ast.NodeVisitor):
         self.package = module if is_package else module.rpartition(".")[0]
         self.known = known
         self.found: list[Import] = []
+        self.never_run = False  # what follows is for type checkers alone
+
+    def visit_If(self, node: ast.If) -> None:
+        if ast.unparse(node.test) != "TYPE_CHECKING":
+            self.generic_visit(node)
+            return
+        before, self.never_run = self.never_run, True
+        for statement in node.body:
+            self.visit(statement)
+        self.never_run = before
+        for statement in node.orelse:
+            self.visit(statement)
 
     def _note(self, name: str, node: ast.AST) -> None:
         line: int = getattr(node, "lineno", 0)
@@ -161,6 +173,8 @@ class _Finder(ast.NodeVisitor):
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         source = self._absolute(node.module or "", node.level)
+        if source == "typing_extensions" and self.never_run:
+            return  # Type checkers bring it along, and nobody else has it.
         for alias in node.names:
             submodule = f"{source}.{alias.name}"
             self._note(submodule if submodule in self.known else source, node)
@@ -362,6 +376,11 @@ def test_inside_of_the_two_common_names_imports_are_relative() -> None:
         ("asynccore.running.loop", "import OpenSSL.SSL"),
         ("asynccore.running.loop", "def f():\n    from compat import install"),
         ("asynccore.running.loop", "if TYPE_CHECKING:\n    import asyncio"),
+        ("asynccore.running.loop", "from typing_extensions import Unpack"),
+        (
+            "compat.names",
+            "if TYPE_CHECKING:\n    pass\nelse:\n    from typing_extensions import Unpack",
+        ),
         ("asynccore.running.loop", "importlib.import_module('ssl_ext.contexts')"),
         ("asynccore.running.loop", "find_spec('compat')"),
         ("asynccore.running.loop", "pkgutil.resolve_name('compat.hosts:Poller')"),
