@@ -6,9 +6,9 @@ after `dispatcher` in their bases, whose methods counted while `dispatcher` had 
 
 Consequence. The package reads its own attributes, which begin with `_ac_`, and calls a hook only if
 it can be called as the package would call it; else the one of the package takes its place, and a
-warning says so, once. A handler that is a coroutine function, which nobody would await, is
-told of when its class is made. A mix-in's name goes before the package's new one
-(`yield_to_mixins`).
+warning says so, once. A handler that is a coroutine function, which nobody would await, or that
+takes other arguments than what is called by its name in every program, is told of when its class
+is made. A mix-in's name goes before the package's new one (`yield_to_mixins`).
 
 Trade-off. What a program calls as we do, and means otherwise, can't be told from what is meant
 for us.
@@ -68,7 +68,25 @@ _HAS_VARARGS = 0x04  # inspect.CO_VARARGS, without importing inspect
 _IS_COROUTINE = 0x80 | 0x200  # inspect.CO_COROUTINE and CO_ASYNC_GENERATOR
 
 # Handlers of the classic classes and of ours, beside those that begin with "handle_".
-_HANDLERS = frozenset({"collect_incoming_data", "found_terminator", "readable", "writable"})
+_HANDLERS = frozenset(
+    {"authenticate", "collect_incoming_data", "found_terminator", "readable", "writable"}
+)
+
+# What is called only where a program asks for it. An unchanged one may have these names for
+# something else, and nothing calls them: it is told when something does.
+_ON_DEMAND = frozenset(
+    {
+        "handle_line_too_long",
+        "handle_pause",
+        "handle_refused",
+        "handle_resume",
+        "handle_shutdown",
+        "handle_timeout",
+    }
+)
+
+# What a class that speaks TLS is called by (`ssl_ext.TLSMixin`), if it can be.
+_OF_TLS = frozenset({"handle_handshake", "handle_tls_error", "handle_unwrapped"})
 
 # The functions that were told of. Each is told of once.
 _told: set[CodeType] = set()
@@ -108,36 +126,36 @@ def takes(hook: object, count: int) -> bool:
 
 def hook(channel: object, name: str, count: int) -> Callable[..., Any]:
     """Return the hook of a channel, or the package's if the channel has something else there."""
+    found: Callable[..., Any] | None = None
     if callable(getattr(type(channel), name, None)):  # else a property, which is not ours to read
-        found: Callable[..., Any] = getattr(channel, name)
+        found = getattr(channel, name)
         if takes(found, count):
             return found
-        _tell(
-            getattr(found, "__func__", found),
-            f"{type(channel).__qualname__}.{name}() is left alone, for it can't be called as the "
-            f"hook of that name is, with {_counted(count)}: define "
-            f"{name}({_WANTED.get(name, 'self')}), or rename it",
-        )
     for cls in type(channel).__mro__:
         inherited = cls.__dict__.get(name)
         if isinstance(inherited, FunctionType) and takes(inherited, count + 1):
+            if found is not None:
+                function = getattr(found, "__func__", found)
+                _tell(function, _cannot_be_called(type(channel), name, inherited))
             bound: Callable[..., Any] = inherited.__get__(channel)
             return bound
     raise AttributeError(f"{channel!r} has no {name} that takes {count} arguments")
 
 
+def _cannot_be_called(cls: type, name: str, ours: FunctionType) -> str:
+    """Say of a hook that it should take what the package's own takes."""
+    code = ours.__code__
+    count = code.co_argcount - 1
+    alone = "is left alone, for it " if name in NEW_NAMES | _OF_TLS else ""
+    return (
+        f"{cls.__qualname__}.{name}() {alone}can't be called as the hook of that name is, with "
+        f"{_counted(count)}: define {name}({', '.join(code.co_varnames[: count + 1])}), or rename "
+        "it"
+    )
+
+
 def _counted(count: int) -> str:
     return "no argument" if not count else "one argument" if count == 1 else f"{count} arguments"
-
-
-# What hooks are called with.
-_WANTED = {
-    "handle_closed": "self, exc",
-    "handle_connect_error": "self, exc",
-    "handle_refused": "self, sock, addr, reason",
-    "handle_timeout": "self, which",
-    "handle_tls_error": "self, exc",
-}
 
 
 def _tell(function: object, text: str) -> None:
@@ -149,24 +167,40 @@ def _tell(function: object, text: str) -> None:
         warnings.warn_explicit(text, RuntimeWarning, code.co_filename, code.co_firstlineno, module)
 
 
-def tell_of_coroutines(cls: type) -> None:
-    """Warn of handlers of a new class that are coroutine functions: nobody awaits them."""
+def tell_of_handlers(cls: type) -> None:
+    """Warn of handlers of a new class that can't be what the package calls by their name.
+
+    They are coroutine functions, which nobody awaits, or take other arguments than the package's
+    function of that name.
+    """
     for base in cls.__mro__:
         if is_ours(base.__module__):
             continue
         for name, function in vars(base).items():
-            if (
-                isinstance(function, FunctionType)
-                and function.__code__.co_flags & _IS_COROUTINE
-                and (name.startswith("handle_") or name in _HANDLERS)
-                and getattr(cls, name, None) is function
-                and any(name in vars(other) for other in cls.__mro__ if is_ours(other.__module__))
-            ):
+            if not (name.startswith("handle_") or name in _HANDLERS):
+                continue
+            if getattr(cls, name, None) is not function or not isinstance(function, FunctionType):
+                continue
+            ours = _of_the_package(cls, name)
+            if ours is None:
+                continue
+            if function.__code__.co_flags & _IS_COROUTINE:
                 _tell(
                     function,
                     f"{cls.__qualname__}.{name}() is a coroutine function, which nobody awaits: "
                     "make it a plain one that calls compat.converse(self, coroutine)",
                 )
+            elif name not in _ON_DEMAND and not takes(function, ours.__code__.co_argcount):
+                _tell(function, _cannot_be_called(cls, name, ours))
+
+
+def _of_the_package(cls: type, name: str) -> FunctionType | None:
+    """Return what a class would have by a name, were it not the program's."""
+    for base in cls.__mro__:
+        found = vars(base).get(name)
+        if isinstance(found, FunctionType) and is_ours(base.__module__):
+            return found
+    return None
 
 
 def yield_to_mixins(cls: type, names: Collection[str] = NEW_NAMES) -> None:

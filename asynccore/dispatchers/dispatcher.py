@@ -11,7 +11,7 @@ from typing import Any
 from .. import logs
 from ..channels import UNUSED, Address, ChannelMap, Map, SocketLike, inspectors, reports_changes
 from ..classic.namespace import default_map, legacy_name, package
-from ..classic.own_names import hook, tell_of_coroutines, yield_to_mixins
+from ..classic.own_names import hook, tell_of_handlers, yield_to_mixins
 from ..classic.text import not_bytes
 from ..connecting.attempts import ConnectError
 from ..connecting.target import show
@@ -62,7 +62,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     def __init_subclass__(cls, **options: object) -> None:
         yield_to_mixins(cls)
-        tell_of_coroutines(cls)
+        tell_of_handlers(cls)
         super().__init_subclass__(**options)
 
     def __init__(self, sock: _socket.socket | Any = None, map: Map | None = None) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import asynccore
 from asynccore import asynchat
+from asynccore.classic import own_names
 
 
 def told(work: Callable[[], object]) -> list[warnings.WarningMessage]:
@@ -33,22 +34,68 @@ def at_its_end(cls: Any, **attributes: Any) -> list[warnings.WarningMessage]:
 
 
 def test_a_hook_that_takes_something_else() -> None:
-    class Session(asynccore.dispatcher_with_send):
-        def handle_read(self) -> None:
-            self.recv(100)
+    def handle_eof(self: Any, data: bytes) -> None:
+        raise AssertionError
 
-        def handle_eof(self, data: bytes) -> None:  # type: ignore[override]
-            raise AssertionError
+    def make() -> type:
+        names = {"handle_read": lambda self: self.recv(100), "handle_eof": handle_eof}
+        return type("Session", (asynccore.dispatcher_with_send,), names)
 
-    (found,) = at_its_end(Session)
+    (found,) = told(make)
     assert found.category is RuntimeWarning
     assert "Session.handle_eof() is left alone" in str(found.message)
     assert "with no argument: define handle_eof(self)" in str(found.message)
-    assert (found.filename, found.lineno) == (
-        __file__,
-        Session.handle_eof.__code__.co_firstlineno,
-    )
-    assert at_its_end(Session) == []
+    assert (found.filename, found.lineno) == (__file__, handle_eof.__code__.co_firstlineno)
+    assert at_its_end(make()) == []
+
+
+def hooks() -> list[tuple[type, str]]:
+    """Return every hook of every class that programs derive from, but for inherited ones."""
+    import ssl_ext
+    from asynccore import smtpd
+
+    bases = [asynccore.dispatcher, asynccore.dispatcher_with_send, asynccore.listener]
+    bases += [asynccore.Trigger, asynchat.async_chat, asynchat.line_chat, smtpd.SMTPChannel]
+    bases += [smtpd.SMTPServer, ssl_ext.TLSMixin, ssl_ext.tls_listener, ssl_ext.TLSSMTPServer]
+    also = {"authenticate", "collect_incoming_data", "found_terminator", "readable", "writable"}
+    found: dict[object, tuple[type, str]] = {}
+    for base in bases:
+        for name in dir(base):
+            if name.startswith("handle_") or name in also:
+                found.setdefault(getattr(base, name), (base, name))
+    return list(found.values())
+
+
+@pytest.mark.parametrize(
+    ("base", "name"), hooks(), ids=lambda value: getattr(value, "__name__", value)
+)
+def test_a_hook_with_other_arguments(base: type, name: str) -> None:
+    """All of them are told of, with what they should take: at once, or when they are called."""
+    ours = getattr(base, name)
+    parameters = ", ".join(inspect.signature(ours).parameters)
+
+    def wrong(self: Any, *, key: int) -> None:
+        raise AssertionError
+
+    handler = FunctionType(wrong.__code__.replace(co_name=f"{name} of {base}"), globals())
+    made: list[type] = []
+    found = told(lambda: made.append(type("Session", (base,), {name: handler})))
+    if not found:
+        assert name in own_names._ON_DEMAND
+        count = len(inspect.signature(ours).parameters) - 1
+        channel = object.__new__(made[0])
+        found = told(lambda: own_names.hook(channel, name, count))
+    (one,) = found
+    assert one.category is RuntimeWarning
+    assert f"Session.{name}() " in str(one.message)
+    assert f": define {name}({parameters}), or rename it" in str(one.message)
+
+
+def test_what_fits_is_not_told_of() -> None:
+    def any_way(self: Any, *args: Any) -> None:
+        raise AssertionError
+
+    assert told(lambda: type("Session", (asynccore.dispatcher,), {"handle_read": any_way})) == []
 
 
 def test_what_it_should_take_is_said() -> None:
