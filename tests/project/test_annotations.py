@@ -44,20 +44,20 @@ def bare(source: str) -> list[str]:
     attribute is that."""
     found = []
     tree = ast.parse(source)
-    attributes = {
+    public = (
         node
         for outer in ast.walk(tree)
         if isinstance(outer, (ast.Module, ast.ClassDef))
         for node in outer.body
-    }
-    for node in ast.walk(tree):
+    )
+    for node in public:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             if node.name.startswith("_"):
                 continue
             spec = node.args
             named = [*spec.posonlyargs, *spec.args, *spec.kwonlyargs]
             annotations = [argument.annotation for argument in named] + [node.returns]
-        elif isinstance(node, ast.AnnAssign) and node in attributes:
+        elif isinstance(node, ast.AnnAssign):
             if ast.unparse(node.target).startswith("_"):
                 continue
             annotations = [node.annotation]
