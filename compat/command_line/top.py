@@ -125,10 +125,10 @@ def ask(path: Path, request: str = "statistics") -> Look:
     return found
 
 
-def programs() -> list[Look]:
-    """Return which programs can be looked at where they usually are (`server.who`)."""
+def programs(folder: Path | None = None) -> list[Look]:
+    """Return which programs can be looked at in a folder, or the usual one (`server.who`)."""
     found = []
-    for path in address.usual_folder().glob("*.sock"):
+    for path in (folder or address.usual_folder()).glob("*.sock"):
         try:
             found.append(ask(path, "who"))
         except OSError:
@@ -141,9 +141,10 @@ def family(pid: int) -> list[Path]:
     own = address.socket_of(pid)
     if own.exists():
         return [own]
+    # A worker has the environment of its parent, and so the folder, whoever that belongs to.
     return [
-        address.usual_path(seen["pid"])
-        for seen in programs()
+        own.with_name(f"{seen['pid']}.sock")
+        for seen in programs(own.parent)
         if seen["parent"] == pid and seen["worker"] is not None
     ]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from asynccore.monitoring import address
+from compat.command_line import top
 
 if sys.platform == "win32":
     pytest.skip("Windows has no sockets that one user alone can open", allow_module_level=True)
@@ -59,6 +60,26 @@ def test_a_program_of_root_itself_comes_first(
     own.parent.mkdir(parents=True)
     own.touch()
     assert address.socket_of(PID, process(XDG_RUNTIME_DIR="/run/user/1000")) == own
+
+
+def test_the_workers_of_a_parent_are_where_its_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "asynccore"
+    folder.mkdir()
+    workers = {5: (PID, 1), 6: (PID, 2), 7: (1, 1), 8: (PID, None)}
+    for pid in workers:
+        (folder / f"{pid}.sock").touch()
+
+    def ask(path: Path, request: str) -> dict[str, object]:
+        pid = int(path.stem)
+        parent, worker = workers[pid]
+        return {"pid": pid, "parent": parent, "worker": worker}
+
+    monkeypatch.setattr(address, "socket_of", lambda pid: folder / f"{pid}.sock")
+    monkeypatch.setattr(top, "ask", ask)
+    assert top.family(PID) == [folder / "5.sock", folder / "6.sock"]
+    assert top.family(7) == [folder / "7.sock"]
 
 
 def test_a_process_that_has_gone(by_root: None, tmp_path: Path) -> None:
