@@ -109,8 +109,7 @@ class Program:
     def listen(self) -> None:
         """Wait until the program says where it listens."""
         line = self.line()
-        # Two workers may say so at once, and the ends of their lines come later.
-        found = re.match(r"listening on 127\.0\.0\.1:(\d+)", line)
+        found = re.fullmatch(r"listening on 127\.0\.0\.1:(\d+)", line)
         if found is None:
             raise Mismatch(f"expected 'listening on 127.0.0.1:PORT', got {line!r}")
         self.address = ("127.0.0.1", int(found[1]))

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from asynccore.engine import engines
+from asynccore.engine import Engine, engines
 from asynccore.errors import reraised
 from asynccore.pollers import Poller
 
@@ -29,6 +29,7 @@ class ReactorState:
         self.began = False
         self.pid = 0
         self.lost = False  # somebody has closed its descriptors, and there is no other
+        self._name = ""  # of the pollers that wait in it
         self._thread = 0
         self._lock = threading.Lock()
         self._leaving: BaseException | None = None
@@ -53,6 +54,7 @@ class ReactorState:
                 "for itself: let compat.attach() drive the channels there"
             )
         self.began = True
+        self._name = name
         self.pid = os.getpid()
         self._thread = threading.get_ident()
         # Signals stay the program's, as with asyncore. `run()` is this, and then many `iterate`.
@@ -83,6 +85,9 @@ class ReactorState:
         failure = event.get("log_failure") or event.get("failure")  # of the older log
         if failure is not None and isinstance(failure.value, reraised()):
             self._leaving = failure.value
+            # A reactor on a loop of asyncio's would go on until a channel is ready.
+            for engine in _engines_of(self._name):
+                engine.wake()
 
     def leave(self) -> None:
         """Raise what is to leave the loop, and was raised in a callback of the reactor."""
@@ -133,6 +138,11 @@ reactor_state = ReactorState()
 
 def _stop_loops(name: str) -> None:
     """End the loops that wait in the reactor: the program has stopped it."""
-    for engine in engines():
-        if getattr(engine.poller, "name", None) == name and engine.loops:
+    for engine in _engines_of(name):
+        if engine.loops:
             engine.stopping = True
+
+
+def _engines_of(name: str) -> list[Engine]:
+    """Return the engines that wait in pollers of that name."""
+    return [engine for engine in engines() if getattr(engine.poller, "name", None) == name]

@@ -339,7 +339,11 @@ factory = protocol.Factory.forProtocol(Interrupted)
     ("engine", "where"),
     [
         *(("twisted", where) for where in IN_THE_REACTOR),
-        *((engine, "delayed call") for engine in (ON_ASYNCIO, *ON_LOOPS)),
+        *(
+            (engine, where)
+            for engine in (ON_ASYNCIO, *ON_LOOPS)
+            for where in ("delayed call", "sys.exit()")
+        ),
     ],
 )
 def test_what_leaves_a_loop_leaves_it_out_of_the_reactors_callbacks_too(
@@ -352,7 +356,7 @@ from twisted.internet import protocol, reactor
 channel, peer = pair()
 {IN_THE_REACTOR[where]}
 try:
-    asyncore.loop()
+    asyncore.loop(timeout=1000)
 except (KeyboardInterrupt, SystemExit, asyncore.ExitNow) as why:
     print(type(why).__name__)
 reactor.callLater(0, print, "goes on")

@@ -115,13 +115,16 @@ def _started(words: list[str], port: str, step: Step, folder: Path) -> Iterator[
     if "--workers" not in words:
         words = ["0.2" if word in ("2", "3") else word for word in words]  # seconds to wait
     python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    env = {**os.environ, "PYTHONPATH": python_path}
+    # Unbuffered, Python writes the end of a line by itself: another worker's line may be before it.
+    env.pop("PYTHONUNBUFFERED", None)
     process = subprocess.Popen(
         words,
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONPATH": python_path},
+        env=env,
     )
     with process:
         program = demo.Program(process)
