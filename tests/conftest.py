@@ -41,6 +41,13 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def pytest_collection_finish() -> None:
+    # All that was imported stays. Else each collection, of which many tests make some, would look
+    # through it again: about as long as twenty tests take.
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print how many faults `tests/faults` tried and survived; here, for xdist loads only this."""
     tried = survived = 0

@@ -14,12 +14,7 @@ import asynccore
 from asynccore import asynchat
 from asynccore.testing import Fakes
 from tests.core.fakes import FakeSocket
-
-
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+from tests.ports import free_port
 
 
 class Client(asynccore.dispatcher_with_send):
@@ -49,10 +44,10 @@ def run(channel: Any, count: int = 20) -> list[Any]:
 
 def begin(channel: asynccore.dispatcher, by_name: bool) -> None:
     if by_name:
-        channel.connect_name("127.0.0.1", closed_port())
+        channel.connect_name("127.0.0.1", free_port())
     else:
         channel.create_socket()
-        channel.connect(("127.0.0.1", closed_port()))
+        channel.connect(("127.0.0.1", free_port()))
 
 
 # A connect that fails -------------------------------------------------------------------------
@@ -117,7 +112,7 @@ def test_by_default_it_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
             return "<me>"
 
     channel = Named()
-    port = closed_port()
+    port = free_port()
     channel.connect_name("127.0.0.1", port)
     assert run(channel) == ["close", ("closed", "ConnectError")]
     said = capsys.readouterr().out

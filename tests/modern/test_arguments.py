@@ -17,6 +17,7 @@ import asynccore
 import compat
 from tests.modern.runners import OURS, PATIENCE, Makers, PlainMakers, on_asyncio
 from tests.modern.test_transports import Recorder, receive_all
+from tests.ports import free_port
 
 ALL = [on_asyncio, *OURS]
 everywhere = pytest.mark.parametrize("run", ALL, ids=lambda run: run.__name__)
@@ -38,12 +39,6 @@ async def call(makers: Makers, what: str, *args: Any, **options: Any) -> Any:
             return await compat.create_connection(*args, map=makers.map, **options)
         return getattr(compat, what)(*args, map=makers.map, **options)
     return await getattr(makers.loop, what)(*args, **options)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def tcp() -> socket.socket:

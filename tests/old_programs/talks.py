@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.ports import free_port
+
 CORPUS = Path(__file__).parent / "corpus"
 
 # A bound for programs that hang; they all take a fraction of a second.
@@ -122,13 +124,6 @@ BY_HAND = {
 }
 
 ALL = {**TALKS, **BY_HAND}
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from compat.command_line import cli
 from compat.old_programs.port import steps
 from tests.old_programs import talks
 from tests.old_programs.porting import becomes, ported
+from tests.ports import free_port
 
 CORPUS = talks.CORPUS / "port"
 
@@ -48,14 +49,6 @@ def running(script: Path, port: int, ready: str) -> Iterator[subprocess.Popen[st
     finally:
         program.kill()
         program.communicate()
-
-
-def two_free_ports() -> int:
-    while True:
-        port = talks.free_port()
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port + 1))
-            return port
 
 
 class Client:
@@ -96,7 +89,7 @@ def test_every_form_holds_the_same_conversation(form: str, tmp_path: Path) -> No
     text = script.read_text()
     assert ("asynchat" in text) == (form in ("as it is", "one class", "the other class"))
     assert ("asyncio" in text) == (form != "as it is")
-    port = two_free_ports()
+    port = free_port(count=2)
     with running(script, port, "on port") as program:
         ann, bob = Client(port), Client(port)
         for who in (ann, bob):
@@ -452,7 +445,7 @@ def test_mail_is_handed_on_as_before(options: str, tmp_path: Path) -> None:
 
 def hold(script: Path) -> tuple[str, list[object]]:
     """Send mails; return what was printed and what was answered."""
-    port = talks.free_port()
+    port = free_port()
     answers: list[object] = []
     with running(script, port, "") as program:
         talks._connected(port, program).close()
