@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -13,6 +14,7 @@ from OpenSSL import SSL
 import asynccore
 from asynccore import ChannelMap
 from ssl_ext import TruncationError
+from tests.differential.scripts import DEEP
 from tests.tls.support import (
     HOST,
     client_certificate,
@@ -205,6 +207,26 @@ BEGINNINGS: dict[str, Callable[[int], Full]] = {
 }
 
 
+# Each version of Python cuts at one byte of three, and at all that are near the edge of a record:
+# what is in between depends little on Python. With `HYPOTHESIS_PROFILE=deep` each cuts at all.
+SHARES = 1 if DEEP else 3
+
+
+def is_ours(place: int) -> bool:
+    """Whether this version of Python cuts there, whatever is there."""
+    return (place + sys.version_info[1]) % SHARES == 0
+
+
+def is_near_edge(place: int, records: bytes) -> bool:
+    """Whether a record ends or begins there, or a byte away, or has its header there (RFC 8446)."""
+    start = 0
+    while start + 5 <= len(records) and start <= place:
+        if place - start <= 5:
+            return True
+        start += 5 + int.from_bytes(records[start + 3 : start + 5], "big")
+    return abs(place - start) <= 1
+
+
 def milestones(way: str, beginning: Full) -> list[tuple[int, list[str]]]:
     """Have the records delivered one by one; return what was known after each."""
     world = beginning.in_records(way)
@@ -238,8 +260,11 @@ def test_cut_after_every_byte(way: str, version: int, beginning: Any) -> None:
     in_clear = len(begun.begun_in_clear[way])
     known = milestones(way, begun)
     assert known[-1] == (len(b"".join(WORDS)), ["handshake", "read", "close"])
-    limit, total, seen = 0, 1, set()
+    limit, total, seen, bytes_before = 0, 1, set(), b""
     while limit <= total:
+        if not (is_ours(limit) or limit == total or is_near_edge(limit - in_clear, bytes_before)):
+            limit += 1
+            continue
         world = begun.world(way)
         try:
             world.run(limit)
@@ -262,6 +287,7 @@ def test_cut_after_every_byte(way: str, version: int, beginning: Any) -> None:
                 assert ("during the handshake" in str(listener.error)) == (not log), where
             seen.add(tuple(listener.log))
             total = passed + len(world.wire.waiting[way])
+            bytes_before = bytes(world.wire.passed[way] + world.wire.waiting[way])[in_clear:]
             if "handshake" in log:
                 assert listener.reused is begun.resumes, where
         finally:

@@ -23,15 +23,14 @@ from tests.tls.pki import ca_pem, issue
 from tests.tls.support import authority
 from tests.tls_peers.support import Listener, program
 
-# One worker need not wait for another's installation; pytest-xdist 3.8 with pytest 9.2 takes no
-# notice of groups, hence the lock.
-pytestmark = pytest.mark.xdist_group("sslyze")
-
 FOLDER = "ASYNCCORE_SCANNER"
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info >= (3, 15), reason="sslyze needs nassl, which has no wheels for Python 3.15"
-)
+pytestmark = [
+    pytest.mark.xdist_group("sslyze"),
+    pytest.mark.skipif(
+        sys.version_info >= (3, 15), reason="sslyze needs nassl, of which 3.15 has no wheel"
+    ),
+]
 
 # Below the bound that pytest has for everything, in seconds.
 PATIENCE = 200.0
