@@ -287,12 +287,12 @@ class dispatcher_with_send(dispatcher, Watermarked):
                 count = self.socket.send(data if size <= SEND_SIZE else first_share(self, data))
             except OSError as why:
                 count = self._ac_not_sent(why)
-            watch = self._ac_times
-            if watch is not None and count:
-                # As `ChannelTimes.sent_now`, without the call, and without what nobody counts.
-                if self._ac_counts is not None:
-                    watch.bytes_sent += count
-                watch.active = watch.sent = watch.clock()
+            # As `_ac_note_sent`, without the call.
+            counts, times = self._ac_counts, self._ac_times
+            if counts is not None and count:
+                counts.sent += count
+            if times is not None and count:
+                times.active = times.sent = times.clock()
             if count != size:
                 self._ac_send(data, count)
 

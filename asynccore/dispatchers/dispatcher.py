@@ -191,7 +191,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         self._ac_ended = 0
         if (self._ac_pause_reasons or self._ac_shutdown_state) and self._ac_by_name is None:
             self._ac_begin_anew()
-        if self._ac_times is not None:
+        if self._ac_times is not None or self._ac_counts is not None:
             self._ac_drop_times()
         if sock is accepting.sends_at_once:
             if not self._ac_tcp_no_delay:
@@ -208,8 +208,10 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         engine = self._ac_engine
         if engine is None or not engine.has_just_entered(fd):
             self._ac_touch()  # else it is asked as one that has entered
-        if self._ac_has_timeouts or (engine is not None and engine.counts_bytes):
+        if self._ac_has_timeouts:
             self._ac_timeouts_changed()
+        if engine is not None and engine.counts_bytes:
+            self._ac_count_bytes(True)
 
     # -- predicates -----------------------------------------------------------------------------
 
@@ -289,11 +291,12 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             if isinstance(data, str):
                 raise not_bytes("send()", data) from None
             raise
-        watch = self._ac_times
-        if watch is not None and count:
-            # As `ChannelTimes.sent_now`, without the call.
-            watch.bytes_sent += count
-            watch.active = watch.sent = watch.clock()
+        # As `_ac_note_sent`, without the call.
+        counts, times = self._ac_counts, self._ac_times
+        if counts is not None and count:
+            counts.sent += count
+        if times is not None and count:
+            times.active = times.sent = times.clock()
         return count
 
     def _ac_not_sent(self, why: OSError) -> int:
@@ -322,7 +325,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if data:
             counts = self._ac_counts
             if counts is not None:
-                counts.bytes_received += len(data)
+                counts.received += len(data)
             return data
         # An empty datagram is no end (udp(7)).
         if buffer_size and not is_datagram(self.socket):
@@ -354,7 +357,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             raise
         counts = self._ac_counts
         if counts is not None:
-            counts.bytes_received += len(data)
+            counts.received += len(data)
         return data, addr
 
     def sendto(self, data: bytes | Any, addr: Address) -> int:
@@ -366,8 +369,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             count: int = self.socket.sendto(data, addr)
         except OSError as why:
             return self._ac_not_sent(why)
-        if self._ac_times is not None:
-            self._ac_times.sent_now(count)
+        self._ac_note_sent(count)
         return count
 
     def _ac_must_wait(self, why: OSError, doing: int) -> None:
@@ -442,7 +444,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if self.connecting:
             self.connecting = False
         self._ac_closed = True
-        if self._ac_times is not None:
+        if self._ac_times is not None or self._ac_counts is not None:
             self._ac_drop_times()
         if self._ac_timers is not None:
             self._ac_timers.cancel()

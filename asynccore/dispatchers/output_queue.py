@@ -246,11 +246,12 @@ class OutputQueue(dispatcher, Watermarked):
             except OSError:
                 self._ac_push(data)  # it is tried again there, and sorted out
                 return
-            watch = self._ac_times
-            if watch is not None and count:
-                # As `ChannelTimes.sent_now`, without the call.
-                watch.bytes_sent += count
-                watch.active = watch.sent = watch.clock()
+            # As `_ac_note_sent`, without the call.
+            counts, times = self._ac_counts, self._ac_times
+            if counts is not None and count:
+                counts.sent += count
+            if times is not None and count:
+                times.active = times.sent = times.clock()
             if count == size:
                 return
             self._ac_full = True
@@ -561,8 +562,8 @@ class OutputQueue(dispatcher, Watermarked):
             return 0
         if count == 0 and self._ac_fifo and self._ac_fifo[0] is producer:
             self._ac_fifo.popleft()
-        if count and self._ac_times is not None:
-            self._ac_times.sent_now(count)
+        if count:
+            self._ac_note_sent(count)
         return count or 0
 
     def _ac_next_piece(self, first: Any) -> Any:

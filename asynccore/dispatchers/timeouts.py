@@ -68,8 +68,6 @@ class ChannelTimes(LazyTimer):
 
     __slots__ = (
         "active",
-        "bytes_received",
-        "bytes_sent",
         "channel",
         "clock",
         "connecting_since",
@@ -89,8 +87,6 @@ class ChannelTimes(LazyTimer):
         self.connecting_since: float | None = None
         self.pending: float | None = None  # since when output waits, if it does
         self.deadline: float | None = None
-        self.bytes_received = 0
-        self.bytes_sent = 0
 
     def next_expiry(self) -> tuple[float, TimeoutName] | None:
         """Return when something expires, if nothing happens until then, and what it is."""
@@ -111,9 +107,8 @@ class ChannelTimes(LazyTimer):
                 expiries.append((since + channel._ac_write_timeout, "write"))
         return min(expiries, default=None)
 
-    def sent_now(self, count: int = 0) -> None:
-        """The peer took something: so many bytes."""
-        self.bytes_sent += count
+    def sent_now(self) -> None:
+        """The peer took something."""
         self.active = self.sent = self.clock()
 
     def set_deadline(self, when: float | None) -> None:
@@ -188,6 +183,19 @@ class ChannelTimes(LazyTimer):
             channel._ac_reason = None
 
 
+class ByteCounts:
+    """How many bytes one channel has moved since somebody counts them.
+
+    It is no part of `ChannelTimes`, for a channel without timeouts needs no clock to count.
+    """
+
+    __slots__ = ("received", "sent")
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.sent = 0
+
+
 class ChannelTimers:
     """The timers that a program has set on a channel, until that is closed."""
 
@@ -252,7 +260,7 @@ class Timed:
     _ac_has_timeouts = False
     _ac_timers: ChannelTimers | None = None
     _ac_times: ChannelTimes | None = None
-    _ac_counts: ChannelTimes | None = None  # the same, while what is received is counted
+    _ac_counts: ByteCounts | None = None
     _ac_engine: Engine | None = None
     _fileno: int | None = None
     connecting = False
@@ -341,24 +349,27 @@ class Timed:
             self._ac_engine.watch_times(self._fileno, self._ac_times)
             if self.connecting:
                 self._ac_times.connecting()
-        if self._ac_engine is not None and self._ac_engine.counts_bytes:
-            self._ac_counts = self._ac_times
         return self._ac_times
 
     def _ac_drop_times(self) -> None:
-        times = self._ac_times
-        if times is not None:
-            times.stop()
-            self._ac_times = self._ac_counts = None
+        """Give up the times, and add the counts to those of channels that are gone."""
+        if self._ac_times is not None:
+            self._ac_times.stop()
+            self._ac_times = None
+        counts = self._ac_counts
+        if counts is not None:
+            self._ac_counts = None
             if self._ac_engine is not None:
-                self._ac_engine.bytes_received += times.bytes_received
-                self._ac_engine.bytes_sent += times.bytes_sent
+                self._ac_engine.bytes_received += counts.received
+                self._ac_engine.bytes_sent += counts.sent
 
-    def _ac_drop_idle_times(self) -> None:
-        """Count no more, and give up times that were there for that alone."""
-        times = self._ac_times
-        self._ac_counts = None
-        if times is not None and not self._ac_has_timeouts and times.deadline is None:
-            self._ac_drop_times()
-            if self._ac_engine is not None:
-                self._ac_engine.forget_times(self._fileno)
+    def _ac_note_sent(self, count: int) -> None:
+        """The peer took so many bytes."""
+        if self._ac_counts is not None:
+            self._ac_counts.sent += count
+        if self._ac_times is not None and count:
+            self._ac_times.sent_now()
+
+    def _ac_count_bytes(self, on: bool) -> None:
+        """Begin anew to count what is received and sent, or end that."""
+        self._ac_counts = ByteCounts() if on else None

@@ -112,6 +112,5 @@ def send_pieces(channel: dispatcher, pieces: list[bytes | memoryview], size: int
         count: int = sock.sendmsg(pieces)
     except OSError as why:
         return dispatcher._ac_not_sent(channel, why)
-    if count and channel._ac_times is not None:
-        channel._ac_times.sent_now(count)
+    channel._ac_note_sent(count)
     return count

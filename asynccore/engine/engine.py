@@ -238,11 +238,6 @@ class Engine(Ownership):
         """Note the activity of the channel under `fd` in these times, as long as it stays there."""
         self.interest.table.timed[fd] = times
 
-    def forget_times(self, fd: int | None) -> None:
-        """Note the activity of the channel under `fd` no more."""
-        if fd is not None:
-            self.interest.table.timed.pop(fd, None)
-
     def must_wait(self, fd: int, channel: Channel, why: BaseException, doing: int) -> bool:
         """Whether an exception says no more than that a socket must wait, and see to that.
 

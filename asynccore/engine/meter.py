@@ -4,8 +4,8 @@ Facts. Reading a clock twice for each event would cost a tenth of what the event
 hardly anybody looks.
 
 Consequence. An engine has no meter until `collect_statistics` or `warn_slow_handlers` gives it one,
-and asks for it once in a batch of events. Bytes are counted where a channel keeps the times of
-its timeouts, which `send` and `recv` look for anyway.
+and asks for it once in a batch of events. Bytes are counted without a clock, by channels that have
+counts, which `send` and `recv` look for.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ def of_process() -> dict[str, Any]:
     }
 
 
-def of_channel(engine: Engine, channel: Any) -> dict[str, Any]:
-    """Return what there is to say about one channel."""
+def of_channel(engine: Engine, channel: Any, timed: bool) -> dict[str, Any]:
+    """Return what there is to say about one channel; how long it is quiet, if that is `timed`."""
     cls = type(channel)
     sock = getattr(channel, "socket", None)
     found: dict[str, Any] = {"class": f"{cls.__module__}.{cls.__qualname__}"}
@@ -74,8 +74,9 @@ def of_channel(engine: Engine, channel: Any) -> dict[str, Any]:
         pass  # no TLS
     if not hasattr(cls, "_ac_timing"):
         return found
-    if channel._ac_times is not None:
-        found["quiet"] = engine.clock() - channel._ac_times.active
+    times = channel._ac_timing() if timed else channel._ac_times
+    if times is not None:
+        found["quiet"] = engine.clock() - times.active
     reasons = channel._ac_pause_reasons
     found["paused"] = [word for bit, word in _PAUSES.items() if reasons & bit]
     timeouts = {name: getattr(channel, f"_ac_{name}", None) for name in _TIMEOUTS}

@@ -197,7 +197,7 @@ def _snapshot(engine: Engine, measured: bool) -> dict[str, Any]:
             engine.meter = None
     found: dict[str, Any] = package().statistics(map=engine.map).as_dict()
     for channel in found["channels"]:
-        channel.update(details.of_channel(engine, engine.map.get(channel["fd"])))
+        channel.update(details.of_channel(engine, engine.map.get(channel["fd"]), measured))
     return {**found, **details.of_map(engine)}
 
 

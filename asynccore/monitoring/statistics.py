@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ..channels import Map
 from ..classic.former import formerly
 from ..connecting.target import show
-from ..dispatchers.timeouts import ChannelTimes, check
+from ..dispatchers.timeouts import check
 from ..engine.current import current_engine
 from ..engine.engine import Engine
 from ..engine.meter import Meter
@@ -142,12 +142,8 @@ def _collect(engine: Engine, on: bool) -> None:
     engine.meter.limit = limit
     engine.counts_bytes = on
     for channel in list(engine.map.values()):
-        if on and hasattr(channel, "_ac_timing"):
-            watch = channel._ac_timing()
-            if watch is not None:
-                watch.bytes_received = watch.bytes_sent = 0
-        elif isinstance(getattr(channel, "_ac_times", None), ChannelTimes):
-            channel._ac_drop_idle_times()
+        if hasattr(channel, "_ac_count_bytes"):
+            channel._ac_count_bytes(on)
     # What channels that are gone by now had.
     engine.bytes_received = engine.bytes_sent = 0
     _settle(engine)
@@ -163,14 +159,14 @@ def _settle(engine: Engine) -> None:
 
 
 def _look_at(engine: Engine, fd: object, channel: object) -> ChannelStatistics:
-    watch = getattr(channel, "_ac_times", None) if engine.counts_bytes else None
+    counts = getattr(channel, "_ac_counts", None) if engine.counts_bytes else None
     return ChannelStatistics(
         fd=fd,
         name=type(channel).__name__,
         address=address_of(channel),
         state=_state(channel),
-        bytes_received=None if watch is None else watch.bytes_received,
-        bytes_sent=None if watch is None else watch.bytes_sent,
+        bytes_received=None if counts is None else counts.received,
+        bytes_sent=None if counts is None else counts.sent,
         pending=_pending(channel),
     )
 

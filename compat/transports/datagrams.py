@@ -103,8 +103,8 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport, Flow):
         except OSError as why:
             self._tell_error(why)
             return not self.lost
-        if channel._ac_times is not None:
-            channel._ac_times.bytes_received += len(data)
+        if channel._ac_counts is not None:
+            channel._ac_counts.received += len(data)
         try:
             self.protocol.datagram_received(data, address)
         except reraised():

@@ -261,8 +261,8 @@ class StreamTransport(_FlowControl, Flow):
         if not count:
             self.end_of_input()
             return
-        if channel._ac_times is not None:
-            channel._ac_times.bytes_received += count
+        if channel._ac_counts is not None:
+            channel._ac_counts.received += count
         try:
             if buffered is None:
                 self._data_received(data)

@@ -142,6 +142,8 @@ def test_only_one_batch_is_measured_for_a_machine(program: Watched) -> None:
         assert client.recv(1) == b"x"
         program.get("/metrics")
         assert engine.counts_bytes and engine.meter is None
+        # Bytes are counted without a clock.
+        assert all(channel._ac_times is None for channel in program.map.values())
         program.family.measure()
         for _ in range(5):
             client.sendall(b"x")
@@ -150,7 +152,8 @@ def test_only_one_batch_is_measured_for_a_machine(program: Watched) -> None:
         meter = details.sampled(engine)
         assert 1 <= sum(meter.buckets) < 5
         # Who looks has it all measured from then on, and no sample ends that.
-        top.ask(program.answering.path)
+        seen = top.ask(program.answering.path)
+        assert all(channel["quiet"] >= 0 for channel in seen["maps"][0]["channels"])
         program.family.measure()
         client.sendall(b"x")
         assert client.recv(1) == b"x"

@@ -390,9 +390,9 @@ def test_what_is_received_is_counted_only_if_somebody_wants_to_know(
     fakes.engine.run_pass(0)
     assert channel._ac_times is not None and channel._ac_counts is None
     collect_statistics(True, map=fakes.engine.map)
-    assert channel._ac_counts is channel._ac_times
+    assert channel._ac_counts is not None
     later = new(Timed)
-    assert later._ac_counts is later._ac_times is not None
+    assert later._ac_counts is not None
     assert statistics(map=fakes.engine.map).bytes_received == 0
     collect_statistics(False, map=fakes.engine.map)
     assert channel._ac_times is not None and channel._ac_counts is later._ac_counts is None

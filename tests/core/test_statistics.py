@@ -227,10 +227,10 @@ def test_turned_off_nothing_is_left(any_fakes: Fakes) -> None:
     collect_statistics(True, map=engine.map)
     later.set_deadline(100)
     engine.run_pass(0)
-    assert channel._ac_times is not None
+    assert channel._ac_counts is not None and channel._ac_times is None
     channel.handle_read()
     collect_statistics(False, map=engine.map)
-    assert channel._ac_times is None
+    assert channel._ac_counts is None
     assert timed._ac_times is not None and later._ac_times is not None
     assert set(engine.interest.table.timed) == {1001, 1002}
     assert engine.meter is None
