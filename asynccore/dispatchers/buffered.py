@@ -26,6 +26,7 @@ from .dispatcher import dispatcher
 from .duplex import CLOSES_WHEN_SENT
 from .vectored import (
     IOV_MAX,
+    SEND_SHARE,
     SEND_SIZE,
     first_share,
     keeps_bounds,
@@ -307,7 +308,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
                 return
         elif data:
             self._ac_output = self._ac_new_output(data, sent)
-        if not sent:
+        if not sent or (sent < SEND_SHARE and not blocks(self.socket)):
             self.initiate_send()
         if self._ac_output.size:
             self._ac_touch()

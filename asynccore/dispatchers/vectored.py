@@ -54,9 +54,12 @@ def share_of(channel: Any) -> int:
 
 
 def first_share(channel: Any, data: bytes) -> bytes | memoryview:
-    """Return what of `data` a channel may send in the present turn, by one call."""
+    """Return what of `data`, which nothing waits before, a channel may send at once by one call.
+
+    A megabyte also beside others: asyncio's protocols expect that so much does not wait.
+    """
     sock = channel.socket
-    limit = SEND_SIZE if blocks(sock) else share_of(channel)
+    limit = SEND_SIZE if blocks(sock) else SEND_SHARE
     if len(data) <= limit:
         return data
     return memoryview(data)[:limit] if takes_pieces(sock) else data[:limit]

@@ -142,6 +142,7 @@ class EngineByNames(Engine):
                 self._deliver_by_name(fd, channel, mask, serial)
                 if self.passes != serial:
                     break
+        interest.batch = 0
         return fd is not None
 
     def _deliver_by_name(self, fd: int, channel: Channel, mask: int, serial: int) -> None:

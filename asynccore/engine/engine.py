@@ -136,7 +136,7 @@ class Engine(Ownership):
 
     @property
     def is_crowded(self) -> bool:
-        """Whether more than one event was in the present batch, or the last one."""
+        """Whether the batch that is being handled has more than one event."""
         return self.interest.batch > 1
 
     def use(self, name: str | None) -> None:
@@ -826,6 +826,7 @@ class Engine(Ownership):
                             channel.handle_error()
                 if self.passes != serial:
                     break
+        interest.batch = 0
         return fd is not None
 
     def _deliver(self, fd: int, channel: Channel, mask: int, serial: int) -> None:

@@ -78,7 +78,7 @@ class Interest:
         self.compare_all = True  # code outside of handlers ran
         self.review_needed = False  # anything ran since the last review
         self.review_at = now + REVIEW_INTERVAL
-        self.batch = 0  # how many events the present batch has, or the last one
+        self.batch = 0  # how many events the batch has that is being handled
         # While batches are full: when the first of them was taken, and the events of all of them.
         self._full_batches: tuple[float, int] | None = None
 

@@ -183,7 +183,7 @@ def test_a_listener_at_its_limit_pauses(fakes: Fakes) -> None:
 def test_bytes_are_counted_from_then_on(any_fakes: Fakes) -> None:
     engine, _, poller = any_fakes
     map = engine.map
-    channel = Echo(FakeSocket(1000, receives=[b"before", b"hello"], takes=[6, 2]), map)
+    channel = Echo(FakeSocket(1000, receives=[b"before", b"hello"], takes=[6, 2, 0]), map)
     channel.recv(100)
     channel.send(b"before")
     assert one(map).bytes_received is None and one(map).bytes_sent is None
