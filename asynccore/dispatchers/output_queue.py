@@ -229,20 +229,20 @@ class OutputQueue(dispatcher, Watermarked):
             if self._ac_hold_back(hold, data):
                 return
         # The usual case, without a detour through the queue: nothing waits in it, one turn may send
-        # all of it, the socket is a plain one, and no class and no instance has a way of sending of
-        # its own.
+        # all of it, the socket is a plain one or does the same, and no class and no instance has a
+        # way of sending of its own.
         if (
             not self._ac_fifo
             and 0 < (size := len(data)) <= SMALL_SHARE
             and self.connected
             and not self._ac_closed
             and not self._ac_shutdown_state
-            and type(self.socket) is _plain_socket
+            and (type(sock := self.socket) is _plain_socket or takes_pieces(sock))
             and getattr(self.send, "__func__", None) is _SEND
             and getattr(self.initiate_send, "__func__", None) is _INITIATE_SEND
         ):
             try:
-                count = self.socket.send(data)
+                count = sock.send(data)
             except OSError:
                 self._ac_push(data)  # it is tried again there, and sorted out
                 return

@@ -150,20 +150,15 @@ def layered_socket(sock: object) -> LayeredSocket | None:
     return None
 
 
-class _Batch:
-    """Events that are found one by one, of which it is known how many there may be."""
+class _Batch(list[Event]):
+    """Events that are handed out as they are `found`, of which there are no more than these."""
 
-    __slots__ = ("_events", "_most")
+    __slots__ = ("found",)
 
-    def __init__(self, events: Iterator[Event], most: int) -> None:
-        self._events = events
-        self._most = most
-
-    def __len__(self) -> int:
-        return self._most
+    found: Iterator[Event]
 
     def __iter__(self) -> Iterator[Event]:
-        return self._events
+        return self.found
 
 
 class LayeredPoller(ProxyPoller):
@@ -249,7 +244,11 @@ class LayeredPoller(ProxyPoller):
         if ready:
             reported = {fd for fd, _ in events}
             events = self.share([*events, *((fd, 0) for fd in ready if fd not in reported)])
-        return _Batch(self._act(events, ready), len(events)) if events else events
+        if not events:
+            return events
+        batch = _Batch(events)
+        batch.found = self._act(events, ready)
+        return batch
 
     def _act(self, events: Iterable[Event], ready: Container[int]) -> Iterator[Event]:
         """Have the sockets act on their events, each right before that is handled.
