@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from typing import Any
+from collections.abc import Callable
 
 import asynccore
 from asynccore import asynchat
@@ -28,7 +28,8 @@ class Session(asynchat.line_chat):
     def handle_line(self, line: bytes) -> None:
         self.pinged = False
         command, _, rest = line.partition(b" ")
-        method: Any = getattr(self, "do_" + command.decode("ascii", "replace").lower(), None)
+        name = "do_" + command.decode("ascii", "replace").lower()
+        method: Callable[[bytes], None] | None = getattr(self, name, None)
         if method is None:
             self.push(b"421 " + command + b" :unknown\r\n")
         else:
@@ -83,7 +84,7 @@ class Listener(asynccore.listener):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: asynccore.graceful_close(10))
+    signal.signal(signal.SIGTERM, lambda signum, frame: asynccore.graceful_close(10))
     server = Listener(("127.0.0.1", int(sys.argv[1])))
     print("listening", server.socket.getsockname(), flush=True)
     asynccore.loop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any
 
 import asynccore
 import ssl_ext
@@ -62,13 +61,19 @@ def main(role: str, port: str, folder: str, name: str = "") -> None:
             file("server.pem"), file("server.key"), client_auth="required", ca=file("ca.pem")
         )
         if sys.platform != "win32":
-            signal.signal(signal.SIGHUP, lambda *_: asynccore.call_soon_threadsafe(reload, context))
-        signal.signal(signal.SIGTERM, lambda *_: asynccore.graceful_close())
+            signal.signal(
+                signal.SIGHUP,
+                lambda signum, frame: asynccore.call_soon_threadsafe(reload, context),
+            )
+        signal.signal(signal.SIGTERM, lambda signum, frame: asynccore.graceful_close())
         server = ssl_ext.tls_listener(("127.0.0.1", int(port)), Echo, context=context)
         print("listening", server.socket.getsockname()[1], flush=True)
     else:
-        shown: Any = {"certificate": file(name + ".pem"), "key": file(name + ".key")}
-        trust = ssl_ext.client_context(ca=file("ca.pem"), **(shown if name else {}))
+        trust = ssl_ext.client_context(
+            ca=file("ca.pem"),
+            certificate=file(name + ".pem") if name else None,
+            key=file(name + ".key") if name else None,
+        )
         Client(context=trust).connect_name("localhost", int(port))
     asynccore.loop()
 

@@ -32,6 +32,6 @@ if __name__ == "__main__":
         os.path.join(folder, "server.pem"), os.path.join(folder, "server.key")
     )
     server = compat.create_server(Upper, "127.0.0.1", port, ssl=context)
-    signal.signal(signal.SIGTERM, lambda *_: asynccore.graceful_close(5))
+    signal.signal(signal.SIGTERM, lambda signum, frame: asynccore.graceful_close(5))
     print("listening", server.sockets[0].getsockname()[1], flush=True)
     asynccore.loop()

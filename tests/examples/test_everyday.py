@@ -301,6 +301,35 @@ def test_requests_by_datagrams(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count("answer") == 3
 
 
+def test_requests_by_dtls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    certificates(tmp_path)
+    module = load("dtls_requests")
+    server = module.serve(0, str(tmp_path))
+    port = server.socket.getsockname()[1]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+        plain.sendto(b"one", ("127.0.0.1", port))  # it is no client's, and nobody answers
+        client = module.Client(port, ssl_ext.client_context(ca=tmp_path / "ca.pem", dtls=True))
+        drive(lambda: client.is_closed)
+        plain.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            plain.recv(100)
+    assert sorted(client.answers) == [b"ONE", b"THREE", b"TWO"]
+    assert not client.waiting
+    assert capsys.readouterr().out.count("answer") == 3
+
+
+def test_who_does_not_know_the_server_by_dtls_asks_it_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certificates(tmp_path)
+    module = load("dtls_requests")
+    server = module.serve(0, str(tmp_path))
+    client = module.Client(server.socket.getsockname()[1], ssl_ext.client_context(dtls=True))
+    drive(lambda: client.is_closed)
+    assert not client.answers and not client.waiting
+    assert "no answer: " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_it_runs_as_a_program(name: str) -> None:
     """It is told too little, and says so by its own name and not by an import that fails."""
