@@ -6,6 +6,7 @@ import ast
 import configparser
 import re
 import sys
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -73,6 +74,14 @@ def test_tox_runs_every_supported_interpreter() -> None:
         "py" + minor.replace(".", "") for minor in supported
     ]
     assert settings()["project"]["requires-python"] == f">={supported[0]}"
+
+
+def test_each_part_of_the_suite_runs_on_four_interpreters() -> None:
+    words = " ".join(config("tox.ini")["left_out"].values())
+    times = Counter(re.findall(r"--ignore(?:=|-glob=\*/)(\S+)", words))
+    for part, count in times.items():
+        assert count <= 2, part
+        assert (ROOT / part).is_dir() or [*(ROOT / "tests").glob(f"*/{part}")], part
 
 
 def test_the_forge_runs_every_supported_interpreter_and_every_check() -> None:
