@@ -306,7 +306,8 @@ def summary(results: Results) -> str:
 def _how(results: Results) -> list[str]:
     return [
         "This page is written by the command below, from what it measured; nobody edits it.",
-        f"```console\n{results.command}\n```",
+        '<!-- not typed: "it takes long, on a quiet machine" -->',
+        f"```console\n$ {results.command}\n```",
         f"Measured on {results.date}, {results.rounds} interleaved rounds of {results.seconds:g} s "
         "for each figure. The server has one core, the load generator another. A figure is the "
         "median over the rounds; a ratio is the median of the rounds' own ratios, because two "
