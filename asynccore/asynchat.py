@@ -45,6 +45,10 @@ __all__ = ["async_chat", "asyncore", "deque", "fifo", "find_prefix_at_end", "sim
 
 Terminator = bytes | bytearray | str | int | None
 
+_UNASKED: Terminator = bytearray()  # none: it is still to be asked for
+
+SKIPPED = 1  # of what comes next: it is the rest of a line that was too long
+
 
 class async_chat(OutputQueue):
     """A dispatcher that splits its input at terminators and queues its output.
@@ -66,7 +70,7 @@ class async_chat(OutputQueue):
     # For classes that call dispatcher's __init__ alone, and assign the classic attributes.
     _ac_input = b""
     _ac_taken = 0  # how much of `_ac_input` was delivered
-    _ac_skipping = False  # the rest of a line that was too long
+    _ac_special = 0  # what comes next takes more than to find its end: `SKIPPED`, and more in SMTP
     _ac_terminator_place: str | None = None  # where a str was given
     _ac_line_length = 0  # what was delivered since the last terminator, if that is bounded
     # What had come when reading was paused, and the socket that it came from.
@@ -74,8 +78,7 @@ class async_chat(OutputQueue):
 
     def __init__(self, sock: _socket.socket | Any = None, map: Map | None = None) -> None:
         self._ac_input = b""
-        self._ac_taken = self._ac_line_length = 0
-        self._ac_skipping = False
+        self._ac_taken = self._ac_line_length = self._ac_special = 0
         self.incoming: list[bytes] = []
         super().__init__(sock, map)
 
@@ -176,13 +179,14 @@ class async_chat(OutputQueue):
         `None` or an empty value for input without an end. Raises `ValueError` for a negative
         number.
         """
-        if isinstance(term, str):
+        if isinstance(term, int):
+            if term < 0:
+                raise ValueError(f"a terminator can't be {term} bytes: 0 or more, or None")
+        elif isinstance(term, str):
             if self.use_encoding:
                 term = term.encode(self.encoding)
             else:  # which may still be set, and is an error once something arrives
                 self._ac_terminator_place = _place()
-        elif isinstance(term, int) and term < 0:
-            raise ValueError(f"a terminator can't be {term} bytes: 0 or more, or None")
         self.terminator = term
 
     def get_terminator(self) -> Terminator:
@@ -199,32 +203,71 @@ class async_chat(OutputQueue):
             if not waits_for(why):  # else a TLS socket says that it must wait
                 self.handle_error()
             return
+        # Nearly always one line has come, whole, and nothing bounds it or waits before it.
+        if not (self._ac_input or self._ac_special or self._ac_closed) and (
+            (hold := self._ac_hold) is None or not hold.more
+        ):
+            terminator = self.get_terminator()
+            if type(terminator) is bytes and terminator and type(data) is bytes:
+                line, found, rest = data.partition(terminator)
+                if found and not rest and self.max_line_length is None:
+                    self._ac_line_length = 0
+                    if line:
+                        self.collect_incoming_data(line)
+                    if not self._ac_closed:
+                        self.found_terminator()
+                    return
+        else:
+            terminator = _UNASKED
         if isinstance(data, str) and self.use_encoding:
             data = data.encode(self.encoding)
-        if self._ac_taken < len(self._ac_input):
+        if self._ac_input:
             data = self._ac_input[self._ac_taken :] + data
         self._ac_input = data
         self._ac_taken = 0
-        self._ac_deliver_lines(self.socket)
+        self._ac_deliver_lines(self.socket, terminator)
 
-    def _ac_deliver_lines(self, sock: _SocketLike) -> None:
+    def _ac_deliver_lines(self, sock: _SocketLike, terminator: Terminator = _UNASKED) -> None:
+        """Deliver what came from `sock`; the first terminator may have been asked for already."""
         try:
-            while self._ac_taken < len(self._ac_input) and not self._ac_closed:
-                present = self._ac_present_socket()
+            while True:
+                received, start = self._ac_input, self._ac_taken
+                length = len(received)
+                if start >= length or self._ac_closed:
+                    break
+                hold = self._ac_hold
+                present = self.socket if hold is None else self._ac_present_socket()
                 if present is not sock:
                     if sock.fileno() != self._fileno or layered_socket(present) is not None:
                         # What is left is of another connection, or came in clear before TLS.
                         self.ac_in_buffer = b""
                         return
                     sock = present  # A wrapper of the old one goes on with what that has read.
-                terminator = self.get_terminator()
+                if terminator is _UNASKED:
+                    terminator = self.get_terminator()
                 if not terminator:
-                    self.collect_incoming_data(self._ac_take(len(self._ac_input)))
-                elif isinstance(terminator, int):
-                    self._ac_deliver_counted(terminator)
-                elif not self._ac_deliver_delimited(terminator):
-                    return
+                    self._ac_taken = length
+                    self.collect_incoming_data(received[start:])
+                elif not isinstance(terminator, int):
+                    if not self._ac_deliver_delimited(terminator):
+                        return
+                elif (end := start + terminator) > length:
+                    self.terminator = end - length
+                    self._ac_taken = length
+                    self.collect_incoming_data(received[start:])
+                else:
+                    if hold is not None or (end < length and self._ac_joins_replies):
+                        self._ac_expect(end < length)
+                    self._ac_taken = end
+                    self.collect_incoming_data(received[start:end])
+                    if not self._ac_closed:
+                        self.terminator = 0
+                        self.found_terminator()
+                terminator = _UNASKED
         finally:
+            if self._ac_taken >= len(self._ac_input):
+                self._ac_input = b""
+                self._ac_taken = 0
             if self._ac_hold is not None:
                 self._ac_hold.more = False
                 self._ac_send_held()
@@ -238,20 +281,6 @@ class async_chat(OutputQueue):
     def _ac_take(self, end: int) -> bytes:
         start, self._ac_taken = self._ac_taken, end
         return self._ac_input[start:end] if start or end < len(self._ac_input) else self._ac_input
-
-    def _ac_deliver_counted(self, count: int) -> None:
-        left = len(self._ac_input) - self._ac_taken
-        if left < count:
-            self.terminator = count - left
-            self.collect_incoming_data(self._ac_take(len(self._ac_input)))
-        else:
-            data = self._ac_take(self._ac_taken + count)
-            if self._ac_hold is not None or (count < left and self._ac_joins_replies):
-                self._ac_expect(count < left)
-            self.collect_incoming_data(data)
-            if not self._ac_closed:
-                self.terminator = 0
-                self.found_terminator()
 
     def _ac_deliver_delimited(self, terminator: bytes | bytearray | str) -> bool:
         """Deliver up to the terminator; return False if more input is needed to tell."""
@@ -269,7 +298,7 @@ class async_chat(OutputQueue):
                 hold.more = more
             elif hold is not None or (more and self._ac_joins_replies):
                 self._ac_expect(more)
-            if found < 0 or self.max_line_length is not None or self._ac_skipping:
+            if found < 0 or self.max_line_length is not None or self._ac_special:
                 break
             # Nearly all lines are whole, and nothing bounds them.
             if more and sock is None:
@@ -301,7 +330,7 @@ class async_chat(OutputQueue):
             tail = max(self._ac_taken, len(self._ac_input) - len(terminator) + 1)
             held = find_prefix_at_end(self._ac_input[tail:], terminator)
             end = len(self._ac_input) - held
-        if (self.max_line_length is not None or self._ac_skipping) and not self._ac_bound(end):
+        if (self.max_line_length is not None or self._ac_special) and not self._ac_bound(end):
             return True
         data = self._ac_take(end)
         if found < 0:
@@ -310,8 +339,8 @@ class async_chat(OutputQueue):
             return not held
         self._ac_taken = found + len(terminator)
         self._ac_line_length = 0
-        if self._ac_skipping:
-            self._ac_skipping = False  # it ended here, and was told of already
+        if self._ac_special:
+            self._ac_special = 0  # it ended here, and was told of already
             return True
         if data:
             self.collect_incoming_data(data)
@@ -329,7 +358,7 @@ class async_chat(OutputQueue):
 
         Else one step was taken, and everything is to be looked at again.
         """
-        if self._ac_skipping:
+        if self._ac_special:
             self._ac_taken = end
             return True
         limit = self.max_line_length
@@ -343,12 +372,12 @@ class async_chat(OutputQueue):
             self._ac_line_length += room
             self.collect_incoming_data(self._ac_take(self._ac_taken + room))
             return False
-        self._ac_skipping = True
+        self._ac_special = SKIPPED
         hook(self, "handle_line_too_long", 0)()
-        if self._ac_skipping and (
+        if self._ac_special and (
             self.max_line_length is None or self._ac_line_length < self.max_line_length
         ):
-            self._ac_skipping = False  # the limit was raised
+            self._ac_special = 0  # the limit was raised
         return False
 
     def handle_line_too_long(self) -> None:
@@ -390,7 +419,7 @@ class async_chat(OutputQueue):
         self.ac_in_buffer = b""
         self.incoming.clear()
         self._ac_line_length = 0
-        self._ac_skipping = False
+        self._ac_special &= ~SKIPPED
         super().discard_buffers()
 
 
@@ -426,7 +455,7 @@ class line_chat(async_chat):
 
     def _ac_bound(self, end: int) -> bool:
         delivers = super()._ac_bound(end)
-        if self._ac_skipping:
+        if self._ac_special:
             self.incoming.clear()  # whoever answers to a line that is too long need not forget it
         return delivers
 

@@ -42,6 +42,7 @@ from .neighbours import is_ours as _is_ours
 from .running import draining as _draining
 from .smtp import command_line as command_line
 from .smtp.command_line import Options as Options
+from .smtp.commands import DATA_BEGINS as _DATA_BEGINS
 from .smtp.limits import Patience as _Patience
 from .smtp.python2_names import RenamedAttributes as _RenamedAttributes
 from .smtp.relay import attempt as _attempt
@@ -202,7 +203,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
 
     def _ac_deliver_delimited(self, terminator: bytes | bytearray | str) -> bool:
         # RFC 5321 section 4.1.1.4: the CRLF of DATA begins the end of an empty message.
-        if self._ac_data_begins:
+        if self._ac_special & _DATA_BEGINS:
             head = self.ac_in_buffer[: len(_DOT_LINE)]
             if head == _DOT_LINE:
                 self.ac_in_buffer = self.ac_in_buffer[len(_DOT_LINE) :]
@@ -210,7 +211,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
                 return True
             if _DOT_LINE.startswith(head):
                 return False
-            self._ac_data_begins = False
+            self._ac_special &= ~_DATA_BEGINS
         return asynchat.async_chat._ac_deliver_delimited(self, terminator)
 
     # --- output ---------------------------------------------------------------------------------

@@ -14,7 +14,9 @@ Replies that are held back (`joins_replies`). A channel has more input to delive
 a part of it costs a system call. What is pushed meanwhile stays in the queue, and the socket is
 taken off the channel: who asks for it, to send something past the queue, to close it or to put
 another in its place, makes the channel send first what was pushed first. Nobody else pays for that:
-a descriptor without `__set__` counts only where the instance has no attribute of its name.
+a descriptor without `__set__` counts only where the instance has no attribute of its name. A class
+gets it when one of its channels first holds something back, for up to Python 3.14 at least it makes
+the lookup of the attribute slower.
 """
 
 from __future__ import annotations
@@ -98,8 +100,6 @@ class OutputQueue(dispatcher, Watermarked):
     changes. It is off unless set, for a handler that pushes, and then blocks without pushing, keeps
     the peer waiting for what it has pushed.
     """
-
-    socket: _plain_socket | Any = _HiddenSocket()
 
     # Set `use_encoding` to a true value to let strings be pushed and be terminators.
     use_encoding: bool | int = 0
@@ -238,25 +238,27 @@ class OutputQueue(dispatcher, Watermarked):
             and not self._ac_closed
             and not self._ac_shutdown_state
             and (type(sock := self.socket) is _plain_socket or takes_pieces(sock))
-            and getattr(self.send, "__func__", None) is _SEND
-            and getattr(self.initiate_send, "__func__", None) is _INITIATE_SEND
         ):
             try:
-                count = sock.send(data)
-            except OSError:
-                self._ac_push(data)  # it is tried again there, and sorted out
+                count = (
+                    sock.send(data)
+                    if self.send.__func__ is _SEND  # type: ignore[attr-defined]
+                    and self.initiate_send.__func__ is _INITIATE_SEND  # type: ignore[attr-defined]
+                    else None
+                )
+            except (AttributeError, OSError):
+                count = None  # It is tried again there, and sorted out.
+            if count is not None:
+                # As `_ac_note_sent`, without the call.
+                counts, times = self._ac_counts, self._ac_times
+                if counts is not None and count:
+                    counts.sent += count
+                if times is not None and count:
+                    times.active = times.sent = times.clock()
+                if count < size:
+                    self._ac_full = True
+                    self._ac_push(data, count)
                 return
-            # As `_ac_note_sent`, without the call.
-            counts, times = self._ac_counts, self._ac_times
-            if counts is not None and count:
-                counts.sent += count
-            if times is not None and count:
-                times.active = times.sent = times.clock()
-            if count == size:
-                return
-            self._ac_full = True
-            self._ac_push(data, count)
-            return
         self._ac_push(data)
 
     def _ac_as_output(self, data: object, caller: str) -> bytes:
@@ -306,6 +308,9 @@ class OutputQueue(dispatcher, Watermarked):
         ):
             if hold is None:
                 hold = self._ac_hold = Hold()
+                cls = type(self)
+                if cls.socket is None and "socket" not in vars(cls):
+                    cls.socket = _HiddenSocket()
             hold.more = True
 
     def _ac_hold_back(self, hold: Hold, data: bytes) -> bool:

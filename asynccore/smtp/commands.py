@@ -26,6 +26,9 @@ from .syntax import (
 SIZE_OPTION = 26  # bytes that the SIZE option adds to the longest MAIL: RFC 1870 section 3
 SMTPUTF8_OPTION = 10  # bytes that the SMTPUTF8 option adds to it: RFC 6531 section 3.1
 
+# Of what comes next (`async_chat`): DATA was answered, and nothing of the message has come yet.
+DATA_BEGINS = 2
+
 SYNTAX = {
     "EHLO": "EHLO hostname",
     "HELO": "HELO hostname",
@@ -65,7 +68,7 @@ class SMTPCommands:
     _decode_data: bool
     _ac_greets_again = False  # HELO and EHLO may come again
     _ac_over = False  # QUIT was answered, or 421 said
-    _ac_data_begins = False  # DATA was answered, and nothing of the message has come yet
+    _ac_special = 0
     _ac_unusual_bytes = 0  # of addresses of this connection, which take long to parse
 
     if TYPE_CHECKING:
@@ -82,7 +85,7 @@ class SMTPCommands:
         self.rcpttos: list[str] = []
         self.require_SMTPUTF8 = False
         self.num_bytes = 0
-        self._ac_data_begins = False
+        self._ac_special &= ~DATA_BEGINS
         self.set_terminator(b"\r\n")
 
     def _set_rset_state(self) -> None:
@@ -281,7 +284,7 @@ class SMTPCommands:
             self.push(f"501 {self._ac_syntax('DATA')}")
         else:
             self.smtp_state = self.DATA
-            self._ac_data_begins = True
+            self._ac_special = DATA_BEGINS
             self.set_terminator(b"\r\n.\r\n")
             self.push("354 End data with <CR><LF>.<CR><LF>")
 

@@ -27,7 +27,7 @@ import codecs
 from collections import defaultdict
 from typing import Any
 
-from .commands import OK, SMTPCommands
+from .commands import DATA_BEGINS, OK, SMTPCommands
 from .keywords import adapted
 from .limits import TOO_MANY_COMMANDS, TOO_MANY_ERRORS, Limited
 from .syntax import split_command
@@ -192,7 +192,7 @@ class SMTPSession(Limited, SMTPCommands):
             undecodable, self._ac_undecodable = self._ac_undecodable, False
         received = self._emptystring.join(self.received_lines)
         self.received_lines = []
-        self._ac_data_begins = False
+        self._ac_special &= ~DATA_BEGINS
         size, self.num_bytes = self.num_bytes, 0
         self._ac_debug("Data: %r", self._ac_to_print(received))
         self._ac_busy = True

@@ -328,6 +328,28 @@ def test_input_is_copied_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(buffers) == 1
 
 
+@pytest.mark.parametrize("data", [b"one\n", b"one\ntwo\n"])
+def test_input_that_was_delivered_is_not_kept(data: bytes) -> None:
+    chat = Chat(b"\n").feed(data)
+    assert chat.pieces == data.split()
+    assert chat._ac_input == b"" and chat.ac_in_buffer == b""
+
+
+@pytest.mark.parametrize("data", [b"one\n", b"one\ntwo\n", b"\x02one"])
+def test_a_terminator_is_asked_for_once(data: bytes) -> None:
+    """Programs answer by what they know of their input, and count on being asked."""
+
+    class Asked(Chat):
+        asked = 0
+
+        def get_terminator(self) -> Any:
+            self.asked += 1
+            return super().get_terminator()
+
+    chat = Asked(b"\n" if data[0] > 2 else 4).feed(data)
+    assert (chat.log.count("end"), chat.asked) == (chat.asked, len(data.split()))
+
+
 def test_the_hooks_of_subclasses_are_required() -> None:
     chat = async_chat(FakeSocket(), {})
     with pytest.raises(NotImplementedError, match="subclass"):

@@ -131,6 +131,14 @@ def test_a_dot_at_once_in_one_piece_with_the_commands() -> None:
     assert [message[0][3] for message in talk.mailbox.messages] == [b"", b""]
 
 
+def test_a_dot_at_once_before_what_ends_as_a_message_does() -> None:
+    talk = Talk()
+    talk.say(*TO_DATA)
+    replies = talk.send(b".\r\nNOOP\r\n.\r\n").splitlines()
+    assert [reply[:3] for reply in replies] == [b"250", b"250", b"500"]
+    assert [message[0][3] for message in talk.mailbox.messages] == [b""]
+
+
 @pytest.mark.parametrize("body", [b"..\r\n", b".x\r\n", b".\n\r\n", b".\r\r\n", b"x\r\n"])
 def test_other_messages_that_begin_with_a_dot(body: bytes) -> None:
     for pieces in [body + b".\r\n"], bytewise(body + b".\r\n"):
