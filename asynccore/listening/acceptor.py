@@ -28,7 +28,7 @@ from collections.abc import Callable
 from errno import EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP
 from typing import Any, NamedTuple, Protocol
 
-from ..channels import FULL, RESTING, Map, inspectors
+from ..channels import FULL, RESTING, Map, SocketLike, inspectors
 from ..classic.blocking import blocks
 from ..classic.own_names import hook
 from ..engine.engine import Engine
@@ -65,13 +65,13 @@ _type_of = _socket.SocketType.type.__get__
 _ITS_OWN = frozenset({EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP})
 
 # A connection and the address of its peer.
-Accepted = tuple[Any, Any]
+Accepted = tuple[_socket.socket | Any, tuple[str, int] | Any]
 
 # The connection that is being handed out. A dispatcher made of it knows the peer from here.
 fresh: Accepted = (None, None)
 
 # Its socket, if it has TCP_NODELAY from its listener's; and that listener.
-sends_at_once: Any = None
+sends_at_once: _socket.socket | None = None
 _listener: Listener | None = None
 
 
@@ -98,8 +98,8 @@ class AcceptCounts(NamedTuple):
 class Listener(Protocol):
     """What an acceptor needs of the channel that listens."""
 
-    socket: Any
-    accepting: Any
+    socket: _socket.socket | Any
+    accepting: bool
     _map: Map
     _fileno: int | None
     _ac_engine: Engine | None
@@ -108,15 +108,17 @@ class Listener(Protocol):
     _ac_max_connections_per_peer: int | None
     _ac_max_handshakes: int | None
 
-    def handle_accepted(self, sock: Any, addr: Any) -> Any: ...
+    def handle_accepted(
+        self, sock: _socket.socket | Any, addr: tuple[str, int] | Any
+    ) -> object: ...
 
-    def log_info(self, message: Any, type: str = "info") -> Any: ...
+    def log_info(self, message: str | Any, type: str = "info") -> object: ...
 
     def _ac_makes_room_for_handshakes(self) -> bool: ...
 
     def _ac_as_listener(self) -> Acceptor: ...
 
-    def _ac_on_loop(self, function: Callable[..., object], *args: Any) -> None: ...
+    def _ac_on_loop(self, function: Callable[..., object], *args: object) -> None: ...
 
     def _ac_mute(self, why: int) -> None: ...
 
@@ -134,16 +136,16 @@ class Acceptor:
         self._counted = 0  # all of these, when handling an event last failed
         self.failures = 0  # in a row, with nothing accepted that is known of
         # What `accept` has handed to a program's own `handle_accept`, while that runs.
-        self.latest: Callable[[], Any] | None = None
+        self.latest: Callable[[], _socket.socket | None] | None = None
         self._rest_ends = self._next_look = 0.0
-        self.passes_no_delay_on: Any = None  # the socket that does, of those that it has had
+        self.passes_no_delay_on: _socket.socket | None = None  # the socket that does, of those that it has had
         self._crowded = True  # at the last event there was more than one connection
         self._event_pass = 0  # when that was
         # The socket that was accepted from last, and its kind: that of all that it gives.
-        self._kind: tuple[Any, int, int, int] = (None, 0, 0, 0)
+        self._kind: tuple[_socket.socket | None, int, int, int] = (None, 0, 0, 0)
         self._look_timer: Timer | None = None
         self._said_full = float("-inf")  # when the log was last told
-        self._said_refused: tuple[float, set[Any]] = (float("-inf"), set())
+        self._said_refused: tuple[float, set[object]] = (float("-inf"), set())
         self.look_at_limits(channel)
 
     def look_at_limits(self, channel: Listener) -> None:
@@ -408,7 +410,7 @@ def _family_of_any(sock: object) -> int:
         return int(getattr(sock, "family", -1))
 
 
-def _discard(sock: Any, map: Map) -> None:
+def _discard(sock: SocketLike, map: Map) -> None:
     """Close a connection whose handler failed, with the channel that it may have got already."""
     channel = map.get(sock.fileno()) if hasattr(sock, "fileno") else None
     close: Callable[[], object] = sock.close

@@ -19,13 +19,16 @@ from typing import Any
 
 from ..classic.settings import Setting
 
+# A descriptor, which a channel may not have, or what `_key` makes of a channel.
+_Key = int | tuple[int] | None
+
 # Who counts what may be closed: ledgers, by the descriptor of a connection, or by `_key` of a
 # channel with an unfinished handshake. Empty unless some listener has a limit.
-counted: dict[Any, ConnectionLedger] = {}
+counted: dict[_Key, ConnectionLedger] = {}
 
 NAMES = ("max_connections", "max_connections_per_peer", "max_handshakes")
 
-_Reference = Callable[[], Any]
+_Reference = Callable[[], object]
 
 
 class Limit(Setting[int]):
@@ -57,10 +60,10 @@ class ConnectionLedger:
     def __init__(self, listener: Any) -> None:
         # Those that outlive the listener must not keep it.
         self._listener = weakref.ref(listener, self._forget_all)
-        self._open: dict[int, tuple[_Reference, Any]] = {}  # socket and peer, by descriptor
-        self._by_peer: dict[Any, set[int]] = {}
+        self._open: dict[int, tuple[_Reference, object]] = {}  # socket and peer, by descriptor
+        self._by_peer: dict[object, set[int]] = {}
         self._fresh: list[int] = []  # accepted since `settle`
-        self._handshakes: dict[Any, _Reference] = {}
+        self._handshakes: dict[_Key, _Reference] = {}
 
     @property
     def connections(self) -> int:
@@ -92,7 +95,7 @@ class ConnectionLedger:
         self._fresh.append(fd)
         counted[fd] = self
 
-    def settle(self, channels: Mapping[Any, Any]) -> None:
+    def settle(self, channels: Mapping[int, object]) -> None:
         """Look what `handle_accepted` did with the sockets: closed them, or took them over."""
         for fd in self._fresh:
             entry = self._open.get(fd)
@@ -134,7 +137,7 @@ class ConnectionLedger:
         """Count a channel no more. Does nothing if it isn't counted."""
         self._drop_handshake(_key(channel))
 
-    def _drop_handshake(self, key: object) -> None:
+    def _drop_handshake(self, key: _Key) -> None:
         self._handshakes.pop(key, None)
         if counted.get(key) is self:
             del counted[key]
@@ -150,17 +153,17 @@ class ConnectionLedger:
             if channel is None or _descriptor(getattr(channel, "socket", None)) is None:
                 self._drop_handshake(key)
 
-    def freed(self, key: Any) -> None:
+    def freed(self, key: _Key) -> None:
         """A dispatcher has closed what is counted under `key`."""
         if key in self._handshakes:
             self._drop_handshake(key)
-        else:
+        elif isinstance(key, int):
             self.remove_if_closed(key)
         listener = self._listener()
         if listener is not None:
             listener._ac_look_for_room()
 
-    def run_on_loop(self, key: Any) -> None:
+    def run_on_loop(self, key: _Key) -> None:
         """Have `freed` run on the thread of the listener's loop."""
         listener = self._listener()
         if listener is not None:

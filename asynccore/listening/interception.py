@@ -31,7 +31,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..channels import inspectors
+from ..channels import Address, inspectors
 from ..neighbours import plug_ins, resolve
 
 # The file of the server's certificate chain; the variables beside it are the front's.
@@ -48,8 +48,11 @@ _registered: str | None = None
 
 _TCP = (socket.AF_INET, socket.AF_INET6)
 
+# What puts something in front of a channel's socket, and returns what that is now.
+Cover = Callable[[Any], Any]
+
 # The channels of guarded sockets, and what puts TLS in front of those.
-_guards: weakref.WeakKeyDictionary[Any, tuple[weakref.ref[Any], Callable[[Any], Any]]]
+_guards: weakref.WeakKeyDictionary[socket.socket, tuple[weakref.ref[object], Cover]]
 _guards = weakref.WeakKeyDictionary()
 
 
@@ -90,24 +93,24 @@ class Guarded(socket.socket if TYPE_CHECKING else object):  # type: ignore[misc]
         pair: tuple[socket.socket, Any] = super().accept()
         return pair
 
-    def connect(self, address: Any) -> None:
+    def connect(self, address: Address) -> None:
         """Connect (connect(2)); it will not listen any more."""
         _let_go(self)
         self.connect(address)
 
-    def connect_ex(self, address: object) -> int:
+    def connect_ex(self, address: Address) -> int:
         """Connect (connect(2)); it will not listen any more."""
         _let_go(self)
         return self.connect_ex(address)
 
 
 @functools.cache
-def _guarded(cls: Any) -> type:
+def _guarded(cls: type) -> type:
     names = {"__slots__": (), "__module__": cls.__module__, "__qualname__": cls.__qualname__}
     return type(cls.__name__, (Guarded, cls), names)
 
 
-def guard(channel: object, sock: object, cover: Callable[[Any], Any]) -> None:
+def guard(channel: object, sock: object, cover: Cover) -> None:
     """Have `cover(channel)` called as soon as a socket listens, which returns what is in front."""
     try:
         if isinstance(sock, socket.socket):
@@ -124,7 +127,7 @@ def _let_go(sock: socket.socket) -> None:
     sock.__class__ = type(sock).__bases__[1]
 
 
-def _guard_of(sock: socket.socket) -> tuple[Any, Callable[[Any], Any]]:
+def _guard_of(sock: socket.socket) -> tuple[Any, Cover]:
     reference, how = _guards.get(sock, (None, cover))
     return None if reference is None else reference(), how
 
@@ -134,7 +137,7 @@ class EventGuard:
 
     def __init__(self, channel: Any) -> None:
         self._channel = weakref.ref(channel)
-        self._assigned: Any = vars(channel).get("handle_read_event")  # by the program
+        self._assigned: Callable[[], object] | None = vars(channel).get("handle_read_event")  # by the program
         channel.handle_read_event = self
 
     def __call__(self) -> None:
@@ -208,7 +211,7 @@ def _is_clear_tcp(sock: Any) -> bool:
     )
 
 
-def listens(sock: Any, otherwise: bool = False) -> bool:
+def listens(sock: socket.socket | Any, otherwise: bool = False) -> bool:
     """Whether a socket listens; `otherwise`, which its channel says, if the system doesn't tell."""
     try:
         return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
@@ -216,7 +219,7 @@ def listens(sock: Any, otherwise: bool = False) -> bool:
         return otherwise
 
 
-def is_connected(sock: Any) -> bool:
+def is_connected(sock: socket.socket | Any) -> bool:
     """Whether a socket has a peer."""
     try:
         sock.getpeername()
@@ -234,7 +237,7 @@ def register(target: str) -> None:
     _registered = target
 
 
-def front() -> Callable[[Any], Any]:
+def front() -> Cover:
     """Return the function that puts TLS in front of a channel's socket.
 
     It is the one that was registered, or that an entry point names. Raises `OSError` if there is
@@ -243,7 +246,7 @@ def front() -> Callable[[Any], Any]:
     # Hardly anybody gets here, and the metadata of everything installed is looked through.
     try:
         if _registered is not None:
-            found: Callable[[Any], Any] = resolve(_registered)
+            found: Cover = resolve(_registered)
             return found
         for found in plug_ins(FRONTS):
             return found

@@ -25,6 +25,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 from .. import worker
+from ..channels import SocketLike
 from ..engine.engine import Engine
 
 # "1": every TCP and UDP socket is bound with SO_REUSEPORT, here and in child processes.
@@ -104,7 +105,7 @@ class _Given(NamedTuple):
     fd: int
     family: int
     kind: int
-    address: Any
+    address: Any  # as `getsockname` has it
 
 
 class Arrangement:
@@ -114,7 +115,7 @@ class Arrangement:
         self.reuse_port = reuse_port
         self.given = [_look_at(fd) for fd in descriptors]
 
-    def prepare(self, sock: Any, address: Any) -> int | None:
+    def prepare(self, sock: socket.socket | Any, address: object) -> int | None:
         """Make a socket ready to be bound. Returns the inherited descriptor to be used instead.
 
         Raises `OSError` for what processes can't share.
@@ -140,12 +141,12 @@ class Arrangement:
                 )
         return None
 
-    def listens(self, sock: Any) -> None:
+    def listens(self, sock: SocketLike) -> None:
         """A socket of this process listens now: a worker's parent keeps it for who comes next."""
         if self.reuse_port and worker.present is not None:
             worker.present.tell(worker.LISTENS, sock.fileno())
 
-    def closes(self, sock: Any) -> None:
+    def closes(self, sock: SocketLike) -> None:
         """A listener of this process is about to be closed."""
         if self.reuse_port and worker.present is not None:
             worker.present.tell(worker.CLOSES, sock.fileno())
@@ -159,7 +160,7 @@ class Arrangement:
             )
 
 
-def inherit(sock: object, address: object) -> bool:
+def inherit(sock: socket.socket | Any, address: object) -> bool:
     """Make a socket that no channel has ready for `bind`; true if an inherited one took its place.
 
     Raises `OSError` for what processes can't share.
@@ -171,7 +172,7 @@ def inherit(sock: object, address: object) -> bool:
     return True
 
 
-def take_over(sock: Any, fd: int, engine: Engine | None) -> None:
+def take_over(sock: SocketLike, fd: int, engine: Engine | None) -> None:
     """Put an inherited socket under the descriptor of a channel's own; the engine is told."""
     own = sock.fileno()
     # The poller knows the number from the socket that is closed here.
@@ -211,7 +212,7 @@ def _same(given: _Given, address: Any) -> bool:
     return False
 
 
-def _port(address: object) -> Any:
+def _port(address: object) -> object:
     return address[1] if isinstance(address, tuple) and len(address) > 1 else None
 
 

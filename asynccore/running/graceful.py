@@ -35,7 +35,7 @@ from ..errors import reraised
 from ..pollers import EVENTS_PER_PASS, READ
 from ..pollers.single import readiness
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Function = TypeVar("_Function", bound=Callable[..., object])
 
 # asyncio, gunicorn and systemd have 30, 30 and 90 seconds for the like.
 GRACE = 30.0
@@ -48,7 +48,7 @@ def _map_came_first(function: _Function) -> _Function:
     """Take `graceful_close(map, timeout)`, as it was, with a warning."""
 
     @functools.wraps(function)
-    def call(*args: object, **options: object) -> Any:
+    def call(*args: object, **options: object) -> object:
         if args and not isinstance(args[0], (int, float)) and "map" not in options:
             warn_former("graceful_close() takes the map by name: graceful_close(10, map=...)")
             options["map"], args = args[0], args[1:]
@@ -125,11 +125,11 @@ class _Closing:
         self.began = engine.clock()
         self.timer = engine.timers.call_at(when, self.expire)
         self.look_timer: Timer | None = None
-        self.served: set[Any] = set()  # where the listeners listened
-        self.going_on: dict[int, tuple[Any, Any]] = {}  # they were not quiet for long enough
-        self.told: dict[int, Any] = {}  # by identity: their handle_shutdown was called
-        self.flushing: dict[int, tuple[Any, Any, Any]] = {}  # descriptor, channel, its `writable`
-        self.staying: list[tuple[Any, Any]] = []  # they end by themselves
+        self.served: set[object] = set()  # where the listeners listened
+        self.going_on: dict[int, tuple[int, Any]] = {}  # they were not quiet for long enough
+        self.told: dict[int, object] = {}  # by identity: their handle_shutdown was called
+        self.flushing: dict[int, tuple[int, Any, object]] = {}  # descriptor, channel, its `writable`
+        self.staying: list[tuple[int, object]] = []  # they end by themselves
 
     def go_on(self) -> None:
         """Begin with the channels that are there and were not told yet, listeners first."""
@@ -160,7 +160,7 @@ class _Closing:
                     break
                 _guarded(channel, channel.handle_read_event)
 
-    def without_going_on(self, new: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    def without_going_on(self, new: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
         """Return those whose time has come, and look at the others again a little later."""
         self.going_on = {id(c): (fd, c) for fd, c in new if self.goes_on(fd, c)}
         if not self.going_on:
@@ -177,7 +177,7 @@ class _Closing:
         """Whether a channel is a connection that one of the listeners accepted."""
         return _own_port(channel) in self.served
 
-    def goes_on(self, fd: object, channel: Any) -> bool:
+    def goes_on(self, fd: int, channel: Any) -> bool:
         """Whether a connection is served on for now."""
         if _listens(channel) or not self.serves(channel) or _ends_its_own_way(channel):
             return False
@@ -190,11 +190,11 @@ class _Closing:
     def holds(self, fd: object, channel: object) -> bool:
         return self.engine.map.get(fd) is channel
 
-    def watch(self, fd: Any, channel: Any) -> bool:
+    def watch(self, fd: int, channel: Any) -> bool:
         """Have a channel closed when its output is gone; return whether that can be done."""
         ask = channel.writable
 
-        def writable() -> Any:
+        def writable() -> object:
             if id(channel) in self.flushing and not has_output(channel):
                 self.engine.calls.append((self.flushed, (channel,)))
             return ask()
@@ -215,7 +215,7 @@ class _Closing:
             self.close(fd, channel)
             self.end_if_empty()
 
-    def release(self, channel: Any) -> Any:
+    def release(self, channel: Any) -> int | None:
         """Give a channel its own `writable` back; return its descriptor, `None` if done before."""
         fd, _, own = self.flushing.pop(id(channel), (None, None, None))
         if fd is not None:
@@ -225,7 +225,7 @@ class _Closing:
                 del channel.writable
         return fd
 
-    def close(self, fd: Any, channel: Any) -> None:
+    def close(self, fd: int, channel: object) -> None:
         """Close a channel, and see to it that the map no longer holds it."""
         if self.holds(fd, channel):
             _guarded(channel, getattr(channel, "close", _nothing))
@@ -277,7 +277,7 @@ def output_size(channel: Any) -> int | None:
         return ours
     if _is_ours(channel):
         return None  # what its class calls so is the program's own
-    size: Any = getattr(channel, "write_buffer_size", None)
+    size: object = getattr(channel, "write_buffer_size", None)
     return size if isinstance(size, int) else None
 
 
@@ -310,7 +310,7 @@ def _ends_its_own_way(channel: object) -> bool:
     return getattr(_hook_of(channel), "__func__", None) is not first
 
 
-def _own_port(channel: object) -> Any:
+def _own_port(channel: object) -> object:
     """Return what a listener and the connections it accepts have in common; a new object without.
 
     It is the family and the port, for a listener may have been bound to any address.

@@ -12,14 +12,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import libcst as cst
 
 # What begins every comment that `asynccore port` leaves.
 SIGN = "# asynccore port"
 
-Edit = Callable[[Any], Any]
+# What an edit makes of a node: another, several, or nothing.
+Made = cst.CSTNode | cst.FlattenSentinel[Any] | cst.RemovalSentinel
+Edit = Callable[[Any], Made]
+
+Kind = TypeVar("Kind", bound=cst.CSTNode)
+Kind2 = TypeVar("Kind2", bound=cst.CSTNode)
+Kind3 = TypeVar("Kind3", bound=cst.CSTNode)
 
 _PUNCTUATION = frozenset(
     "comma semicolon equal dot lpar rpar lbracket rbracket lbrace rbrace newline comment".split()
@@ -41,7 +47,7 @@ class Tree:
             self.module = cst.parse_module(text)
         except cst.ParserSyntaxError as why:
             raise SyntaxError(why.message, (None, why.raw_line, why.raw_column, None)) from why
-        self.parents: dict[cst.CSTNode, Any] = {}
+        self.parents: dict[cst.CSTNode, cst.CSTNode] = {}
         self.imported: dict[str, str] = {}
         self.nodes: list[cst.CSTNode] = []
         self._edits: dict[cst.CSTNode, list[Edit]] = {}
@@ -160,7 +166,7 @@ class Tree:
         """Have `change` called with the node as it is then; it returns what takes its place."""
         self._edits.setdefault(node, []).append(change)
 
-    def replace(self, node: cst.CSTNode, new: object) -> None:
+    def replace(self, node: cst.CSTNode, new: Made) -> None:
         """Put something in the place of a node, whatever became of its children."""
         self.edit(node, lambda _: new)
 
@@ -218,8 +224,8 @@ class _Editor(cst.CSTTransformer):
                 # What was one statement is several; a comment goes above the first of them.
                 first, *rest = new
                 first = change(first)
-                several = isinstance(first, cst.FlattenSentinel)
-                new = cst.FlattenSentinel([*(first if several else [first]), *rest])
+                begin = list(first) if isinstance(first, cst.FlattenSentinel) else [first]
+                new = cst.FlattenSentinel([*begin, *rest])
         return new
 
 
