@@ -138,7 +138,9 @@ class Acceptor:
         # What `accept` has handed to a program's own `handle_accept`, while that runs.
         self.latest: Callable[[], _socket.socket | None] | None = None
         self._rest_ends = self._next_look = 0.0
-        self.passes_no_delay_on: _socket.socket | None = None  # the socket that does, of those that it has had
+        self.passes_no_delay_on: _socket.socket | None = (
+            None  # the socket that does, of those that it has had
+        )
         self._crowded = True  # at the last event there was more than one connection
         self._event_pass = 0  # when that was
         # The socket that was accepted from last, and its kind: that of all that it gives.

@@ -137,7 +137,9 @@ class EventGuard:
 
     def __init__(self, channel: Any) -> None:
         self._channel = weakref.ref(channel)
-        self._assigned: Callable[[], object] | None = vars(channel).get("handle_read_event")  # by the program
+        self._assigned: Callable[[], object] | None = vars(channel).get(
+            "handle_read_event"
+        )  # by the program
         channel.handle_read_event = self
 
     def __call__(self) -> None:

@@ -128,7 +128,9 @@ class _Closing:
         self.served: set[object] = set()  # where the listeners listened
         self.going_on: dict[int, tuple[int, Any]] = {}  # they were not quiet for long enough
         self.told: dict[int, object] = {}  # by identity: their handle_shutdown was called
-        self.flushing: dict[int, tuple[int, Any, object]] = {}  # descriptor, channel, its `writable`
+        self.flushing: dict[
+            int, tuple[int, Any, object]
+        ] = {}  # descriptor, channel, its `writable`
         self.staying: list[tuple[int, object]] = []  # they end by themselves
 
     def go_on(self) -> None:

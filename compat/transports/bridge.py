@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from asynccore.asynchat import async_chat
 from asynccore.channels import Map
 from asynccore.classic.former import formerly
+from asynccore.dispatchers.buffered import dispatcher_with_send
 from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.engine import engine_for
 from asynccore.errors import reports_to_channel, reraised
@@ -34,7 +35,7 @@ LIMIT = 2**16
 
 
 @formerly("map")
-def run_coroutine(coro: Coroutine[Any, Any, T], *, map: Map | None = None) -> asyncio.Task[T]:
+def run_coroutine(coro: Coroutine[object, Any, T], *, map: Map | None = None) -> asyncio.Task[T]:
     """Run a coroutine beside the channels of a map.
 
     `map` is by default that of `event_loop`: the one whose pass, or coroutine, runs on this
@@ -53,9 +54,9 @@ class _MethodOverrides:
 
     def __init__(self, channel: object) -> None:
         self.channel = channel
-        self._own: dict[str, tuple[Any, Any]] = {}
+        self._own: dict[str, tuple[object, object]] = {}
 
-    def put(self, name: str, method: Callable[..., Any]) -> Any:
+    def put(self, name: str, method: Callable[..., object]) -> Any:
         """Have the channel call `method`; returns what it would have called."""
         before = getattr(self.channel, name)
         assigned = getattr(before, "__func__", before) is not getattr(
@@ -102,7 +103,7 @@ def _after(channel: object, name: str, callback: Callable[[], object]) -> Callab
     return remove
 
 
-def _when_closed(channel: Any, callback: Callable[[], object]) -> Callable[[], None]:
+def _when_closed(channel: dispatcher, callback: Callable[[], object]) -> Callable[[], None]:
     """Call back when a channel was closed; it leaves its map then."""
 
     def left() -> None:
@@ -165,7 +166,7 @@ async def read_line(channel: async_chat) -> bytes:
         remove()
 
 
-async def drain(channel: Any) -> None:
+async def drain(channel: async_chat | dispatcher_with_send) -> None:
     """Wait until the output of a dispatcher with a buffer has fallen to its `low_watermark`.
 
     Without watermarks: until all of it is sent. Raises `ConnectionResetError` if the channel is
@@ -211,7 +212,7 @@ _PLACE = "_ac_conversation"
 class _Conversation:
     """One `converse`, until the coroutine has ended, or the channel is somebody else's."""
 
-    def __init__(self, channel: dispatcher, task: asyncio.Task[Any]) -> None:
+    def __init__(self, channel: dispatcher, task: asyncio.Task[object]) -> None:
         self.channel = channel
         self.over = False
         self._task = task
@@ -223,7 +224,7 @@ class _Conversation:
             self.over = True
             self._task.cancel()
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
+    def _done(self, task: asyncio.Task[object]) -> None:
         self._remove()
         why = None if task.cancelled() else task.exception()
         if isinstance(why, (KeyboardInterrupt, SystemExit)):
@@ -253,7 +254,7 @@ class _Conversation:
             dispatcher.resume_reading(channel)
 
 
-def converse(channel: dispatcher, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+def converse(channel: dispatcher, coro: Coroutine[object, Any, T]) -> asyncio.Task[T]:
     """Have a coroutine talk to a channel's peer, and nobody else until it has ended.
 
     For handlers that `await`. The channel's reading is paused at once, so that what has come

@@ -24,12 +24,14 @@ import signal
 import socket
 import ssl as _stdlib_ssl
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from contextvars import Context
 from threading import get_ident
-from typing import Any
+from typing import IO, Any, TypeVar
 
 import asynccore
-from asynccore.channels import Map
+from asynccore.channels import Map, SocketLike
 from asynccore.classic.former import formerly
 from asynccore.classic.namespace import default_map
 from asynccore.engine import Engine, engine_for, engines, signals
@@ -37,9 +39,14 @@ from asynccore.engine.current import current_engine
 
 from ..hosts.running_loop import Running, running, set_running
 from . import connections, datagram_endpoints
+from .connections import P
+from .datagram_endpoints import D
+from .datagrams import DatagramTransport
 from .engine_selector import EngineSelector
 from .servers import Server
 from .streams import StreamTransport
+
+T = TypeVar("T")
 
 # Where an engine keeps its loop, so that both end together.
 _PLACE = "_asyncio_loop"
@@ -80,7 +87,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         self._pumps = self._missed = self._implicit = self._in_pass = False
         self._leaving: BaseException | None = None
         self._signal_handlers: dict[int, asyncio.Handle]  # asyncio's
-        self._before_signals: dict[int, Any] = {}  # what was there before those
+        self._before_signals: dict[int, signal._HANDLER] = {}  # what was there before those
         super().__init__(self._selecting)
         self._selecting.begin()
         self._selecting.before_wait = self._run_due
@@ -235,8 +242,8 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         """Return the engine's time, in seconds."""
         return self.engine.clock()
 
-    def call_soon(  # type: ignore[override]
-        self, callback: Callable[..., object], *args: Any, context: Any = None
+    def call_soon(
+        self, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.Handle:
         """Run a callback in the next round (asyncio)."""
         handle = super().call_soon(callback, *args, context=context)
@@ -253,8 +260,12 @@ class ClassicLoop(asyncio.SelectorEventLoop):
             engine.keep()
             engine.call_soon_threadsafe(self._round)
 
-    def call_at(  # type: ignore[override]
-        self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: object,
+        context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Run a callback at a time of `time()` (asyncio)."""
         if self.is_closed():
@@ -273,14 +284,18 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         return handle
 
     def _due(
-        self, handle: _TimerHandle, callback: Callable[..., object], args: Any, context: Any
+        self,
+        handle: _TimerHandle,
+        callback: Callable[..., object],
+        args: tuple[object, ...],
+        context: Context | None,
     ) -> None:
         if not handle.cancelled() and not self.is_closed():
             handle.handle = self.call_soon(callback, *args, context=context)
 
-    def run_in_executor(  # type: ignore[override]
-        self, executor: Any, func: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[..., T], *args: object
+    ) -> asyncio.Future[T]:
         """Run a function in a thread (asyncio). A classic loop goes on until it is done."""
         future = super().run_in_executor(executor, func, *args)
         self._selecting.hold(1)
@@ -289,9 +304,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
 
     # -- signals --------------------------------------------------------------------------------
 
-    def add_signal_handler(  # type: ignore[override]
-        self, sig: int, callback: Callable[..., object], *args: Any
-    ) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: object) -> None:
         """Run a callback in the loop when a signal comes (asyncio). On the main thread only.
 
         Raises `ValueError` or `RuntimeError` if that signal can't be caught here.
@@ -328,11 +341,11 @@ class ClassicLoop(asyncio.SelectorEventLoop):
 
     async def create_connection(
         self,
-        protocol_factory: Any,
+        protocol_factory: Callable[[], P],
         host: Any = None,
         port: Any = None,
         **options: Any,
-    ) -> tuple[Any, Any]:
+    ) -> connections.Pair[P]:
         """Connect, and return `(transport, protocol)` (asyncio)."""
         if _is_ssl_ext(options):
             return await connections.connect(
@@ -341,8 +354,8 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         return await super().create_connection(protocol_factory, host, port, **options)
 
     async def create_unix_connection(
-        self, protocol_factory: Any, path: Any = None, **options: Any
-    ) -> tuple[Any, Any]:
+        self, protocol_factory: Callable[[], P], path: Any = None, **options: Any
+    ) -> connections.Pair[P]:
         """Connect to a Unix socket, and return `(transport, protocol)` (asyncio)."""
         if _is_ssl_ext(options):
             options["sock"] = await connections.unix_socket(self, path, options.get("sock"))
@@ -352,8 +365,8 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         return await super().create_unix_connection(protocol_factory, path, **options)
 
     async def connect_accepted_socket(
-        self, protocol_factory: Any, sock: socket.socket, **options: Any
-    ) -> tuple[Any, Any]:
+        self, protocol_factory: Callable[[], P], sock: socket.socket, **options: Any
+    ) -> connections.Pair[P]:
         """Serve a connection that was accepted elsewhere (asyncio)."""
         if _is_ssl_ext(options):
             return await connections.connect(
@@ -362,8 +375,14 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         return await super().connect_accepted_socket(protocol_factory, sock, **options)
 
     def _make_socket_transport(
-        self, sock: Any, protocol: Any, waiter: Any = None, *, context: Any = None, **others: Any
-    ) -> Any:
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        context: Context | None = None,
+        **others: object,
+    ) -> StreamTransport:
         """Make the transport of a connection that stands: asyncio's methods call this.
 
         The context is given since Python 3.15.
@@ -374,13 +393,17 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         return transport
 
     async def create_server(
-        self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        host: Any = None,
+        port: Any = None,
+        **options: Any,
     ) -> Any:
         """Listen, and return the server (asyncio)."""
         return await connections.listen(self, self.map, protocol_factory, host, port, **options)
 
     async def create_unix_server(
-        self, protocol_factory: Any, path: Any = None, **options: Any
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], path: Any = None, **options: Any
     ) -> Any:
         """Listen at a Unix socket, and return the server (asyncio)."""
         connections.check_server_options(**options)
@@ -389,19 +412,25 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         return await connections.listen(self, self.map, protocol_factory, None, None, **options)
 
     async def create_datagram_endpoint(
-        self, protocol_factory: Any, local_addr: Any = None, remote_addr: Any = None, **options: Any
-    ) -> tuple[Any, Any]:
+        self,
+        protocol_factory: Callable[[], D],
+        local_addr: Any = None,
+        remote_addr: Any = None,
+        **options: Any,
+    ) -> tuple[DatagramTransport, D]:
         """Make a datagram endpoint, and return `(transport, protocol)` (asyncio)."""
         return await datagram_endpoints.datagrams(
             self, self.map, protocol_factory, local_addr, remote_addr, **options
         )
 
-    def _ensure_fd_no_transport(self, fd: Any) -> None:
+    def _ensure_fd_no_transport(self, fd: int | SocketLike) -> None:
         """Raise `RuntimeError` for a descriptor of a transport: `add_reader` of asyncio asks."""
         super()._ensure_fd_no_transport(fd)  # type: ignore[misc]
         self._selecting.check(fd if isinstance(fd, int) else fd.fileno())
 
-    async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: Any) -> int:
+    async def _sendfile_native(
+        self, transp: asyncio.WriteTransport, file: IO[bytes], offset: int, count: int | None
+    ) -> int:
         """Send a file by sendfile(2): `sendfile` of asyncio calls this."""
         if not isinstance(transp, StreamTransport):
             sent: int = await super()._sendfile_native(transp, file, offset, count)  # type: ignore[misc]
@@ -426,7 +455,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
         return transport
 
 
-def _is_ssl_ext(options: dict[str, Any]) -> bool:
+def _is_ssl_ext(options: Mapping[str, object]) -> bool:
     """Whether a connection is to speak TLS by a context that asyncio does not know."""
     ssl = options.get("ssl")
     return bool(ssl) and ssl is not True and not isinstance(ssl, _stdlib_ssl.SSLContext)

@@ -13,7 +13,7 @@ from asynccore.listening import socket_activation
 from .connections import AddressInfo, bind_path, share_port, unix_family
 from .datagrams import DatagramTransport
 
-D = TypeVar("D", bound=asyncio.DatagramProtocol)
+D = TypeVar("D", bound=asyncio.BaseProtocol)
 
 # What the look-up of an address has found, `None` for no address.
 Infos = Sequence[AddressInfo] | None

@@ -77,7 +77,7 @@ class DatagramTransport(asyncio.DatagramTransport, asyncio.Transport, Flow):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        protocol: asyncio.DatagramProtocol,
+        protocol: asyncio.BaseProtocol,
         sock: socket.socket,
         map: Map,
         peer: Address | None = None,

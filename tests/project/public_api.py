@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asynccore
 import asynccore.ssl_ext
@@ -122,3 +122,40 @@ def library(loop: asyncio.AbstractEventLoop) -> None:
         asynccore.ssl_ext.tls_async_chat(context=context)
     except asynccore.ssl_ext.TLSError as why:
         assert isinstance(why, ssl_ext.TLSError)
+
+
+class Upper(asyncio.Protocol):
+    """What `create_connection` hands back is of this class."""
+
+
+class Watcher(asynccore.dispatcher):
+    idle_timeout = 30
+    max_connections = 10
+
+    def handle_timeout(self, which: str) -> None:
+        assert_type(self.idle_timeout, int)
+        assert_type(self.socket.fileno(), int | Any)
+
+    def handle_accepted(self, sock: socket.socket, addr: object) -> None:
+        self.call_later(1.0, self.look, 5)
+        self.call_later(1.0, self.look, "five")  # type: ignore[arg-type]
+        asynccore.call_soon_threadsafe(self.look)  # type: ignore[arg-type]
+
+    def look(self, often: int) -> None:
+        self.connect(5)  # type: ignore[arg-type]
+
+
+class OverTLS(ssl_ext.tls_line_chat):
+    terminator = b"\r\n"
+
+    def handle_timeout(self, which: str) -> None:
+        assert_type(self.get_terminator(), bytes | bytearray | str | int | None)
+
+
+def typed() -> None:
+    future = compat.create_connection(Upper, "localhost", 1, server_hostname="localhost")
+    assert_type(future.result(), tuple[asyncio.Transport, Upper])
+    compat.create_connection(Upper, "localhost", 1, hostname="localhost")  # type: ignore[call-arg]
+    compat.create_server(Upper, "localhost", 1, ssl=True)  # type: ignore[arg-type]
+    print(ssl_ext.a_name_that_is_none)  # type: ignore[attr-defined]
+    print(compat.a_name_that_is_none)  # type: ignore[attr-defined]
