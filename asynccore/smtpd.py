@@ -182,7 +182,7 @@ class SMTPChannel(_RenamedAttributes, SMTPSession, asynchat.async_chat):
         self.push(f"220 {self.fqdn} {__version__}")
         self._ac_begin_waiting()
 
-    def push(self, msg: str) -> None:  # type: ignore[override] # the classic one takes text
+    def push(self, msg: str) -> None:
         """Send `msg` and a line end; what the client's encoding has not got is escaped."""
         encoding = "utf-8" if self.require_SMTPUTF8 else "ascii"
         line = msg + "\r\n"

@@ -57,7 +57,7 @@ class listener(dispatcher):
         make: Any = self.channel_class
         self.handle_channel(make(sock, self._map), addr)
 
-    def handle_channel(self, channel: dispatcher | Any, addr: tuple[str, int] | Any) -> None:
+    def handle_channel(self, channel: Any, addr: tuple[str, int] | Any) -> None:
         """There is a new channel."""
 
 

@@ -230,7 +230,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
 
     # -- socket calls ---------------------------------------------------------------------------
 
-    def bind(self, addr: Address) -> None:
+    def bind(self, addr: tuple[str, int] | Any) -> None:
         """Bind the socket to an address. Raises `OSError` (bind(2)), with that in `filename`.
 
         Under `asynccore run`, a socket that the process inherited may take its place.
@@ -248,7 +248,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         else:
             socket_activation.take_over(self.socket, inherited, self._ac_engine)
 
-    def connect(self, address: Address) -> None:
+    def connect(self, address: tuple[str, int] | Any) -> None:
         """Begin to connect; `handle_connect` follows, or `handle_error` with the `OSError`.
 
         Raises `OSError` if that can be told at once. A host name is looked up while the loop

@@ -198,7 +198,7 @@ class OutputQueue(dispatcher, Watermarked):
 
     # -- putting in -----------------------------------------------------------------------------
 
-    def push(self, data: bytes | Any) -> None:
+    def push(self, data: Any) -> None:
         """Queue bytes, and send what the socket takes at once. Safe from any thread.
 
         Strings are taken with `use_encoding`. Raises `TypeError` for anything else, and

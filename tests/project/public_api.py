@@ -142,7 +142,7 @@ class Watcher(asynccore.dispatcher):
         asynccore.call_soon_threadsafe(self.look)  # type: ignore[arg-type]
 
     def look(self, often: int) -> None:
-        self.connect(5)  # type: ignore[arg-type]
+        asynccore.listener(5)  # type: ignore[arg-type]
 
 
 class OverTLS(ssl_ext.tls_line_chat):
@@ -159,3 +159,39 @@ def typed() -> None:
     compat.create_server(Upper, "localhost", 1, ssl=True)  # type: ignore[arg-type]
     print(ssl_ext.a_name_that_is_none)  # type: ignore[attr-defined]
     print(compat.a_name_that_is_none)  # type: ignore[attr-defined]
+
+
+class Narrow(asynccore.dispatcher_with_send):
+    """What programs say of the methods that they override may be narrower than what we do."""
+
+    def send(self, data: bytes) -> None: ...
+
+    def set_socket(self, sock: socket.socket, map: Any = None) -> None: ...
+
+    def bind(self, addr: tuple[str, int]) -> None: ...
+
+    def connect(self, address: tuple[str, int]) -> None: ...
+
+    def log_info(self, message: str, type: str = "info") -> None: ...
+
+    def handle_accepted(self, sock: socket.socket, addr: tuple[str, int]) -> None: ...
+
+    def accept(self) -> tuple[socket.socket, Any] | None: ...
+
+
+class NarrowLines(asynchat.async_chat):
+    def push(self, data: bytes) -> None: ...
+
+    def get_terminator(self) -> bytes:
+        return b"\n"
+
+    def writable(self) -> bool:
+        return super().writable() and self.connected
+
+
+class NarrowListener(asynccore.listener):
+    def handle_channel(self, channel: NarrowLines, addr: tuple[str, int]) -> None: ...
+
+
+class NarrowMail(smtpd.SMTPChannel):
+    def push(self, msg: str) -> None: ...
