@@ -60,7 +60,7 @@ NEW_NAMES = frozenset(
         ),
         *("resume_reading", "set_deadline", "set_keepalive", "set_nodelay", "set_reuse_port"),
         *("shutdown_write", "strict_line_ends", "tcp_no_delay", "touch", "write_buffer_size"),
-        *("write_timeout", "writelines"),
+        *("proxy_header", "proxy_protocol", "write_timeout", "writelines"),
     }
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..channels import Address, Map
 from ..classic.own_names import takes
+from ..listening.interception import check_proxies
 from .dispatcher import dispatcher
 
 # A channel is made of its socket and the map, as `dispatcher` itself is.
@@ -21,10 +22,11 @@ class listener(dispatcher):
     `address` is as `bind` takes it: host and port, or a path for AF_UNIX. `channel_class` is called
     for each connection, as `channel_class(sock, map)`; the peer's address is in `addr` of what it
     returns. `family` is by default that of the address. Limits (`max_connections` and the like) are
-    attributes, as of any listener.
+    attributes, as of any listener. `proxy_protocol` names the proxies in front of it, as the
+    attribute does.
 
-    Override `handle_channel`. Raises `TypeError` for what can't be called like that, and `OSError`
-    if it can't listen there.
+    Override `handle_channel`. Raises `TypeError` for what can't be called like that, `ValueError`
+    for proxies that can't be, and `OSError` if it can't listen there.
     """
 
     channel_class: ChannelFactory | None = None
@@ -37,8 +39,12 @@ class listener(dispatcher):
         map: Map | None = None,
         family: int = 0,
         backlog: int = 128,
+        proxy_protocol: str | None = None,
     ) -> None:
         super().__init__(None, map)
+        if proxy_protocol is not None:
+            check_proxies("proxy_protocol", proxy_protocol)
+            self.proxy_protocol = proxy_protocol
         if channel_class is not None:
             self.channel_class = channel_class
         _check(self.channel_class)

@@ -11,7 +11,11 @@ from ..classic.settings import adopt_late
 from ..listening import socket_activation
 from ..listening.acceptor import AcceptCounts, Accepted, Acceptor
 from ..listening.connection_limits import NAMES, Limit, check
+from ..listening.interception import TrustedProxies, behind_header, check_proxies
 from .duplex import Duplex
+
+if TYPE_CHECKING:
+    from ..listening.proxy_header import ProxyHeader
 
 
 class Listening(Duplex):
@@ -26,7 +30,13 @@ class Listening(Duplex):
     max_handshakes = Limit()
     """How many handshakes may be unfinished (`handshake_begun`). At that many the listener
     accepts nothing until one has ended. `None` for any number."""
+    proxy_protocol = TrustedProxies()
+    """The proxies that say who their clients are, in a header of the PROXY protocol (version 1 or
+    2): a text such as "10.0.0.1,fd00::/8", with "unix:" for the peers of a Unix socket. Then each
+    connection begins with a header, and those of anybody else are closed. It counts where the
+    channel begins to listen. `None` for connections without."""
 
+    _ac_proxy_protocol: str | None
     _ac_max_connections: int | None
     _ac_max_connections_per_peer: int | None
     _ac_max_handshakes: int | None
@@ -44,6 +54,7 @@ class Listening(Duplex):
         super().__init_subclass__(**options)
         # `max_connections = 30` in a class body becomes what it is here.
         Limit.adopt(cls, NAMES)
+        TrustedProxies.adopt(cls, ("proxy_protocol",))
 
     def listen(self, num: int) -> None:
         """Become a listener with a backlog of `num` connections (listen(2))."""
@@ -51,6 +62,7 @@ class Listening(Duplex):
             socket_activation.arranged.check_listener(getattr(self, "addr", None))
         for name in NAMES:
             adopt_late(self, name, check)
+        adopt_late(self, "proxy_protocol", check_proxies)
         self._ac_as_listener().look_at_limits(self)
         self.accepting = True
         self.connected = False
@@ -62,6 +74,8 @@ class Listening(Duplex):
         self._ac_shutdown_state = 0
         if self._ac_pause_reasons & (ENDED | UNUSED):
             self._ac_on_loop(self._ac_unmute, ENDED | UNUSED)
+        if self._ac_proxy_protocol is not None:
+            self.socket = behind_header(self, self.socket)
         if inspectors:
             for inspect in inspectors:
                 inspect(self)
@@ -128,6 +142,12 @@ class Listening(Duplex):
             socket_activation.arranged.closes(self.socket)
 
     @OverridableProperty
+    def proxy_header(self) -> ProxyHeader | None:
+        """What a proxy has said of this connection, `None` without the PROXY protocol."""
+        header: ProxyHeader | None = getattr(self.socket, "proxy_header", None)
+        return header
+
+    @OverridableProperty
     def accept_counts(self) -> AcceptCounts:
         """How many connections were accepted and refused, and how often accepting paused."""
         found = self._ac_acceptor
@@ -147,8 +167,8 @@ class Listening(Duplex):
         """
         sock.close()
         if self._ac_engine is not None:
-            acceptor = self._ac_as_listener()
-            if not acceptor.is_to_be_told(addr[0], self._ac_engine.clock()):
+            refusals = self._ac_as_listener().refusals
+            if not refusals.is_to_be_told(addr[0], self._ac_engine.clock()):
                 return
         self.log_info(f"refused a connection of {addr[0]}: {reason}")
 

@@ -53,7 +53,12 @@ ACCEPT_BATCH = EVENTS_PER_PASS
 # as the engine looks for what changed without a report.
 LOOK_INTERVAL = 1.0
 
-_PEERS = (int(_socket.AF_INET), int(_socket.AF_INET6))
+# Where peers have addresses of a network; at a Unix socket, who came by a proxy.
+_PEERS = tuple(
+    int(getattr(_socket, name))
+    for name in ("AF_INET", "AF_INET6", "AF_UNIX")
+    if hasattr(_socket, name)
+)
 
 _plain = _socket.socket
 _accept_of_plain = _plain.accept
@@ -125,6 +130,24 @@ class Listener(Protocol):
     def _ac_unmute(self, why: int) -> None: ...
 
 
+class RefusalLog:
+    """Whose refusals the log was told of."""
+
+    def __init__(self) -> None:
+        self._said: tuple[float, set[object]] = (float("-inf"), set())
+
+    def is_to_be_told(self, peer: object, now: float) -> bool:
+        """Whether the log is to be told of a refusal: one line for each peer and second."""
+        since, said = self._said
+        if not 0 <= now - since < ACCEPT_PAUSE:
+            since, said = now, set()
+            self._said = since, said
+        if peer in said:
+            return False
+        said.add(peer)
+        return True
+
+
 class Acceptor:
     """The accepting of one listener."""
 
@@ -147,7 +170,7 @@ class Acceptor:
         self._kind: tuple[_socket.socket | None, int, int, int] = (None, 0, 0, 0)
         self._look_timer: Timer | None = None
         self._said_full = float("-inf")  # when the log was last told
-        self._said_refused: tuple[float, set[object]] = (float("-inf"), set())
+        self.refusals = RefusalLog()
         self.look_at_limits(channel)
 
     def look_at_limits(self, channel: Listener) -> None:
@@ -333,17 +356,6 @@ class Acceptor:
         self.ledger.handshake_ended(connection)
         self.look_for_room(channel)
 
-    def is_to_be_told(self, peer: object, now: float) -> bool:
-        """Whether the log is to be told of a refusal: one line for each peer and second."""
-        since, said = self._said_refused
-        if not 0 <= now - since < ACCEPT_PAUSE:
-            since, said = now, set()
-            self._said_refused = since, said
-        if peer in said:
-            return False
-        said.add(peer)
-        return True
-
     def _accept_within_limits(self, channel: Listener) -> Accepted | None:
         for turn in range(ACCEPT_BATCH):
             if self.is_full(channel) or (turn and blocks(channel.socket)):
@@ -352,7 +364,8 @@ class Acceptor:
             if pair is None:
                 return None
             sock, addr = pair
-            peer = addr[0] if addr and _family_of_any(sock) in _PEERS else None
+            known = isinstance(addr, tuple) and addr and _family_of_any(sock) in _PEERS
+            peer = addr[0] if known else None
             most = channel._ac_max_connections_per_peer
             if most is None or peer is None or self.ledger.from_peer(peer) < most:
                 self.ledger.opened(sock, peer)

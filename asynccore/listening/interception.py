@@ -1,9 +1,9 @@
-"""TLS in front of listeners that know nothing of it, where `asynccore run --tls-cert` says so.
+"""TLS, and headers of proxies, in front of listeners that know nothing of it (`asynccore run`).
 
 Facts. The program is unmodified, and may start others. Who asked for TLS must not get plaintext,
-whatever else goes wrong. A program may call `listen` and `accept` of its dispatcher, or of the
-socket itself, which it may have made and kept, or got while it listened already. This floor knows
-nothing of TLS.
+whatever else goes wrong; nor may anybody but a trusted proxy say whose connection it is. A program
+may call `listen` and `accept` of its dispatcher, or of the socket itself, which it may have made
+and kept, or got while it listened already. This floor knows nothing of TLS.
 
 Consequence. Environment variables, which child processes inherit, say that there is to be TLS.
 Every TCP socket that a dispatcher listens on is then replaced by what a front puts before it, as
@@ -12,13 +12,15 @@ For the latter, the class of a socket that may yet listen is one derived from it
 whose `accept` is that of the front, until it connects. A socket of another kind is looked at when
 the loop asks its channel, and before each event until it is seen what it becomes (`EventGuard`). If
 TLS can't be had, an `OSError` is raised there. An entry point of the group `asynccore.fronts` names
-the front.
+the front of TLS. Headers of the PROXY protocol come before TLS begins: what puts that in front asks
+`behind_header` what it stands before; without TLS, that alone is there.
 
 Trade-off. `type(sock)` of such a socket is not what it was; `isinstance` says what it said. Unix
-sockets stay plain: they are for this machine, under the guard of their file mode. A program that
-listens without a dispatcher is not reached, nor one that has made something else than a
-`socket.socket` and accepts from that, behind its dispatcher's back. Without the variables
-`add_channel`, `listen` and `accept` pay for one look at an empty list (`channels.inspectors`).
+sockets stay plain: they are for this machine, under the guard of their file mode; they have headers
+if "unix:" is among the proxies. A program that listens without a dispatcher is not reached, nor one
+that has made something else than a `socket.socket` and accepts from that, behind its dispatcher's
+back. Without the variables `add_channel`, `listen` and `accept` pay for one look at an empty list
+(`channels.inspectors`).
 """
 
 from __future__ import annotations
@@ -29,16 +31,25 @@ import os
 import socket
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ..channels import Address, inspectors
+from ..channels import Address, Channel, inspectors
+from ..classic.settings import Setting
 from ..neighbours import plug_ins, resolve
+
+if TYPE_CHECKING:
+    from .proxy_protocol import Trusted
+
+_Socket = TypeVar("_Socket", bound=socket.socket)
 
 # The file of the server's certificate chain; the variables beside it are the front's.
 VARIABLE = "ASYNCCORE_TLS_CERT"
 
 # How all of them begin. Any will do: half of what was said is no reason for plaintext.
 PREFIX = "ASYNCCORE_TLS_"
+
+# Whose headers of the PROXY protocol are believed: "10.0.0.1,fd00::/8,unix:".
+PROXY_VARIABLE = "ASYNCCORE_PROXY_PROTOCOL"
 
 # The group of entry points that name fronts: functions that are called with a dispatcher, and
 # return what takes the place of its listening socket.
@@ -158,13 +169,13 @@ class EventGuard:
 
 
 def look_at(channel: object) -> bool:
-    """Put TLS in front of a channel's socket if it listens in clear, and guard it if it may yet.
+    """Put a front before a channel's socket if it listens without, and guard it if it may yet.
 
     Returns whether that is still to be seen. For a channel that enters a map, listens, accepts or
     has an event, and whenever the loop asks it. Raises as `cover`.
     """
     sock: Any = getattr(channel, "socket", None)
-    if not _is_clear_tcp(sock):
+    if not _lacks_front(sock):
         return False
     guarded = isinstance(sock, Guarded)
     if is_connected(sock):
@@ -188,29 +199,79 @@ def look_at(channel: object) -> bool:
 
 
 def cover(channel: Any) -> Any:
-    """Put TLS in front of a channel's listening socket, and return what `channel.socket` is now.
+    """Put a front before a channel's listening socket, and return what `channel.socket` is now.
 
-    What is no TCP socket, or does TLS by itself already, stays what it is. Raises `OSError` as
-    the front does, and if there is none.
+    What is no socket of a kind that has one, or has one already, stays what it is. Raises `OSError`
+    as the front does, and if there is none.
     """
     sock = channel.socket
-    if _is_clear_tcp(sock):
-        guard(channel, sock, cover)  # its owner may know it by another name
-        channel.socket = sock = front()(channel)
+    if _lacks_front(sock):
+        guard(channel, getattr(sock, "plain", sock), cover)  # its owner may know it by another name
+        tls = not without_tls and sock.family in _TCP
+        channel.socket = sock = front()(channel) if tls else behind_header(channel, sock)
         touch = getattr(channel, "_ac_touch", None)
         if touch is not None:
             touch()
     return sock
 
 
-def _is_clear_tcp(sock: Any) -> bool:
-    # A TLS socket of the standard library, or one that has a will of its own already.
-    does_tls = hasattr(type(sock), "do_handshake") or hasattr(type(sock), "poll_interest")
-    return (
-        not does_tls
-        and getattr(sock, "family", None) in _TCP
-        and bool(sock.type == socket.SOCK_STREAM)
-    )
+def _lacks_front(sock: Any) -> bool:
+    """Whether something is to be put in front of a socket, if it listens."""
+    cls = type(sock)
+    if hasattr(cls, "do_handshake") or getattr(sock, "type", None) != socket.SOCK_STREAM:
+        return False  # the first is a TLS socket of the standard library
+    if hasattr(cls, "poll_interest"):
+        # It has a will of its own already; what reads headers in clear has TLS in front as well.
+        return hasattr(cls, "accept_in_clear") and not without_tls and sock.family in _TCP
+    return sock.family in _TCP or (proxies is not None and _has_header(sock))
+
+
+class TrustedProxies(Setting[str]):
+    """Whose headers are believed, as `check_proxies` has it; `None` for no headers."""
+
+    def check(self, value: object) -> None:
+        check_proxies(self.name, value)
+
+
+def check_proxies(name: str, value: object) -> None:
+    """Raise `TypeError` or `ValueError` for what can't be a list of proxies."""
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is None or a text, not {value!r}")
+    trusted_of(value)
+
+
+def trusted_of(text: str) -> Trusted:
+    """Return what a list of proxies means, as `proxy_protocol.trusted_of`."""
+    from . import proxy_protocol  # nearly nobody needs it
+
+    return proxy_protocol.trusted_of(text)
+
+
+def behind_header(channel: object, sock: _Socket) -> _Socket:
+    """Return what reads the headers in front of a channel's listening socket, or that itself.
+
+    Raises `OSError` if an environment names proxies that can't be.
+    """
+    text = getattr(channel, "_ac_proxy_protocol", None)
+    if text is None and proxies is not None and _has_header(sock):
+        text = proxies
+    if text is None or hasattr(type(sock), "poll_interest"):
+        return sock
+    from .proxy_protocol import ProxyListener
+
+    front = ProxyListener(cast("Channel", channel), sock, trusted_of(text))
+    return cast("_Socket", front)  # it stands in for one
+
+
+def _has_header(sock: socket.socket) -> bool:
+    """Whether the connections of a socket begin with a header, as the environment says."""
+    try:
+        trusted = trusted_of(proxies or "")
+    except ValueError as why:
+        raise OSError(errno.EINVAL, f"{PROXY_VARIABLE}: {why}") from why
+    return sock.family in _TCP or trusted.unix
 
 
 def listens(sock: socket.socket | Any, otherwise: bool = False) -> bool:
@@ -257,5 +318,8 @@ def front() -> Cover:
     raise OSError(f"{PREFIX}... is set, and there is no TLS: nothing is installed for it")
 
 
-if any(name.startswith(PREFIX) for name in os.environ):
+proxies = os.environ.get(PROXY_VARIABLE) or None
+without_tls = proxies is not None and not any(name.startswith(PREFIX) for name in os.environ)
+
+if proxies is not None or any(name.startswith(PREFIX) for name in os.environ):
     inspectors.append(look_at)

@@ -25,8 +25,8 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 from .. import worker
-from ..channels import SocketLike
-from ..engine.engine import Engine
+from ..channels import Map, SocketLike
+from ..engine.engine import Engine, engine_for
 
 # "1": every TCP and UDP socket is bound with SO_REUSEPORT, here and in child processes.
 REUSE_PORT_VARIABLE = "ASYNCCORE_REUSE_PORT"
@@ -185,6 +185,12 @@ def take_over(sock: SocketLike, fd: int, engine: Engine | None) -> None:
         engine.added(own)
     if worker.present is not None and fd in worker.present.handed_down:
         worker.present.take(fd)
+
+
+def close_port(sock: socket.socket, map: Map | None) -> None:
+    """Have nobody come to a listening socket any more, whose descriptor stays open."""
+    with socket.socket(sock.family, sock.type) as other:
+        take_over(sock, other.fileno(), None if map is None else engine_for(map))
 
 
 def _look_at(fd: int) -> _Given:

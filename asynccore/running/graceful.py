@@ -161,6 +161,10 @@ class _Closing:
                 if not (self.holds(fd, channel) and readiness(fd, READ)):
                     break
                 _guarded(channel, channel.handle_read_event)
+            # Between accept(2) and the program there may be a handshake, or a header of a proxy.
+            accept_no_more = getattr(type(channel.socket), "accept_no_more", None)
+            if accept_no_more is not None:
+                accept_no_more(channel.socket)
 
     def without_going_on(self, new: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
         """Return those whose time has come, and look at the others again a little later."""
@@ -180,8 +184,11 @@ class _Closing:
         return _own_port(channel) in self.served
 
     def goes_on(self, fd: int, channel: Any) -> bool:
-        """Whether a connection is served on for now."""
-        if _listens(channel) or not self.serves(channel) or _ends_its_own_way(channel):
+        """Whether a connection is served on for now, or a listener has some that it is not known of
+        yet."""
+        if _listens(channel):
+            return bool(getattr(channel.socket, "unfinished", 0))
+        if not self.serves(channel) or _ends_its_own_way(channel):
             return False
         times = channel._ac_timing() if hasattr(type(channel), "_ac_timing") else None
         since = self.began if times is None else times.active

@@ -158,6 +158,7 @@ examples:
   asynccore run --workers 4 --drain 30 --top server.py 8080
   asynccore run -m smtpd -n -c DebuggingServer localhost:8025
   asynccore run --tls-cert server.pem --tls-key server.key server.py 8443
+  asynccore run --proxy-protocol 10.0.0.1 server.py 8080
 
 Options of Python itself go before: python -u -m asynccore run SCRIPT
 """
@@ -243,6 +244,12 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         default=[],
         help="an inherited socket, which the program gets when it binds that address; the sockets"
         " of LISTEN_FDS are found without it",
+    )
+    sockets.add_argument(
+        "--proxy-protocol",
+        metavar="ADDRESS[,NETWORK...]",
+        help="proxies in front of its TCP listeners: each connection begins with their header,"
+        " which says who the client is, and anybody else's is closed; 'unix:' is for Unix sockets",
     )
     for name, holds in runner.TLS.items():
         sockets.add_argument(
@@ -431,6 +438,7 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.watchdog,
         arguments.metrics,
         arguments.max_connections_per_worker,
+        arguments.proxy_protocol,
     )
     return runner.run(program, interpreter, options)
 

@@ -25,7 +25,7 @@ TABLE = "tool.asynccore"
 VARIABLE = "ASYNCCORE_CONFIG"
 
 # What the program's process is told by its environment, in the same words.
-_PASSED_ON = ("engine", "text", "top", "drain", "log-", "tls-")
+_PASSED_ON = ("engine", "text", "top", "drain", "log-", "tls-", "proxy-protocol")
 
 
 def variable_of(key: str) -> str:

@@ -15,6 +15,7 @@ Trade-off. Windows, which has no such sockets, has no metrics. Counters begin wi
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -283,6 +284,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: whoever scrapes does so all the time."""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
+    ) -> None:
+        """Report what went wrong, unless it is that who asked has gone: HAProxy asks like that."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def server(family: Family, listening: socket.socket) -> ThreadingHTTPServer:
     """Return an HTTP server for a family, on a socket that listens."""
     from prometheus_client import CollectorRegistry
@@ -290,15 +300,30 @@ def server(family: Family, listening: socket.socket) -> ThreadingHTTPServer:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Numbers(family))
     handler = type("Handler", (_Handler,), {"family": family, "registry": registry})
-    made = ThreadingHTTPServer(("", 0), handler, bind_and_activate=False)
+    made = _Server(("", 0), handler, bind_and_activate=False)
     made.socket.close()
     made.socket = listening
     return made
 
 
-def main(pid: int, listening: socket.socket, sleep: Callable[[float], object] = time.sleep) -> int:
-    """Serve the numbers of a process, or of its workers, until it ends."""
+def _watch(pid: int) -> Callable[[float], object]:
+    """Return what waits for some seconds, and returns true as soon as a process has ended."""
+    try:
+        # Linux has it (pidfd_open(2)): the port is free at once for the next start.
+        ended = select.poll()
+        ended.register(os.pidfd_open(pid), select.POLLIN)
+    except (AttributeError, OSError):
+        return time.sleep
+    return lambda seconds: ended.poll(1000 * seconds)
+
+
+def main(pid: int, listening: socket.socket, wait: Callable[[float], object] | None = None) -> int:
+    """Serve the numbers of a process, or of its workers, until it ends.
+
+    `wait` takes seconds, and may return true as soon as the process has ended.
+    """
     _need_library()
+    wait = wait or _watch(pid)
     family = Family(pid)
     serving = server(family, listening)
     thread = threading.Thread(target=serving.serve_forever, daemon=True)
@@ -306,9 +331,11 @@ def main(pid: int, listening: socket.socket, sleep: Callable[[float], object] = 
     try:
         while family.is_alive():
             family.measure()
-            sleep(INTERVAL)
+            if wait(INTERVAL):
+                break
     except KeyboardInterrupt:
         pass
+    listening.close()
     serving.shutdown()
     thread.join()
     return 0

@@ -128,6 +128,7 @@ class Options(NamedTuple):
     watchdog: float | None = None  # how long a worker's loop may not answer, in seconds
     metrics: str | None = None  # where its numbers are served, "[HOST:]PORT"
     max_connections_per_worker: int | None = None  # after so many a worker is replaced
+    proxy_protocol: str | None = None  # whose headers are believed
 
 
 def run(
@@ -143,7 +144,8 @@ def run(
     exit status returned.
 
     Raises CannotRun, also for files of TLS that can't be used, and ValueError as `environment`
-    does and for options that contradict each other or what was inherited.
+    does, for proxies that can't be, and for options that contradict each other or what was
+    inherited.
     """
     options = options or Options()
     if interpreter is not None and sys.flags.ignore_environment:
@@ -164,6 +166,12 @@ def run(
         log_output.check(env)
         if options.workers is not None:
             log_output.begin(env)
+    proxies = options.proxy_protocol
+    if proxies is None:
+        proxies = env.get(interception.PROXY_VARIABLE) or None
+    if proxies is not None:
+        interception.trusted_of(proxies)
+        env[interception.PROXY_VARIABLE] = proxies
     sockets = _inherited(options.fds)
     if options.top is not None:
         if options.workers is not None and options.top != address.USUAL:

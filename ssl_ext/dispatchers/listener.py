@@ -22,6 +22,7 @@ from asynccore.classic.former import warn_former
 from asynccore.dispatchers.channel_listener import family_of
 from asynccore.dispatchers.dispatcher import dispatcher
 from asynccore.dispatchers.timeouts import check
+from asynccore.listening.interception import check_proxies
 
 from ..sockets.dtls_socket import DTLSSocket
 from ..sockets.handshake_table import MAX_HANDSHAKES, HandshakeTable
@@ -94,8 +95,10 @@ class tls_listener(HandshakeListener):
     `TLSMixin`. `context`, a server's, is needed. The handshake is the channel's own matter, so that
     a slow one delays nobody.
 
-    Override `handle_channel`. Raises `TypeError` and `ValueError` for a context or a class that
-    can't be used here, and `OSError` if it can't listen there.
+    `proxy_protocol` names the proxies in front of it, whose header comes before the handshake.
+
+    Override `handle_channel`. Raises `TypeError` and `ValueError` for a context, a class or proxies
+    that can't be used here, and `OSError` if it can't listen there.
     """
 
     channel_class: type[TLSMixin] = tls_dispatcher_with_send
@@ -110,8 +113,14 @@ class tls_listener(HandshakeListener):
         map: Map | None = None,
         family: int = 0,
         backlog: int = 128,
+        proxy_protocol: str | None = None,
     ) -> None:
         super().__init__(None, map)
+        if proxy_protocol is not None:
+            check_proxies("proxy_protocol", proxy_protocol)
+            if getattr(context, "dtls", False):
+                raise ValueError("proxy_protocol is for streams, not for datagrams (dtls=True)")
+            self.proxy_protocol = proxy_protocol
         if context is None:
             raise TypeError("a TLS listener needs context=ssl_ext.server_context(...)")
         adapted(context)  # this fails before anything listens

@@ -296,7 +296,7 @@ def in_front_of(
     """Return what takes the place of a channel's listening socket."""
     return AcceptingSocket(
         context,
-        sock,
+        interception.behind_header(channel, sock),
         max_handshakes=limit_of(channel),
         handshake_timeout=handshake_timeout,
         shutdown_timeout=shutdown_timeout,

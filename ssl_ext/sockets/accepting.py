@@ -23,15 +23,16 @@ import socket as _socket
 from collections import deque
 from collections.abc import Callable
 from errno import ECONNRESET
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from asynccore import logs
 from asynccore.channels import Map, NullChannel
 from asynccore.classic.former import formerly
-from asynccore.engine import leave_map
+from asynccore.engine import engine_for, leave_map
 from asynccore.engine.timers import Timer
 from asynccore.errors import NOBODY
 from asynccore.listening.acceptor import ACCEPT_BATCH
+from asynccore.listening.socket_activation import close_port
 from asynccore.pollers import READ
 
 from ..errors import HandshakeError, TLSError
@@ -41,6 +42,9 @@ from .proxy import SocketProxy
 from .records import nothing
 from .tls_socket import OpenSSLSocket
 from .translation import AnyContext, adapted, blocked
+
+if TYPE_CHECKING:
+    from asynccore.listening.proxy_protocol import ProxyListener
 
 
 class TransparentSocket(OpenSSLSocket):
@@ -92,6 +96,11 @@ class AcceptingSocket(SocketProxy):
         self.shutdown_timeout = shutdown_timeout
         # A socket that was guarded has another one under the usual name (`interception`).
         self._accept = getattr(sock, "accept_in_clear", sock.accept)
+        # Headers of proxies may be read before TLS begins, by a `LayeredSocket`.
+        self._headers = cast(
+            "ProxyListener | None", sock if hasattr(type(sock), "poll_interest") else None
+        )
+        self._accepts = True
         self._pending = HandshakeTable(
             max_handshakes if callable(max_handshakes) else lambda: max_handshakes
         )
@@ -117,6 +126,8 @@ class AcceptingSocket(SocketProxy):
         self._stop_watching()
         self.map = map
         self._report = report
+        if self._headers is not None:
+            self._headers.entered(map, self._accept_those_with_header)
         watch = getattr(self.context, "watch", None)
         if watch is not None:
             self._watching = watch(map)  # its files, for as long as this listens
@@ -128,7 +139,9 @@ class AcceptingSocket(SocketProxy):
 
     def poll_interest(self, wanted: int) -> int:
         """Return what to wait for: new connections, as long as there is room for handshakes."""
-        return 0 if self._is_full() else wanted & READ
+        if self._is_full():
+            return 0
+        return wanted & READ if self._headers is None else self._headers.poll_interest(wanted)
 
     def handle_event(self, mask: int, wanted: int) -> int:
         """Accept what there is, and say whether some handshake is over."""
@@ -146,13 +159,40 @@ class AcceptingSocket(SocketProxy):
         return bool(self._ready or self._error)
 
     def _is_full(self) -> bool:
-        return not self._pending.has_room(len(self._ready))
+        return not self._accepts or not self._pending.has_room(len(self._ready))
+
+    @property
+    def plain(self) -> _socket.socket:
+        """The socket underneath."""
+        return self._raw if self._headers is None else self._headers.plain
+
+    @property
+    def unfinished(self) -> int:
+        """How many connections were accepted here, and not handed out yet."""
+        headers = 0 if self._headers is None else self._headers.unfinished
+        return len(self._pending) + len(self._ready) + headers
+
+    def accept_no_more(self) -> None:
+        """Accept who waits, and nobody else: the port is closed, the descriptor stays."""
+        if self._headers is not None:
+            self._headers.accept_no_more()
+        before = -1
+        while before < self.unfinished:
+            before = self.unfinished
+            self._accept_all()
+        if self._headers is None:
+            self._accepts = False
+            close_port(self._raw, self.map)
 
     # -- handshakes -----------------------------------------------------------------------------
 
+    def _accept_those_with_header(self) -> None:
+        self._accept_all()
+        self._report()
+
     def _accept_all(self) -> None:
         for _ in range(ACCEPT_BATCH):
-            if self._is_full():
+            if self.map is None or self._is_full():
                 return
             try:
                 sock, address = self._accept()
@@ -160,10 +200,9 @@ class AcceptingSocket(SocketProxy):
                 if why.errno not in NOBODY:
                     self._error = why  # the listener's own business
                 return
-            self._begin(sock, address)
+            self._begin(sock, address, self.map)
 
-    def _begin(self, sock: _socket.socket, address: object) -> None:
-        assert self.map is not None
+    def _begin(self, sock: _socket.socket, address: object, map: Map) -> None:
         try:
             secure = TransparentSocket(
                 self.context,
@@ -176,7 +215,7 @@ class AcceptingSocket(SocketProxy):
             sock.close()
             _tell(address, why)
             return
-        handshake = PendingHandshake(self, self.map, secure, address)
+        handshake = PendingHandshake(self, map, secure, address)
         surplus = self._pending.add(handshake, address, len(self._ready))
         if surplus is not None:
             _tell(surplus.addr, HandshakeError(MADE_ROOM))
@@ -192,7 +231,12 @@ class AcceptingSocket(SocketProxy):
             if sock.failure is not None:
                 _tell(handshake.addr, sock.failure)
             sock.close()
+        self._room_again()
+
+    def _room_again(self) -> None:
         self._report()
+        if self._headers is not None and self._headers.read_ahead and self.map is not None:
+            engine_for(self.map).call_soon_threadsafe(self._accept_all)
 
     # -- as any listening socket ----------------------------------------------------------------
 
@@ -201,9 +245,11 @@ class AcceptingSocket(SocketProxy):
 
         Raises `BlockingIOError` if there is none, and what accept(2) raised.
         """
-        self._report()  # there may be more, or room for more
         if self._ready:
-            return self._ready.popleft()
+            found = self._ready.popleft()
+            self._room_again()  # and there may be more
+            return found
+        self._report()
         if self._error is not None:
             error, self._error = self._error, None
             raise error

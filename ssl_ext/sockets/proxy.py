@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import socket as _socket
 from errno import EISCONN, ENOTCONN, EOPNOTSUPP
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .records import Data
+
+if TYPE_CHECKING:
+    from asynccore.listening.proxy_header import ProxyHeader
 
 
 class SocketProxy:
@@ -163,6 +166,12 @@ class SocketProxy:
     def getpeername(self) -> Any:
         """Return the peer's address (getpeername(2))."""
         return self._raw.getpeername()
+
+    @property
+    def proxy_header(self) -> ProxyHeader | None:
+        """What a proxy has said of the connection (PROXY protocol); `None` without."""
+        header: ProxyHeader | None = getattr(self._raw, "proxy_header", None)
+        return header
 
     def getsockname(self) -> Any:
         """Return our own address (getsockname(2))."""

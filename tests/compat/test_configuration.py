@@ -25,6 +25,7 @@ EVERY = {
     "log-file": ('"a.log"', "a.log", "b.log"),
     "log-format": ('"json"', "json", "text"),
     "fd": ("[4, 5]", (4, 5), (6,)),
+    "proxy-protocol": ('"10.0.0.1"', "10.0.0.1", "10.0.0.2,unix:"),
     "tls-cert": ('"a.pem"', "a.pem", "b.pem"),
     "tls-key": ('"a.key"', "a.key", "b.key"),
     "tls-password-file": ('"a.pw"', "a.pw", "b.pw"),

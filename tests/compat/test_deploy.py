@@ -277,6 +277,7 @@ def test_an_instance_behind_haproxy_ends_and_nobody_is_cut(
 ):
     (text,) = (b for b in blocks("text") if b.startswith("# /etc/haproxy"))
     script = str(demo.examples() / "echo_server.py")
+    text = text.replace("/run/haproxy.sock", str(tmp_path / "admin"))
     with held_ports(3) as (front, *ports), contextlib.ExitStack() as stack:
         instances = []
         for name, host, port in zip(("one", "two"), ("10.0.0.1", "10.0.0.2"), ports, strict=True):
@@ -284,6 +285,7 @@ def test_an_instance_behind_haproxy_ends_and_nobody_is_cut(
                 free.bind(("127.0.0.1", 0))
                 metrics = free.getsockname()[1]
             options = ["--workers", "1", "--drain", "30", "--metrics", str(metrics)]
+            options += ["--proxy-protocol", "127.0.0.1"]
             command = [sys.executable, "-m", "asynccore", "run", *options, script, str(port)]
             instances.append(stack.enter_context(running(command, user_environment)))
             text = text.replace(

@@ -1,4 +1,4 @@
-"""Runs the fuzz targets for as long as you like: `python -m tests.fuzz --minutes 30 [smtp] [chat]`.
+"""Runs the fuzz targets for as long as you like: `python -m tests.fuzz --minutes 30 [smtp] …`.
 
 Each round has a seed of its own, counted up from `--seed`. The exit status is 1 after a failure,
 which is printed, made as small as it can be, with the seed that finds it again.
@@ -16,10 +16,10 @@ from types import ModuleType
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.fuzz import chat, smtp
+from tests.fuzz import chat, proxy, smtp
 from tests.smtpd.dialogue import FQDN
 
-TARGETS: dict[str, ModuleType] = {"smtp": smtp, "chat": chat}
+TARGETS: dict[str, ModuleType] = {"smtp": smtp, "chat": chat, "proxy": proxy}
 ROUND = 300  # cases; some seconds, so that --minutes is kept to
 
 
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=2.0, help="for each target; default: 2")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
-    parser.add_argument("targets", nargs="*", help="smtp, chat; default: both")
+    parser.add_argument("targets", nargs="*", help="smtp, chat, proxy; default: all")
     options = parser.parse_args(argv)
     unknown = set(options.targets).difference(TARGETS)
     if unknown:

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asynccore import asynchat
+from asynccore.listening import proxy_header
 from asynccore.smtpd import SMTPChannel
 from tests.fuzz import __main__ as command
-from tests.fuzz import chat, smtp
+from tests.fuzz import chat, proxy, smtp
 from tests.smtpd.conftest import host_name
 
 __all__ = ["host_name"]
@@ -93,6 +94,27 @@ def counting_from_the_start(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(asynchat.async_chat, "_ac_take", lambda self, end: inherited(self, end)[:9])
 
 
+def all_is_taken(patch: pytest.MonkeyPatch) -> None:
+    inherited = proxy_header.HeaderParser.feed
+    patch.setattr(
+        proxy_header.HeaderParser,
+        "feed",
+        lambda self, data: inherited(self, data) and len(data),
+    )
+
+
+def a_line_ends_anywhere(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(proxy_header, "_end_of_line", lambda whole: len(whole))
+
+
+def local_has_addresses(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(proxy_header, "_LOCAL", 7)
+
+
+def any_length(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(proxy_header, "_SIZES", {1: 4, 2: 4, 3: 4})
+
+
 @pytest.mark.parametrize(
     ("target", "defect"),
     [
@@ -106,6 +128,10 @@ def counting_from_the_start(patch: pytest.MonkeyPatch) -> None:
         (chat, nothing_is_held_back),
         (chat, too_much_is_held_back),
         (chat, counting_from_the_start),
+        (proxy, all_is_taken),
+        (proxy, a_line_ends_anywhere),
+        (proxy, local_has_addresses),
+        (proxy, any_length),
     ],
 )
 def test_defects_are_found(
@@ -124,7 +150,7 @@ def test_defects_are_found(
 # The command -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["smtp", "chat"])
+@pytest.mark.parametrize("name", ["smtp", "chat", "proxy"])
 def test_the_command(name: str) -> None:
     line = [sys.executable, "-m", "tests.fuzz", "--minutes", "0", "--seed", "7", name]
     done = subprocess.run(line, capture_output=True, text=True, timeout=120)
