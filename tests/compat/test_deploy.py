@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -332,3 +333,23 @@ def test_the_manifests_of_kubernetes():
     }
     wait = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     assert pod["terminationGracePeriodSeconds"] > wait + graceful.GRACE + workers.LAST_WORDS
+
+
+def test_the_containerfile() -> None:
+    """It was built by buildah and run by crun, read-only, as nobody and as process 1."""
+    (text,) = blocks("dockerfile")
+    lines = text.replace("\\\n", "").splitlines()[1:]
+    said = dict(line.split(" ", 1) for line in lines)
+    name, *words = json.loads(said["CMD"])
+    assert name == "asynccore"
+    arguments = cli.parser().parse_args(words)
+    script, port = arguments.script
+    assert said["COPY"].split() == [script, "."]
+    assert said["EXPOSE"].split() == [port, arguments.metrics.rpartition(":")[2]]
+    assert (said["USER"], said["STOPSIGNAL"]) == ("nobody", "SIGTERM")
+    assert "'asynccore[metrics]'" in said["RUN"]
+    page = PAGE.read_text("utf-8")
+    (stop,) = re.findall(r"podman stop --time (\d+)", page)
+    assert int(stop) > arguments.drain + workers.LAST_WORDS
+    ports = re.findall(r"containerPort: (\d+)", page)
+    assert ports == said["EXPOSE"].split(), "those of the manifests"
