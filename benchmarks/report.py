@@ -339,10 +339,10 @@ def numbers(results: Results) -> str:
 
     sentences = [
         f"On one core, asynccore answers {rate('echo', 'asynccore')} requests a second on 50 "
-        f"connections, and {rate('idle', 'asynccore')} beside {results.idle:,} idle ones, where "
-        f"pyasyncore falls from {rate('echo', 'pyasyncore-poll')} to "
-        f"{rate('idle', 'pyasyncore-poll')}. There asyncio answers {rate('idle', 'asyncio')}, "
-        f"uvloop {rate('idle', 'uvloop')}, and Twisted {rate('idle', 'twisted')}."
+        f"connections. Beside {results.idle:,} idle connections it answers "
+        f"{rate('idle', 'asynccore')}, asyncio {rate('idle', 'asyncio')}, uvloop "
+        f"{rate('idle', 'uvloop')}, and Twisted {rate('idle', 'twisted')}. pyasyncore falls from "
+        f"{rate('echo', 'pyasyncore-poll')} to {rate('idle', 'pyasyncore-poll')}."
     ]
     if results.median("tls-echo", "asynccore-tls", "rate") is not None:
         sentences.append(
@@ -397,13 +397,13 @@ def _meaning(results: Results) -> list[str]:
         return "nothing (it cannot)" if value is None else f"{value:.0%}"
 
     paragraphs = [
-        f"- **Many idle connections** are where it matters most: beside {results.idle:,} of them "
+        f"- **Many idle connections** matter most. Beside {results.idle:,} of them "
         f"asynccore keeps {said('idle', 'asynccore')} of its rate, and pyasyncore "
-        f"{said('idle', 'pyasyncore-poll')} with poll. With select it cannot serve so many.\n"
+        f"{said('idle', 'pyasyncore-poll')} with poll. With select, pyasyncore cannot serve so many.\n"
         "- **asyncio's rate** beside idle connections depends on where the allocator puts its "
         f"large receive buffers (cpython issue 85451): it keeps {said('idle', 'asyncio')}, and "
         f"{said('idle', 'asyncio-64k')} with receives of 64 KiB.\n"
-        "- **A few busy connections** show less difference between the loops, for system calls "
+        "- **A few busy connections** show less difference between the loops, because system calls "
         "take most of the time. Don't change loops for that.\n"
         "- **Predicates that read your own attributes** are asked before every wait, as the "
         f"classic loop asks them: asynccore then keeps {said('predicates', 'asynccore-asked')}.\n"
@@ -440,9 +440,8 @@ def targets_document(results: Results) -> str:
         "\n\n".join(
             [
                 "# Targets",
-                "What those who work on asynccore want the [figures](benchmarks.md) to be, and "
-                "what they were in the last whole run. A target that is missed stands here until "
-                "it is met.",
+                "These are the figures that we want asynccore to reach, and the [figures](benchmarks.md) "
+                "of the last whole run. A target that we miss stays in the table until we meet it.",
                 *_how(results),
                 targets_table(results),
             ]
