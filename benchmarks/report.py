@@ -399,7 +399,8 @@ def _meaning(results: Results) -> list[str]:
     paragraphs = [
         f"- **Many idle connections** matter most. Beside {results.idle:,} of them "
         f"asynccore keeps {said('idle', 'asynccore')} of its rate, and pyasyncore "
-        f"{said('idle', 'pyasyncore-poll')} with poll. With select, pyasyncore cannot serve so many.\n"
+        f"{said('idle', 'pyasyncore-poll')} with poll. With select, pyasyncore cannot serve so "
+        "many.\n"
         "- **asyncio's rate** beside idle connections depends on where the allocator puts its "
         f"large receive buffers (cpython issue 85451): it keeps {said('idle', 'asyncio')}, and "
         f"{said('idle', 'asyncio-64k')} with receives of 64 KiB.\n"
@@ -440,8 +441,9 @@ def targets_document(results: Results) -> str:
         "\n\n".join(
             [
                 "# Targets",
-                "These are the figures that we want asynccore to reach, and the [figures](benchmarks.md) "
-                "of the last whole run. A target that we miss stays in the table until we meet it.",
+                "These are the figures that we want asynccore to reach, and the "
+                "[figures](benchmarks.md) of the last whole run. A target that we miss stays in "
+                "the table until we meet it.",
                 *_how(results),
                 targets_table(results),
             ]
