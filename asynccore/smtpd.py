@@ -292,8 +292,8 @@ def _inherits_joining(cls: type) -> bool:
 class SMTPServer(dispatcher):
     """A listener that makes an `SMTPChannel` of each connection. Override `process_message`.
 
-    `localaddr` is the (host, port) to listen on, `remoteaddr` that of the server for which a
-    proxy works; the other arguments are handed to the channels. Raises `OSError` if it cannot
+    `localaddr` is the (host, port) to listen on. `remoteaddr` is that of the server to which a
+    proxy passes mails on. The channels get the other arguments. Raises `OSError` if it cannot
     listen, and `ValueError` for `decode_data` with `enable_SMTPUTF8`.
     """
 

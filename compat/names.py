@@ -40,9 +40,9 @@ _before: _Before | None = None
 def install(engine: str | None = None) -> None:
     """Make `import asyncore`, `import asynchat` and `import smtpd` give asynccore's modules.
 
-    `engine`, if given, becomes the default engine of this process and of its children
-    (`ASYNCCORE_ENGINE` in `os.environ`): "epoll", "kqueue", "poll" or "select". The names
-    themselves are put in place for this process, and for what it forks. Installing again is
+    `engine` becomes the default engine of this process and of its children
+    (`ASYNCCORE_ENGINE` in `os.environ`): "epoll", "kqueue", "poll", "select", "asyncio", "uvloop"
+    or "twisted". The names are installed in this process and in its forks. Installing again is
     harmless and may change the engine.
 
     Raises ValueError for an engine that cannot be used here; nothing is installed then. Warns

@@ -19,11 +19,11 @@ ChannelFactory = Callable[[_socket.socket, Map], dispatcher]
 class listener(dispatcher):
     """A listener that makes a channel of each connection; `ssl_ext.tls_listener` is its twin.
 
-    `address` is as `bind` takes it: host and port, or a path for AF_UNIX. `channel_class` is called
-    for each connection, as `channel_class(sock, map)`; the peer's address is in `addr` of what it
-    returns. `family` is by default that of the address. Limits (`max_connections` and the like) are
-    attributes, as of any listener. `proxy_protocol` names the proxies in front of it, as the
-    attribute does.
+    `address` is what `bind` takes: host and port, or a path for AF_UNIX. The listener calls
+    `channel_class(sock, map)` for each connection. The channel that it returns has the peer's
+    address in `addr`. `family` is by default that of the address. Limits (`max_connections` and the
+    like) are attributes, as of any listener. `proxy_protocol` names the proxies in front of it, as
+    the attribute does.
 
     Override `handle_channel`. Raises `TypeError` for what can't be called like that, `ValueError`
     for proxies that can't be, and `OSError` if it can't listen there.

@@ -33,12 +33,13 @@ _closing = RLock()
 class dispatcher(Listening, SocketOptions, ConnectsByName):
     """A socket with hooks, after classic `asyncore.dispatcher`.
 
-    `sock` is a socket to take over, which is made non-blocking; without it the dispatcher gets
-    one by `create_socket` or `set_socket`. `map` is the mapping that it enters, by default
+    `sock` is a socket to take over. The dispatcher makes it non-blocking. Without `sock`, call
+    `create_socket` or `set_socket`. `map` is the mapping that the dispatcher enters, by default
     `asynccore.socket_map`.
 
-    Override `handle_read`, `handle_write`, `handle_connect`, `handle_accepted`, `handle_close`,
-    `handle_expt` and `handle_error`, and where need be `readable` and `writable`.
+    Override the handlers that you need: `handle_read`, `handle_write`, `handle_connect`,
+    `handle_accepted`, `handle_close`, `handle_expt`, `handle_error`. Override `readable` and
+    `writable` if the loop shall not always wait for both.
     """
 
     debug = False

@@ -39,7 +39,7 @@ class Trigger(dispatcher):
     """A channel that is ready when `pull` was called, from whatever thread.
 
     `map` is the mapping that it enters, by default `asynccore.socket_map`. Override
-    `handle_trigger`, or give `pull` what is to be called, or both.
+    `handle_trigger`, or give `pull` a function to call, or both.
     """
 
     @formerly("map")

@@ -65,12 +65,13 @@ def graceful_close(timeout: float = GRACE, *, map: Map | None = None) -> None:
 
         signal.signal(signal.SIGTERM, lambda *args: asynccore.graceful_close(10))
 
-    `map` is by default the one whose pass runs on this thread, which a signal handler interrupts,
-    or else `socket_map`. The rest happens in the loop: each channel's `handle_shutdown` is called,
-    listeners and channels without output are closed, and the others when `out_buffer` and
-    `producer_fifo` are empty. A channel whose `handle_shutdown` returns true ends by itself. What
-    is left after `timeout` seconds is closed then, and one line says how many. A second call
-    includes the channels that came since, and the earlier end counts.
+    In a handler, `map` is by default the map of its loop. In a signal handler it is the map of the
+    loop that the signal interrupts. Elsewhere it is `socket_map`. The rest happens in the loop. It
+    calls each channel's `handle_shutdown`, closes listeners and channels without output, and closes
+    the others when `out_buffer` and `producer_fifo` are empty. A channel whose `handle_shutdown`
+    returns true closes itself. After `timeout` seconds the loop closes what is left, and one line
+    says how many channels that were. A second call includes the channels that came since, and the
+    earlier end counts.
 
     Raises `TypeError` and `ValueError` for what is no timeout, and `TypeError` for what is no map.
     """

@@ -152,16 +152,17 @@ def loop(
 ) -> None:
     """Handle events until the map is empty, `stop` is called, or `count` passes are done.
 
-    With `until_idle` it goes on without channels too, as long as a timer or a callback waits; a
-    timer of `call_every` waits until it is cancelled.
+    With `until_idle` it also goes on without channels, as long as a timer or a callback waits. A
+    timer of `call_every` waits until you cancel it.
 
-    `timeout` is how long one pass waits at the most, in seconds. `use_poll` is accepted for old
-    programs; the best poller of the platform is taken anyway, or the one named by `poller`
-    ("epoll", "kqueue", "poll", "select") or by the environment's `ASYNCCORE_ENGINE`.
+    `timeout` is the longest wait of one pass, in seconds. `poller` ("epoll", "kqueue", "poll",
+    "select") or the environment's `ASYNCCORE_ENGINE` names the poller. The default is the best one
+    of the platform. Old programs may give `use_poll`: the poller stays the same, but a negative
+    timeout means none, as in poll(2).
 
-    Raises `ValueError` for an unknown poller or a negative timeout (which is none with `use_poll`,
-    as in poll(2)), and whatever leaves
-    `handle_error`; `ExitNow`, `KeyboardInterrupt` and `SystemExit` from any handler come out.
+    Raises `ValueError` for an unknown poller or a negative timeout. Exceptions that leave
+    `handle_error` come out, and so do `ExitNow`, `KeyboardInterrupt` and `SystemExit` from any
+    handler.
     """
     if map is None:
         map = default_map()
@@ -276,10 +277,10 @@ def call_later(
 ) -> Timer:
     """Call `callback(*args)` in the loop of a map, `delay` seconds from now. Safe from any thread.
 
-    `map` is by default the one whose pass runs on this thread, so that of the handler that calls
-    this, or else `socket_map`. The loop goes on while there are channels; timers alone keep it only
-    with `until_idle`. Exceptions are reported with their traceback and don't end the loop. Raises
-    `TypeError` if the callback can't be called.
+    In a handler, `map` is by default the map of its loop. Elsewhere it is `socket_map`. The loop
+    goes on while there are channels; timers alone keep it going only with `until_idle`. Exceptions
+    are reported with their traceback and do not end the loop. Raises `TypeError` if the callback
+    can't be called.
     """
     engine = current_engine(map)
     return _start(engine, engine.timers.new(None, callback, args, delay=delay))
@@ -314,8 +315,8 @@ def call_every(
 ) -> Timer:
     """Call `callback(*args)` in the loop of a map every `interval` seconds, first after one.
 
-    The times are multiples of the interval from now, so they don't drift; those that nobody could
-    keep, because a handler took too long, are left out. An exception is reported with its
+    The times are multiples of the interval from now, so they do not drift. If a handler takes too
+    long, the times that nobody could keep are left out. An exception is reported with its
     traceback, and the repetition goes on until `cancel()`. `reset(delay)` moves the next call,
     and the later ones with it. Safe from any thread.
 

@@ -29,14 +29,13 @@ def attach(host: Any, *, map: Map | None = None) -> TwistedAttachment: ...
 def attach(host: Any = None, *, map: Map | None = None) -> AsyncioAttachment | TwistedAttachment:
     """Let another event loop drive the channels of a map, beside whatever else it does.
 
-    `host` is an asyncio loop (uvloop's are such), a Twisted reactor, or `None` for the asyncio loop
-    that is running, or else for Twisted's reactor if one is. `map` is by default
-    `asynccore.socket_map`. Call it on the host's thread. Nobody calls `asynccore.loop()` then.
+    `host` is an asyncio loop, a uvloop loop or a Twisted reactor. `None` means the asyncio loop
+    that runs, or else the Twisted reactor that runs. `map` is by default `asynccore.socket_map`.
+    Call this on the host's thread, and do not call `asynccore.loop()` then.
 
-    Returns an attachment: `detach()` ends it and leaves the channels as they are;
-    `wait_empty()` is to be awaited on asyncio, and returns a Deferred on Twisted. Raises
-    `RuntimeError` if the map is attached already or nothing is running, and `TypeError` for what
-    is no event loop.
+    Returns an attachment. `detach()` ends it and leaves the channels as they are. Await
+    `wait_empty()` on asyncio; on Twisted it returns a Deferred. Raises `RuntimeError` if the map is
+    attached already or nothing is running, and `TypeError` if `host` is no event loop.
     """
     engine = engine_for(default_map() if map is None else map)
     if host is None:

@@ -257,12 +257,11 @@ class _Conversation:
 def converse(channel: dispatcher, coro: Coroutine[object, Any, T]) -> asyncio.Task[T]:
     """Have a coroutine talk to a channel's peer, and nobody else until it has ended.
 
-    For handlers that `await`. The channel's reading is paused at once, so that what has come
-    already, further lines too, waits; the coroutine asks for it by `read_line`, or takes the
-    connection by `to_streams`. When it ends, the channel goes on with its own handlers. When the
-    channel is closed, by whomever, the coroutine is cancelled. What it raises goes to the channel's
-    `handle_error`; `ExitNow` leaves the loop. It runs on the loop of the channel's map, from the
-    next pass on.
+    Use it in handlers that `await`. It pauses the channel's reading at once, so lines that have
+    come already wait. The coroutine reads them by `read_line`, or takes the connection by
+    `to_streams`. When it ends, the channel goes on with its own handlers. When anybody closes the
+    channel, the coroutine is cancelled. Its exceptions go to the channel's `handle_error`, but
+    `ExitNow` leaves the loop. It runs on the loop of the channel's map, from the next pass on.
 
     Returns its task. Raises `RuntimeError` if the channel is closed, without a connection, or in a
     conversation already.

@@ -69,12 +69,13 @@ class _TimerHandle(asyncio.TimerHandle):
 class ClassicLoop(asyncio.SelectorEventLoop):
     """An asyncio event loop on the engine of a map, by default `asynccore.socket_map`.
 
-    Whatever runs that map (`asynccore.loop()`, or this loop's own `run_forever`) runs tasks, timers
-    and callbacks of this loop, and the dispatchers of the map. `stop()` ends either. Connections
-    and servers that it makes are transports over dispatchers; with `ssl=True` or a context of the
-    module `ssl`, TLS is asyncio's own, and with options that only asyncio has, all of it is.
+    `asynccore.loop()` on that map, or this loop's own `run_forever`, runs the tasks, timers and
+    callbacks of this loop, and the dispatchers of the map. `stop()` ends either. Connections
+    and servers that the loop makes are transports over dispatchers. With `ssl=True` or a context of
+    the module `ssl`, TLS is asyncio's own. With options that only asyncio has, the whole transport
+    is.
 
-    `ExitNow` that a protocol's method raises leaves the loop, as out of any handler; in tasks and
+    An `ExitNow` that a protocol's method raises leaves the loop, as from any handler. In tasks and
     callbacks of `call_soon` it is an exception like any other.
     """
 

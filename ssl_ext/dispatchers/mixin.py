@@ -61,14 +61,14 @@ def _side_of(context: AnyContext | None) -> bool:
 class TLSMixin(dispatcher):
     """TLS for a dispatcher class: `class Mine(TLSMixin, its_class)`.
 
-    With a `context` it speaks TLS from the beginning, over `sock` or over what it connects. Else
-    it is as its class until `start_tls`. `server_side` says which of the two sides it is; an
-    `ssl_ext.Context` knows that, and a plain OpenSSL one is taken for a client's.
-    `server_hostname` is whom a client expects to find, by default the host that it connects to.
+    With a `context` it speaks TLS from the beginning, over `sock` or over the socket that it
+    connects. Without one it behaves as its class until `start_tls`. `server_side` says which of the
+    two sides it is. An `ssl_ext.Context` knows that; a plain OpenSSL context counts as a client's.
+    `server_hostname` is the server that a client expects, by default the host that it connects to.
 
-    Override `handle_handshake` and `handle_tls_error`; `handle_unwrapped` follows `unwrap`. Errors
-    of TLS reach `handle_tls_error` and not `handle_error`; `handle_timeout("handshake")` follows a
-    handshake that takes too long.
+    Override `handle_handshake` and `handle_tls_error`. `handle_unwrapped` follows `unwrap`. Errors
+    of TLS go to `handle_tls_error`, not to `handle_error`. If a handshake takes too long,
+    `handle_timeout("handshake")` is called.
 
     Raises as `OpenSSLSocket` does.
     """

@@ -200,24 +200,24 @@ def secure(
     """Return a class derived from `dispatcher_class` that speaks TLS, with the same constructor.
 
     - With a server's context, a listener's `accept` (`handle_accepted`) gives connections whose
-      handshake is over, for whatever class: `TransparentSocket`s. `max_handshakes` of the listener
-      is how many may be under way, 512 unless it says. A class that is given an accepted socket
-      does the handshake itself.
-    - With a client's, `handle_connect` follows the handshake; the server is expected to be the host
-      that `connect` is given, or `server_hostname`.
+      handshake is over, for channels of any class. They are `TransparentSocket`s. At most
+      `max_handshakes` of the listener go on at a time, by default 512. A class that gets an
+      accepted socket does the handshake itself.
+    - With a client's context, `handle_connect` comes after the handshake. The server must be the
+      host that `connect` gets, or `server_hostname`.
+    - With a client's context made with `dtls=True`, the class connects a datagram socket.
 
-    - With a client's made with `dtls=True`, the class connects a datagram socket.
+    The handlers are called as without TLS. The class also has the rest of `TLSMixin`: the hooks
+    `handle_handshake` and `handle_tls_error`, and the attributes that describe the peer. If your
+    class uses one of these names for something else, its own meaning wins, and so does what you
+    assign to an instance. A hook that takes other arguments is not called.
 
-    The handlers are called as without TLS, and the class has the rest of `TLSMixin`, too: hooks
-    (`handle_handshake`, `handle_tls_error`), if it wants them, and what the peer is. What the class
-    has by one of these names is its own and stays what it is, and so does what is assigned to an
-    instance; a hook that takes other arguments than ours is not called.
+    Give `server_side` only for a plain `OpenSSL.SSL.Context`. The timeouts are in seconds, by
+    default those of the class or `TLSMixin`'s, 60 and 30.
 
-    `server_side` need be given for a plain `OpenSSL.SSL.Context` alone. The timeouts are in
-    seconds, by default those of the class or `TLSMixin`'s, 60 and 30.
-
-    Raises `TypeError` for what is no dispatcher class, can't be derived from, or is no context, and
-    `ValueError` for options that contradict each other, and a server's context for datagrams.
+    Raises `TypeError` for a class that is no dispatcher or can't be derived from, and for a context
+    that is none. Raises `ValueError` for options that contradict each other, and for a server's
+    context for datagrams.
     """
     if not (isinstance(dispatcher_class, type) and issubclass(dispatcher_class, dispatcher)):
         raise TypeError(
