@@ -44,7 +44,10 @@ EXTRAS = {
     "auth": ("bcrypt",),
     "shell": ("shtab",),
     "metrics": ("prometheus_client",),
+    "port": ("fissix", "libcst", "rich"),
 }
+if sys.version_info < (3, 11):
+    EXTRAS["config"] = ("tomli",)
 
 
 def report() -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from compat.command_line import cli
+from tests.project.test_repository import settings
 
 APPROVED = Path(__file__).parent / "approved"
 MANUAL = Path(__file__).parents[2] / "docs" / "asynccore.1"
@@ -222,6 +223,14 @@ def test_status_in_this_process(monkeypatch, capsys, tmp_path):
     text = status.report()
     assert f"an environment of conda: {tmp_path}" in text
     assert "x (missing: pip install 'asynccore[x]'), y (pytest " in text
+
+
+def test_status_knows_every_extra_of_users():
+    from compat.command_line import status
+
+    extras = set(settings()["project"]["optional-dependencies"])
+    ours = {"test", "bench", "docs", "gallery"}
+    assert extras - ours - set(status.EXTRAS) <= {"config"}  # that is for Python 3.10 alone
 
 
 def test_completion(capsys, monkeypatch):
