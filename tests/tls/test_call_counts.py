@@ -80,9 +80,16 @@ class Pouring(async_chat):
         pass
 
     def found_terminator(self) -> None:
-        for piece in self.pieces:
+        for piece in self.pieces[:-1]:
             self.push(piece)
-            self.waited = self.waited or bool(self.write_buffer_size)
+
+    def handle_write(self) -> None:
+        # There is room now, and something that came before waits for it.
+        if not self.waited:
+            self.waited = True
+            assert self.write_buffer_size
+            self.push(self.pieces[-1])
+        super().handle_write()
 
 
 def test_replies_that_do_not_fit_wait_in_their_order(channels: ChannelMap) -> None:
