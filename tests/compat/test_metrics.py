@@ -142,8 +142,10 @@ def test_only_one_batch_is_measured_for_a_machine(program: Watched) -> None:
         assert client.recv(1) == b"x"
         program.get("/metrics")
         assert engine.counts_bytes and engine.meter is None
-        # Bytes are counted without a clock.
-        assert all(channel._ac_times is None for channel in program.map.values())
+        with program.echo(b"y") as other:
+            assert other.recv(1) == b"y"
+            # Bytes are counted without a clock.
+            assert all(channel._ac_times is None for channel in list(program.map.values()))
         program.family.measure()
         for _ in range(5):
             client.sendall(b"x")
