@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from _collections_abc import dict_items, dict_keys, dict_values
 
+__all__ = ["ChannelMap", "reports_changes"]
+
 Map = MutableMapping[Any, Any]
 
 # What `bind` and `connect` take: host and port (and more of IPv6), or the path of a Unix socket.
@@ -200,12 +202,14 @@ class ChannelMap(dict[int, Any]):
     Negative descriptors are refused with `ValueError` (a closed socket's number is -1).
     """
 
-    __slots__ = ("__weakref__", "engine", "looked_at")
+    __slots__ = ("__weakref__", "_ac_looked_at", "engine")
+
+    # Called before the map is gone through, if a program waits by itself (`engine`).
+    _ac_looked_at: Callable[[], object] | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.engine: MapObserver | None = None  # set when the map first needs one
-        # Called before the map is gone through, if a program waits by itself (`engine`).
-        self.looked_at: Callable[[], object] | None = None
+        self._ac_looked_at = None
         super().__init__()
         if args or kwargs:
             self.update(*args, **kwargs)
@@ -215,12 +219,12 @@ class ChannelMap(dict[int, Any]):
         return type(self), (dict(self),)
 
     def __setitem__(self, fd: int, channel: object) -> None:
-        self.enter(fd, channel)
+        self._ac_enter(fd, channel)
 
     def __delitem__(self, fd: int) -> None:
-        self.leave(fd)
+        self._ac_leave(fd)
 
-    def enter(self, fd: int, channel: object) -> MapObserver | None:
+    def _ac_enter(self, fd: int, channel: object) -> MapObserver | None:
         """Do what `map[fd] = channel` does, and return the engine, if there is one.
 
         This is how dispatchers enter, for Python is slow to find `__setitem__`. Raises
@@ -236,7 +240,7 @@ class ChannelMap(dict[int, Any]):
             engine.added(fd)
         return engine
 
-    def leave(self, fd: int) -> None:
+    def _ac_leave(self, fd: int) -> None:
         """Do what `del map[fd]` does. Raises `KeyError` if nothing is there."""
         _delete_item(self, fd)
         engine = self.engine
@@ -281,8 +285,8 @@ class ChannelMap(dict[int, Any]):
         return super().items()
 
     def _look(self) -> None:
-        if self.looked_at is not None:
-            self.looked_at()
+        if self._ac_looked_at is not None:
+            self._ac_looked_at()
 
     def setdefault(self, fd: int, default: object = None) -> Any:
         if fd not in self:

@@ -2,6 +2,7 @@ from compat import ClassicLoop as ClassicLoop
 from compat import ClassicReactor as ClassicReactor
 from compat import LegacyModuleWarning as LegacyModuleWarning
 from compat import attach as attach
+from compat import converse as converse
 from compat import create_connection as create_connection
 from compat import create_datagram_endpoint as create_datagram_endpoint
 from compat import create_server as create_server

@@ -24,5 +24,6 @@ from ssl_ext import server_context as server_context
 from ssl_ext import tls_async_chat as tls_async_chat
 from ssl_ext import tls_dispatcher as tls_dispatcher
 from ssl_ext import tls_dispatcher_with_send as tls_dispatcher_with_send
+from ssl_ext import tls_line_chat as tls_line_chat
 from ssl_ext import tls_listener as tls_listener
 from ssl_ext import user_name as user_name

@@ -116,9 +116,10 @@ class RecordingPoller(Poller):
         """
         self._script.append((self.clock() + after, list(events)))
 
-    def refuse(self, fd: int, why: OSError | ValueError | None = None) -> None:
-        """Have `set` raise `why` for a descriptor, and `verify` deny it; by default, EBADF."""
-        self._refused[fd] = OSError(errno.EBADF, os.strerror(errno.EBADF)) if why is None else why
+    @formerly(why="exc")
+    def refuse(self, fd: int, exc: OSError | ValueError | None = None) -> None:
+        """Have `set` raise `exc` for a descriptor, and `verify` deny it; by default, EBADF."""
+        self._refused[fd] = OSError(errno.EBADF, os.strerror(errno.EBADF)) if exc is None else exc
 
     def set(self, fd: int, mask: int) -> None:
         if mask or fd in self.interest:

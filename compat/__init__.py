@@ -13,6 +13,7 @@ when one of these is used.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING
 
 from .hosts.attaching import attach
@@ -34,27 +35,31 @@ if TYPE_CHECKING:
     from .twisted_transports import hand_over as hand_over
     from .twisted_transports import install_reactor as install_reactor
 
-__all__ = [
-    "ClassicLoop",
-    "LegacyModuleWarning",
-    "attach",
-    "converse",
-    "create_connection",
-    "create_datagram_endpoint",
-    "create_server",
-    "drain",
-    "event_loop",
-    "install",
-    "read_line",
-    "run_coroutine",
-    "to_channel",
-    "to_streams",
-    "uninstall",
-    "wait_closed",
-]
+    __all__ = [
+        "ClassicLoop",
+        "ClassicReactor",
+        "LegacyModuleWarning",
+        "attach",
+        "converse",
+        "create_connection",
+        "create_datagram_endpoint",
+        "create_server",
+        "drain",
+        "event_loop",
+        "hand_over",
+        "install",
+        "install_reactor",
+        "read_line",
+        "run_coroutine",
+        "to_channel",
+        "to_streams",
+        "uninstall",
+        "wait_closed",
+    ]
 
 # Where they are public: neither tracebacks nor pickles show the rooms.
-for _public in (LegacyModuleWarning, attach, install, uninstall):
+_AT_ONCE = (LegacyModuleWarning, attach, install, uninstall)
+for _public in _AT_ONCE:
     _public.__module__ = __name__
 
 # Loaded when they are used: name to module. Programs that want none of it don't pay for asyncio,
@@ -81,9 +86,18 @@ _LATER = {
 if not TYPE_CHECKING:  # to which any name would be one of ours
 
     def __getattr__(name: str) -> object:
+        if name == "__all__":  # without what can't be had, for `from compat import *` fetches all
+            names = sorted([*(public.__name__ for public in _AT_ONCE), *_LATER])
+            if importlib.util.find_spec("twisted") is None:
+                names = [one for one in names if _LATER.get(one) != ".twisted_transports"]
+            return names
         if name in _LATER:
             found = getattr(importlib.import_module(_LATER[name], __name__), name)
             if name != "ClassicReactor":  # which says where its `install` is
                 found.__module__ = __name__
             return found
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER, "__all__"})

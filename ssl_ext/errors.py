@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from errno import EPROTO
 
+__all__ = ["CertificateError", "HandshakeError", "PeerRefused", "TLSError", "TruncationError"]
+
 # One entry of OpenSSL's error queue (ERR_get_error(3)): library, function and reason. Since
 # OpenSSL 3.0 the function is empty.
 QueueEntry = tuple[str, str, str]

@@ -20,6 +20,8 @@ from .certificates.hostnames import address, ascii_name, covers
 from .certificates.quiet import quietly
 from .errors import CertificateError, Queue
 
+__all__ = ["Cipher", "user_name"]
+
 # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH (x509_vfy.h).
 _HOSTNAME_MISMATCH = 62
 _IP_ADDRESS_MISMATCH = 64
@@ -34,6 +36,10 @@ class Cipher(NamedTuple):
     name: str
     protocol: str
     bits: int
+
+    def __call__(self) -> Cipher:
+        """Return itself: `ssl.SSLSocket.cipher` is a method, which programs call."""
+        return self
 
 
 class EndedConnection:
@@ -226,7 +232,9 @@ def server_name(connection: AnyConnection) -> str | None:
     return None if name is None else name.decode("ascii", "backslashreplace")
 
 
-def user_name(certificate: x509.Certificate | None, mapping: UserMapping) -> str | None:
+def user_name(
+    certificate: x509.Certificate | None, mapping: UserMapping = "common_name"
+) -> str | None:
     """Return the user that a client certificate stands for, or `None`.
 
     `mapping` is "common_name" (of the subject), "email" or "dns" (the first such name in the

@@ -122,13 +122,13 @@ class MessageBuffer(WriteBuffer):
     __slots__ = ("_sock",)
 
     def __init__(self, sock: Any, data: bytes = b"", offset: int = 0) -> None:
-        sock.check_message(data)  # else it would stand in the way of others
+        sock._ac_check_message(data)  # else it would stand in the way of others
         super().__init__(data, offset)
         self._sock = sock
 
     def append(self, data: bytes) -> None:
         """Add a message at the end. Raises `OSError` (EMSGSIZE) for one that is too large."""
-        self._sock.check_message(data)
+        self._sock._ac_check_message(data)
         super().append(data)
 
     def peek(self, limit: int) -> bytes:

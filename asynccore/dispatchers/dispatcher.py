@@ -122,7 +122,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if engine.owner != get_ident() and engine.loops_elsewhere() and self._ac_is_unused():
             self._ac_pause_reasons |= UNUSED
         if reports:
-            map.enter(self._fileno, self)  # type: ignore[attr-defined]
+            map._ac_enter(self._fileno, self)  # type: ignore[attr-defined]
         else:
             map[self._fileno] = self
         self._ac_closed = False

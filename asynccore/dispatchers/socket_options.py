@@ -34,7 +34,7 @@ def is_datagram(sock: _socket.socket | Any) -> bool:
 
 def send_at_once(sock: _socket.socket | Any, whether: bool = True) -> None:
     """Turn Nagle's algorithm off (TCP_NODELAY, tcp(7)), or on, if a socket is one of TCP's."""
-    if not isinstance(sock, _socket.socket) and not getattr(type(sock), "takes_pieces", False):
+    if not isinstance(sock, _socket.socket) and not getattr(type(sock), "_ac_takes_pieces", False):
         return  # what stands in for a socket may know nothing of options
     try:
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, whether)

@@ -68,19 +68,19 @@ def first_share(channel: Any, data: bytes) -> bytes | memoryview:
 def takes_pieces(sock: object) -> bool:
     """Whether a socket sends bytes-like objects of any kind and size, and several at once.
 
-    One of the standard library does. The class of any other says so by a true `takes_pieces`, and
-    has `sendmsg`, too.
+    One of the standard library does. The class of any other says so by a true `_ac_takes_pieces`,
+    and has `sendmsg`, too.
     """
-    return type(sock) is socket or getattr(type(sock), "takes_pieces", False)
+    return type(sock) is socket or getattr(type(sock), "_ac_takes_pieces", False)
 
 
 def keeps_bounds(sock: object) -> bool:
     """Whether each `send` of a socket is a message, not to be joined with another.
 
-    The class of such a socket says so by a true `keeps_bounds`, as that of DTLS does, and has
-    `check_message(data)`, which raises `OSError` (EMSGSIZE) for what can't be one.
+    The class of such a socket says so by a true `_ac_keeps_bounds`, as that of DTLS does, and has
+    `_ac_check_message(data)`, which raises `OSError` (EMSGSIZE) for what can't be one.
     """
-    return getattr(type(sock), "keeps_bounds", False)
+    return getattr(type(sock), "_ac_keeps_bounds", False)
 
 
 def send_nothing(channel: dispatcher) -> None:

@@ -9,4 +9,6 @@ from .engine import engine_for as engine_for
 from .engine import engines as engines
 from .engine import leave_map as leave_map
 
+__all__ = ["Engine", "engine_for", "engines", "look_again"]
+
 look_again = descriptor_changed  # its name before there were rooms

@@ -676,7 +676,7 @@ class Engine(Ownership):
                 else:
                     times.received = times.active
             if isinstance(self.map, ChannelMap):
-                self.map.looked_at = self.judge_elsewhere
+                self.map._ac_looked_at = self.judge_elsewhere
             self.judge_elsewhere()
 
     def judge_elsewhere(self) -> None:
@@ -742,7 +742,7 @@ class Engine(Ownership):
                     raise
                 _report(callback, why)
             if timer.interval is not None:
-                timer.skip_to_next()  # past those that the callback itself took the time of
+                timer._skip_to_next()  # past those that the callback itself took the time of
 
     # -- handing a batch of events to the channels -------------------------------------------------
 
@@ -1013,7 +1013,7 @@ def leave_map(map: Map, fd: Any, channel: object) -> bool:
         return False
     try:
         if type(map) is ChannelMap:
-            map.leave(fd)
+            map._ac_leave(fd)
             return True
         del map[fd]
     except KeyError:

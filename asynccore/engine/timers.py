@@ -93,7 +93,7 @@ class Timer:
         every = "" if self.interval is None else f", every {self.interval:g} s"
         return f"<Timer {name} in {left:.3f} s{every}>"
 
-    def skip_to_next(self) -> None:
+    def _skip_to_next(self) -> None:
         """Put a repeated timer off to the first of its times that is yet to come."""
         interval = self.interval
         now = self._timers.clock()
@@ -251,7 +251,7 @@ class Timers:
             timer._entry = None
             self._dead += 1
         else:
-            timer.skip_to_next()
+            timer._skip_to_next()
             self.add(timer)
 
     def put_back(

@@ -220,7 +220,7 @@ def _lacks_front(sock: Any) -> bool:
     cls = type(sock)
     if hasattr(cls, "do_handshake") or getattr(sock, "type", None) != socket.SOCK_STREAM:
         return False  # the first is a TLS socket of the standard library
-    if hasattr(cls, "poll_interest"):
+    if hasattr(cls, "_ac_poll_interest"):
         # It has a will of its own already; what reads headers in clear has TLS in front as well.
         return hasattr(cls, "accept_in_clear") and not without_tls and sock.family in _TCP
     return sock.family in _TCP or (proxies is not None and _has_header(sock))
@@ -257,7 +257,7 @@ def behind_header(channel: object, sock: _Socket) -> _Socket:
     text = getattr(channel, "_ac_proxy_protocol", None)
     if text is None and proxies is not None and _has_header(sock):
         text = proxies
-    if text is None or hasattr(type(sock), "poll_interest"):
+    if text is None or hasattr(type(sock), "_ac_poll_interest"):
         return sock
     from .proxy_protocol import ProxyListener
 

@@ -149,26 +149,26 @@ class ProxyListener:
 
     # -- for the engine (`LayeredSocket`) -------------------------------------------
 
-    def entered(self, map: Map, report: Callable[[], object]) -> None:
+    def _ac_entered(self, map: Map, report: Callable[[], object]) -> None:
         """Serve a listener in `map`."""
         self._map, self._report = map, report
 
-    def poll_interest(self, wanted: int) -> int:
+    def _ac_poll_interest(self, wanted: int) -> int:
         """Return what to wait for: new connections, as long as there is room for them."""
         return 0 if self._is_full() else wanted & READ
 
-    def handle_event(self, mask: int, wanted: int) -> int:
+    def _ac_handle_event(self, mask: int, wanted: int) -> int:
         """Accept what there is, and say whether some connection is ready."""
         if wanted & READ:
             self._accept_all()
-        return self.ready_now(wanted)
+        return self._ac_ready_now(wanted)
 
-    def ready_now(self, wanted: int) -> int:
+    def _ac_ready_now(self, wanted: int) -> int:
         """Say whether `accept` has something."""
-        return READ if wanted & READ and self.read_ahead else 0
+        return READ if wanted & READ and self._ac_read_ahead else 0
 
     @property
-    def read_ahead(self) -> bool:
+    def _ac_read_ahead(self) -> bool:
         """Whether `accept` has something."""
         return bool(self._ready or self._error)
 

@@ -25,7 +25,7 @@ from .base import (
     Poller,
     PollerLost,
 )
-from .proxy import ProxyPoller
+from .proxy import ProxyPoller as ProxyPoller
 from .select import ProgramsSelectPoller, SelectPoller
 
 __all__ = [
@@ -42,7 +42,6 @@ __all__ = [
     "OutOfRange",
     "Poller",
     "PollerLost",
-    "ProxyPoller",
     "available",
     "check",
     "default_name",

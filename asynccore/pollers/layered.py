@@ -49,31 +49,41 @@ _WAITS = {
 class LayeredSocket(Protocol):
     """What a socket offers that decides for itself. Nothing here may raise.
 
-    All masks are made of `READ` and `WRITE` (1 and 4, as poll(2) has them). A socket may also have
-    `entered(map, report)`, which is called once it serves a channel of a map: `report()` has it
-    looked at again before the next wait, after something changed outside of an event. With a true
-    `takes_pieces` it is offered output as a plain socket is, and with a true `keeps_bounds` one
-    message at a time (`dispatchers.vectored`). One that is made for the descriptor of a channel
-    calls `asynccore.engine.descriptor_changed`, for its program may put it in the old socket's
-    place and say nothing.
+    All masks are made of `READ` and `WRITE` (1 and 4, as poll(2) has them). The names begin with
+    `_ac_`: programs meet such sockets, and have no use for these. It may be a `ReportingSocket`.
+    With a true `_ac_takes_pieces` it is offered output as a plain socket is, and with a true
+    `_ac_keeps_bounds` one message at a time (`dispatchers.vectored`). One that is made for the
+    descriptor of a channel calls `asynccore.engine.descriptor_changed`, for its program may put it
+    in the old socket's place and say nothing.
     """
 
     @property
-    def read_ahead(self) -> object:
+    def _ac_read_ahead(self) -> object:
         """What it has read and not yet handed out. True has it looked at again after its channel
         has read; otherwise it must `report()` what changed in the meantime."""
 
-    def poll_interest(self, wanted: int) -> int:
+    def _ac_poll_interest(self, wanted: int) -> int:
         """Return what to wait for at the descriptor, while the channel wants `wanted`."""
 
-    def handle_event(self, mask: int, wanted: int) -> int:
+    def _ac_handle_event(self, mask: int, wanted: int) -> int:
         """Act on what the poller reported; return what the channel may do now, of `wanted`."""
 
-    def ready_now(self, wanted: int) -> int:
+    def _ac_ready_now(self, wanted: int) -> int:
         """Return what the channel may do, of `wanted`, without any event.
 
         Or `ERROR | PRIORITY` for a failure that its channel must hear of though it wants nothing:
         then SO_ERROR raises it.
+        """
+
+
+class ReportingSocket(LayeredSocket, Protocol):
+    """A layered socket that is told whom it serves."""
+
+    def _ac_entered(self, map: Map, report: Callable[[], None]) -> None:
+        """Serve a channel of a map from now on.
+
+        `report()` has it looked at again before the next wait, after something changed outside of
+        an event.
         """
 
 
@@ -103,17 +113,17 @@ class _Driven:
 
     __slots__ = ("reads", "sock", "writes")
 
-    read_ahead = True  # its program reports nothing
+    _ac_read_ahead = True  # its program reports nothing
 
     def __init__(self, sock: _HoldsBack) -> None:
         self.sock = sock
         self.reads = READ  # what its channel waits for in order to read
         self.writes = WRITE  # and in order to write
 
-    def poll_interest(self, wanted: int) -> int:
+    def _ac_poll_interest(self, wanted: int) -> int:
         return (self.reads if wanted & READ else 0) | (self.writes if wanted & WRITE else 0)
 
-    def handle_event(self, mask: int, wanted: int) -> int:
+    def _ac_handle_event(self, mask: int, wanted: int) -> int:
         ready = mask & ~_BOTH
         # What was waited for has come, also if nobody wants to go on yet: the handler for the other
         # direction may use it up, and then it would not come again.
@@ -131,7 +141,7 @@ class _Driven:
         else:
             self.writes = mask
 
-    def ready_now(self, wanted: int) -> int:
+    def _ac_ready_now(self, wanted: int) -> int:
         if not wanted & self.reads & READ:
             return 0
         try:
@@ -143,7 +153,7 @@ class _Driven:
 def layered_socket(sock: object) -> LayeredSocket | None:
     """Return what speaks for a layered socket, or `None` for any other."""
     cls = type(sock)  # an instance that answers to every name is no reason
-    if hasattr(cls, "poll_interest"):
+    if hasattr(cls, "_ac_poll_interest"):
         return cast(LayeredSocket, sock)
     if hasattr(cls, "pending") and hasattr(cls, "do_handshake"):
         return _Driven(cast(_HoldsBack, sock))
@@ -187,8 +197,8 @@ class LayeredPoller(ProxyPoller):
             return False
         self.sockets[fd] = found
         self._to_look_at[fd] = None
-        if hasattr(found, "entered"):
-            found.entered(map, self._reporter(fd, found))
+        if hasattr(found, "_ac_entered"):
+            cast(ReportingSocket, found)._ac_entered(map, self._reporter(fd, found))
         return True
 
     def _reporter(self, fd: int, sock: LayeredSocket) -> Callable[[], None]:
@@ -230,7 +240,7 @@ class LayeredPoller(ProxyPoller):
             self.interest.pop(fd, None)
 
     def _tell(self, fd: int, sock: LayeredSocket, mask: int) -> None:
-        wanted = sock.poll_interest(mask & _BOTH)
+        wanted = sock._ac_poll_interest(mask & _BOTH)
         if wanted != self.real.interest.get(fd, 0):
             self.real.set(fd, wanted)
 
@@ -265,16 +275,16 @@ class LayeredPoller(ProxyPoller):
                 continue
             wanted = interest.get(fd, 0) & _BOTH
             if mask:
-                mask = sock.handle_event(mask, wanted)
+                mask = sock._ac_handle_event(mask, wanted)
             if fd in ready:
-                mask |= sock.ready_now(wanted)
+                mask |= sock._ac_ready_now(wanted)
             if not mask:
                 self._tell_unless_gone(fd, sock, wanted)
                 continue
             self._acting = fd
             yield fd, mask
             self._acting = None
-            if mask != READ or sock.read_ahead:
+            if mask != READ or sock._ac_read_ahead:
                 self._to_look_at[fd] = None
 
     def _look(self) -> dict[int, None]:
@@ -287,9 +297,9 @@ class LayeredPoller(ProxyPoller):
             if sock is None:
                 continue
             wanted = interest.get(fd, 0) & _BOTH
-            if sock.ready_now(wanted):
+            if sock._ac_ready_now(wanted):
                 ready[fd] = self._to_look_at[fd] = None
-            if sock.poll_interest(wanted) != told.get(fd, 0):
+            if sock._ac_poll_interest(wanted) != told.get(fd, 0):
                 self._tell_unless_gone(fd, sock, wanted)
         return ready
 

@@ -73,7 +73,7 @@ def watch_all(reactor: Any) -> None:
 def watch(reactor: Any, transport: Any) -> None:
     """Tell the protocol of a process that has just begun when it has ended.
 
-    A reactor with `hold()` and `release()` is told that something is to be waited for.
+    A reactor with `_ac_hold()` and `_ac_release()` is told that something is to be waited for.
     """
     if sys.platform == "win32" or not transport.pid:
         return  # Windows' transports look by themselves, and what has ended is known to have.
@@ -101,7 +101,7 @@ class ProcessTimer:
 
     def begin(self) -> None:
         """Look from now on."""
-        getattr(self._reactor, "hold", _nothing)()
+        getattr(self._reactor, "_ac_hold", _nothing)()
         self._reactor.callLater(INTERVAL, self._look)
 
     def _look(self) -> None:
@@ -109,7 +109,7 @@ class ProcessTimer:
         if self._transport.pid:
             self._reactor.callLater(INTERVAL, self._look)
         else:
-            getattr(self._reactor, "release", _nothing)()
+            getattr(self._reactor, "_ac_release", _nothing)()
 
 
 def _reap() -> None:

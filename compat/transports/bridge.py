@@ -302,7 +302,7 @@ def to_streams(
     received = _take_input(channel)
     sock = _leave(channel)
     if isinstance(sock, PushbackSocket):
-        received += sock.read_ahead
+        received += sock._ac_read_ahead
         sock = sock.inner
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
@@ -361,8 +361,8 @@ def to_channel(
 def _put_back(channel: Any, data: bytes) -> None:
     """Have a channel receive something before all else."""
     sock = channel.socket
-    if hasattr(type(sock), "unread"):
-        sock.unread(data)
+    if hasattr(type(sock), "_ac_unread"):
+        sock._ac_unread(data)
     else:
         channel.socket = PushbackSocket(sock, data, channel)
     channel._ac_touch()
@@ -424,7 +424,7 @@ def _leave(channel: Any) -> Any:
     sock, channel.socket = channel.socket, None
     if getattr(channel, "tls", None) is not None:
         channel._ac_tls = channel.tls_context = None
-        sock.on_progress = sock.on_timeout = None
+        sock._ac_on_progress = sock._ac_on_timeout = None
     if connection_limits.counted:
         connection_limits.told(channel, fd)
     return sock

@@ -160,7 +160,7 @@ class ClassicLoop(asyncio.SelectorEventLoop):
             self.engine.stopping = True
             self.engine.wake()
 
-    def leave(self, why: BaseException) -> None:
+    def _ac_leave(self, why: BaseException) -> None:
         """Have an exception come out of whatever runs this loop.
 
         In a callback of asyncio's it would not get that far: it is raised after the round.

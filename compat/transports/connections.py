@@ -160,7 +160,7 @@ def upgrade(
 
 def channel_of(transport: StreamTransport, sock: socket.socket, map: Map) -> StreamChannel:
     """Make the channel of a transport that goes on with a socket, with its TLS if it has any."""
-    if hasattr(type(sock), "poll_interest"):
+    if hasattr(type(sock), "_ac_poll_interest"):
         from .tls_streams import TLSStreamChannel
 
         return TLSStreamChannel(transport, sock, map)

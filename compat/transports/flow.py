@@ -97,7 +97,7 @@ class Flow:
 
     def _leave(self, why: BaseException) -> None:
         """Have an exception leave the loop, which would not come out of asyncio's callbacks."""
-        leave = getattr(self.loop, "leave", None)
+        leave = getattr(self.loop, "_ac_leave", None)
         engine = engine_for(self.channel._map)
         if leave is not None:
             leave(why)

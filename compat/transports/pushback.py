@@ -25,22 +25,22 @@ class PushbackSocket:
         return getattr(self.inner, name)
 
     @property
-    def read_ahead(self) -> bytes:
+    def _ac_read_ahead(self) -> bytes:
         """What was not received yet."""
         return self._data
 
-    def entered(self, map: Map, report: Callable[[], None]) -> None:
+    def _ac_entered(self, map: Map, report: Callable[[], None]) -> None:
         """Serve a channel."""
 
-    def poll_interest(self, wanted: int) -> int:
+    def _ac_poll_interest(self, wanted: int) -> int:
         """Return what to wait for."""
         return wanted
 
-    def handle_event(self, mask: int, wanted: int) -> int:
+    def _ac_handle_event(self, mask: int, wanted: int) -> int:
         """Return what can be done after an event."""
-        return mask | self.ready_now(wanted)
+        return mask | self._ac_ready_now(wanted)
 
-    def ready_now(self, wanted: int) -> int:
+    def _ac_ready_now(self, wanted: int) -> int:
         """Return what can be done without one: receive."""
         return wanted & READ if self._data else 0
 
@@ -48,7 +48,7 @@ class PushbackSocket:
         """Return the socket's descriptor."""
         return int(self.inner.fileno())
 
-    def unread(self, data: bytes) -> None:
+    def _ac_unread(self, data: bytes) -> None:
         """Put more back, in front of it."""
         self._data = data + self._data
 

@@ -236,7 +236,7 @@ class StreamTransport(_FlowControl, Flow):
         if getattr(self.channel, "tls", None) is not None:
             extra["sslcontext"] = self.channel.tls_context  # type: ignore[attr-defined]
             extra["ssl_object"] = sock
-            extra["cipher"] = sock.cipher()  # type: ignore[union-attr]
+            extra["cipher"] = sock.cipher  # type: ignore[union-attr]
             extra["peercert"] = self.channel.peer_certificate  # type: ignore[attr-defined]
             extra["compression"] = None
 

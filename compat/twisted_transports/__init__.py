@@ -9,7 +9,7 @@ asyncore.loop()  # serves the site, and the program's own dispatchers
 
 from __future__ import annotations
 
-from .channel import TwistedChannel
+from .channel import TwistedChannel as TwistedChannel
 from .handover import hand_over
 from .reactor import ClassicReactor, install, install_reactor
 
@@ -18,7 +18,7 @@ for _public in (hand_over, install_reactor):
     _public.__module__ = __name__.rpartition(".")[0]
 # Twisted looks for `install` where a reactor's class says that it is from, and `compat.install` is
 # something else.
-for _home in (ClassicReactor, TwistedChannel, install):
+for _home in (ClassicReactor, install):
     _home.__module__ = __name__
 
-__all__ = ["ClassicReactor", "TwistedChannel", "hand_over", "install", "install_reactor"]
+__all__ = ["ClassicReactor", "hand_over", "install", "install_reactor"]

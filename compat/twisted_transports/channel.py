@@ -34,10 +34,10 @@ class DescriptorOwner(Protocol):
     def engine(self) -> Engine:
         """The engine of the reactor's map."""
 
-    def lose(self, selectable: object, why: BaseException) -> None:
+    def _ac_lose(self, selectable: object, why: BaseException) -> None:
         """Take an object out, and tell it that its connection is lost."""
 
-    def disconnect(self, selectable: object, why: BaseException, reading: bool) -> None:
+    def _ac_disconnect(self, selectable: object, why: BaseException, reading: bool) -> None:
         """Tell an object what its `doRead` or `doWrite` returned or raised."""
 
 
@@ -92,7 +92,7 @@ class TwistedChannel(NullChannel):
 
     def handle_close(self) -> None:
         """The descriptor was closed behind Twisted's back."""
-        self._guarded(self.reactor.lose, self.selectable, error.ConnectionFdescWentAway(_AWAY))
+        self._guarded(self.reactor._ac_lose, self.selectable, error.ConnectionFdescWentAway(_AWAY))
 
     def handle_error(self) -> None:
         """Log the current exception, and disconnect: the poller can't watch this descriptor."""
@@ -112,7 +112,7 @@ class TwistedChannel(NullChannel):
         self.reactor.engine.run_on_loop(self._close)
 
     def _close(self) -> None:
-        self._guarded(self.reactor.lose, self.selectable, CONNECTION_LOST)
+        self._guarded(self.reactor._ac_lose, self.selectable, CONNECTION_LOST)
 
     # -- for statistics -------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class TwistedChannel(NullChannel):
         else:
             why = error.ConnectionFdescWentAway(_AWAY)
         if why:
-            self.reactor.disconnect(self.selectable, why, reading)
+            self.reactor._ac_disconnect(self.selectable, why, reading)
 
 
 _AWAY = "the descriptor was closed by somebody else"

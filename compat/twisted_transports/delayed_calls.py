@@ -68,7 +68,7 @@ class DelayedCalls(DescriptorSet):
         self._calls[call] = asynccore.call_later(delay, self._run_call, call, map=self.map)
         if delay == 0:
             self._at_once.add(call)
-            self.hold()
+            self._ac_hold()
         return call
 
     def getDelayedCalls(self) -> Any:
@@ -84,7 +84,7 @@ class DelayedCalls(DescriptorSet):
         self._calls.pop(call, None)
         if call in self._at_once:
             self._at_once.remove(call)
-            self.release()
+            self._ac_release()
         if call.delayed_time > 0:
             call.activate_delay()
             left = max(0.0, call.time - self.seconds())
@@ -102,7 +102,7 @@ class DelayedCalls(DescriptorSet):
         self._calls.pop(call).cancel()
         if call in self._at_once:
             self._at_once.remove(call)
-            self.release()
+            self._ac_release()
 
     def _moved_up(self, call: DelayedCall) -> None:
         self._calls[call].reset(max(0.0, call.time - self.seconds()))

@@ -129,14 +129,14 @@ class DescriptorSet(PosixReactorBase):
             del self._channels[channel.selectable]
         leave_map(self.map, channel.fd, channel)
 
-    def disconnect(self, selectable: object, why: BaseException, reading: bool) -> None:
+    def _ac_disconnect(self, selectable: object, why: BaseException, reading: bool) -> None:
         """Tell an object what its `doRead` or `doWrite` returned or raised: half-close included."""
         self._disconnectSelectable(selectable, why, reading)  # type: ignore[no-untyped-call]
         channel = self._channels.get(selectable)
         if channel is not None:
             self._settle(channel)
 
-    def lose(self, selectable: Any, why: BaseException) -> None:
+    def _ac_lose(self, selectable: Any, why: BaseException) -> None:
         """Take an object out, and tell it that its connection is lost."""
         channel = self._channels.get(selectable)
         if channel is not None:
@@ -145,20 +145,20 @@ class DescriptorSet(PosixReactorBase):
 
     # -- keeping the loop -----------------------------------------------------------------------
 
-    def hold(self) -> None:
-        """Keep the loop alive until as many `release` calls."""
+    def _ac_hold(self) -> None:
+        """Keep the loop alive until as many `_ac_release` calls."""
         self._holds += 1
         if self._holds == 1:
-            self.enter_keeper()
+            self._enter_keeper()
 
-    def release(self) -> None:
+    def _ac_release(self) -> None:
         """Let the loop end if there is nothing else to do."""
         self._holds -= 1
         if self._holds == 0:
             self._leave_keeper()
-            self.give_back()
+            self._give_back()
 
-    def enter_keeper(self) -> None:
+    def _enter_keeper(self) -> None:
         """See to it that the map isn't empty."""
         if self._keeper is None:
             self._keeper = LoopKeeper(self._leave_keeper)
@@ -168,7 +168,7 @@ class DescriptorSet(PosixReactorBase):
         if self._keeper is not None:
             leave_map(self.map, self._keeper.wakeup.fileno(), self._keeper)
 
-    def give_back(self) -> None:
+    def _give_back(self) -> None:
         """Close the keeper's descriptor, which a reactor that isn't started may not need again."""
         if self._keeper is not None and self._holds == 0 and not self._started:
             self._keeper.wakeup.close()

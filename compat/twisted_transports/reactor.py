@@ -83,10 +83,10 @@ class ClassicReactor(DelayedCalls):
     def mainLoop(self) -> None:
         """Run the loop until `stop()` or `crash()`; `startRunning` was called before."""
         self._running_loop = True
-        self.hold()
+        self._ac_hold()
         try:
             while self._started:
-                self.enter_keeper()
+                self._enter_keeper()
                 asynccore.loop(map=self.map)
                 if self._started and not self._stopped:
                     self.stop()  # asynccore.stop() or graceful_close() has ended the loop.
@@ -95,27 +95,27 @@ class ClassicReactor(DelayedCalls):
             raise
         finally:
             self._running_loop = False
-            self.release()
+            self._ac_release()
 
     def doIteration(self, delay: float | None) -> None:
         """Wait up to `delay` seconds for events, and handle them; `None` means for ever."""
-        self.hold()
+        self._ac_hold()
         try:
             asynccore.poll(0 if self._woken else delay, self.map)
         finally:
-            self.release()
+            self._ac_release()
 
     def stop(self) -> None:
         """Stop: shutdown triggers run, and what is Twisted's is disconnected."""
         super().stop()
         self._stops = True
-        self.hold()  # `_turn` releases it, once the shutdown triggers have run.
+        self._ac_hold()  # `_turn` releases it, once the shutdown triggers have run.
         self.wakeUp()
 
     def crash(self) -> None:
         """End `run()` at once."""
         super().crash()
-        self.give_back()
+        self._give_back()
         if self._running_loop and self.engine.loops:
             asynccore.stop(map=self.map)
 
@@ -135,7 +135,7 @@ class ClassicReactor(DelayedCalls):
         self.runUntilCurrent()
         if self._stops and not self._justStopped:
             self._stops = False
-            self.release()
+            self._ac_release()
 
     # -- threads --------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ class CountedPool(ThreadPool):
         if self.joined:
             return  # A pool of Twisted's that was stopped does nothing, either.
         reactor = self.reactor
-        reactor.engine.run_on_loop(reactor.hold)
+        reactor.engine.run_on_loop(reactor._ac_hold)
 
         def report(success: bool, result: object) -> None:
             try:
@@ -44,6 +44,6 @@ class CountedPool(ThreadPool):
                 elif not success:
                     log.err(result, "in a job of the thread pool")  # type: ignore[no-untyped-call]
             finally:
-                reactor.callFromThread(reactor.release)
+                reactor.callFromThread(reactor._ac_release)
 
         super().callInThreadWithCallback(report, func, *args, **kw)

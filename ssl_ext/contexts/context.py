@@ -10,9 +10,9 @@ gives a `Context` of fixed settings, which builds OpenSSL's own when it is made 
 `reload()`; what can be known to be wrong is an error then. Callbacks note what they see on the
 connection and raise nothing; a server with another name, another key than the pinned ones, or
 without the stapled response that it should have ends the handshake, and learns nothing of us. When
-the handshake has ended, `verify_peer` looks at everything that OpenSSL does not look at, and the
-application gets no byte before that. Where virtual hosts differ
-in their demand for client certificates, sessions are not resumed.
+the handshake has ended, `_ac_verify_peer` looks at everything that OpenSSL does not look at, and
+the application gets no byte before that. Where virtual hosts differ in their demand for client
+certificates, sessions are not resumed.
 
 *Trade-off.* A reload builds new ticket keys: clients that come back do one full handshake.
 """
@@ -114,7 +114,7 @@ class Context:
             context._openssl = openssl
             context._sessions.clear()  # they belong to the old one
 
-    def connection(
+    def _ac_connection(
         self,
         sock: socket | None = None,
         server_side: bool | None = None,
@@ -171,7 +171,9 @@ class Context:
         if session is not None:
             connection.set_session(session)
 
-    def verify_peer(self, connection: SSL.Connection, server_hostname: str | None = None) -> None:
+    def _ac_verify_peer(
+        self, connection: SSL.Connection, server_hostname: str | None = None
+    ) -> None:
         """Look, after the handshake, at what OpenSSL does not look at.
 
         That is the host name or address (RFC 9525), pins, the stapled OCSP
@@ -229,7 +231,7 @@ class Context:
         elif stapling == "require":
             raise CertificateError("the server stapled no OCSP response")
 
-    def failure(
+    def _ac_failure(
         self, connection: SSL.Connection, queue: Sequence[tuple[str, str, str]] = ()
     ) -> HandshakeError | None:
         """Return what was wrong with the peer's certificate, or with the name that it asked for, in
@@ -257,7 +259,7 @@ class Context:
             return CertificateError("the client showed no certificate", queue)
         return None
 
-    def remember(self, connection: SSL.Connection) -> None:
+    def _ac_remember(self, connection: SSL.Connection) -> None:
         """Keep a client's session, for the next connection to the same name to resume.
 
         In TLS 1.3 there is one only after the first read (RFC 8446 section 4.6.1). Sessions whose

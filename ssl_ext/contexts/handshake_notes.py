@@ -55,7 +55,7 @@ def notes_of(connection: SSL.Connection) -> HandshakeNotes:
     """Return the notes on a connection. Raises `TypeError` for one made by others."""
     seen = connection.get_app_data()
     if not isinstance(seen, HandshakeNotes):
-        raise TypeError(f"{connection!r} was not made by Context.connection()")
+        raise TypeError(f"{connection!r} was not made by a Context")
     return seen
 
 

@@ -67,7 +67,7 @@ class RenewedContext(Context):
         made = self._make()
         self.settings, self._openssl, self._sessions = made.settings, made._openssl, made._sessions
 
-    def connection(
+    def _ac_connection(
         self,
         sock: socket | None = None,
         server_side: bool | None = None,
@@ -76,7 +76,7 @@ class RenewedContext(Context):
         """Return a connection, as `Context.connection`, by the files as they are now."""
         if self._clock() >= self._next_look + _SOONEST:
             self.look()  # no timer has
-        return super().connection(sock, server_side, server_hostname)
+        return super()._ac_connection(sock, server_side, server_hostname)
 
     def watch(self, map: Map) -> Timer:
         """Look at the files in the loop of `map`, until the timer is cancelled."""

@@ -48,7 +48,7 @@ class HandshakeListener(dispatcher):
         if sock is not None and self._ac_max_handshakes is not None:
             if self._ac_handshakes is None:
                 self._ac_handshakes = HandshakeTable(limit_of(self))
-            sock.count_in(self._ac_handshakes, channel.addr)
+            sock._ac_count_in(self._ac_handshakes, channel.addr)
         super()._ac_handshake_begun(channel)
 
     def _ac_makes_room_for_handshakes(self) -> bool:

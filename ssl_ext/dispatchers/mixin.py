@@ -184,10 +184,10 @@ class TLSMixin(dispatcher):
     def _ac_follow(self, sock: OpenSSLSocket) -> None:
         """Be told what becomes of a TLS socket."""
         self._ac_tls = sock
-        sock.map = self._map  # what is sent before the loop has seen it may fail, and linger
+        sock._ac_map = self._map  # what is sent before the loop has seen it may fail, and linger
         self._ac_established = self._ac_error_told = self._ac_unwrapping = False
-        sock.on_progress = self._ac_state_changed
-        sock.on_timeout = self._ac_timed_out
+        sock._ac_on_progress = self._ac_state_changed
+        sock._ac_on_timeout = self._ac_timed_out
 
     # -- what becomes of it, as the socket tells ------------------------------------------------
 
@@ -223,11 +223,11 @@ class TLSMixin(dispatcher):
                 if self._ac_tls is sock and not self._ac_closed:
                     hook(self, "handle_handshake", 0)()
         elif sock.state is FAILED:
-            if isinstance(sock.failure, TLSError) and not sock.read_ahead:
+            if isinstance(sock.failure, TLSError) and not sock._ac_read_ahead:
                 self._ac_tls_failed(sock.failure)
             elif not self._ac_established and not self.connecting and sock.failure is not None:
                 # There was never anything to be read, so `handle_read` is not to find it out.
-                sock.acknowledge_failure()
+                sock._ac_acknowledge_failure()
                 if sock.failure.errno not in disconnected():
                     raise sock.failure
                 self._ac_end()
@@ -237,7 +237,7 @@ class TLSMixin(dispatcher):
         elif sock.state is PLAIN and self._ac_unwrapping:
             self._ac_unwrapping = False
             self._ac_tls = None
-            sock.on_progress = sock.on_timeout = None
+            sock._ac_on_progress = sock._ac_on_timeout = None
             self.socket = self._ac_unwrapped = sock.unwrap()
             self._ac_touch()
             hook(self, "handle_unwrapped", 0)()
@@ -258,7 +258,7 @@ class TLSMixin(dispatcher):
         if not self._ac_error_told:
             self._ac_error_told = True
             if self._ac_tls is not None:
-                self._ac_tls.acknowledge_failure()
+                self._ac_tls._ac_acknowledge_failure()
             self._ac_reason = why
             try:
                 hook(self, "handle_tls_error", 1)(why)
@@ -337,60 +337,49 @@ class TLSMixin(dispatcher):
         """The TLS socket, or `None` while the connection is plaintext."""
         return self._ac_tls
 
-    @property
-    def _ac_agreed(self) -> peer.AnyConnection | None:
-        return None if self._ac_tls is None else self._ac_tls.agreed
-
     @OverridableProperty
     def peer_certificate(self) -> x509.Certificate | None:
         """The peer's certificate (`cryptography.x509.Certificate`), or `None`."""
-        agreed = self._ac_agreed
-        return None if agreed is None else peer.peer_certificate(agreed)
+        return None if self._ac_tls is None else self._ac_tls.peer_certificate
 
     @OverridableProperty
     def peer_chain(self) -> list[x509.Certificate]:
         """The peer's certificate and those that vouch for it (`peer.peer_chain`)."""
-        agreed = self._ac_agreed
-        return [] if agreed is None else peer.peer_chain(agreed)
+        return [] if self._ac_tls is None else self._ac_tls.peer_chain
 
     @OverridableProperty
     def peer_names(self) -> list[str]:
         """The names in the peer's certificate (`peer.peer_names`)."""
-        agreed = self._ac_agreed
-        return [] if agreed is None else peer.peer_names(agreed)
+        return [] if self._ac_tls is None else self._ac_tls.peer_names
 
     @OverridableProperty
     def tls_version(self) -> str | None:
         """ "TLSv1.2" or "TLSv1.3", or `None` before the handshake's end."""
-        return None if self._ac_tls is None else self._ac_tls.version()
+        return None if self._ac_tls is None else self._ac_tls.tls_version
 
     @OverridableProperty
     def cipher(self) -> peer.Cipher | None:
         """The cipher suite in use."""
-        agreed = self._ac_agreed
-        return None if agreed is None else peer.cipher(agreed)
+        return None if self._ac_tls is None else self._ac_tls.cipher
 
     @OverridableProperty
     def alpn_protocol(self) -> str | None:
         """The application protocol that both sides want (RFC 7301), or `None`."""
-        return None if self._ac_tls is None else self._ac_tls.selected_alpn_protocol()
+        return None if self._ac_tls is None else self._ac_tls.alpn_protocol
 
     @OverridableProperty
     def session_reused(self) -> bool | None:
         """Whether the handshake was abbreviated; `None` if that is not known."""
-        agreed = self._ac_agreed
-        return None if agreed is None else peer.session_reused(agreed)
+        return None if self._ac_tls is None else self._ac_tls.session_reused
 
     @OverridableProperty
     def server_name(self) -> str | None:
         """The host name that the client asked for (RFC 6066 section 3), or `None`."""
-        agreed = self._ac_agreed
-        return None if agreed is None else peer.server_name(agreed)
+        return None if self._ac_tls is None else self._ac_tls.server_name
 
     def user_name(self, mapping: peer.UserMapping = "common_name") -> str | None:
         """Return the user that the client's certificate stands for (`peer.user_name`)."""
-        agreed = self._ac_agreed
-        certificate = None if agreed is None else peer.peer_certificate(agreed)
+        certificate = None if self._ac_tls is None else self._ac_tls.peer_certificate
         return peer.user_name(certificate, mapping)
 
     # -- from plaintext and back ----------------------------------------------------------------
@@ -470,7 +459,7 @@ class TLSMixin(dispatcher):
             return
         output = self._ac_output_now()
         self._ac_forget_output(len(output))
-        sock.begin_unwrap(self._ac_pieces(output), self.shutdown_timeout)
+        sock._ac_begin_unwrap(self._ac_pieces(output), self.shutdown_timeout)
         self._ac_touch()
 
 

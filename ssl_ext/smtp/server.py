@@ -115,7 +115,7 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
             self.push(TLS_ALREADY)
         elif not self.extended_smtp:
             self.push(EHLO_FIRST)
-        elif self.smtp_server.has_too_many_handshakes():
+        elif self.smtp_server._ac_has_too_many_handshakes():
             self.push(NO_TLS_NOW)
         else:
             self.push(READY)
@@ -274,7 +274,7 @@ class TLSSMTPChannel(tls_async_chat, HardenedSMTPChannel):
         server = self.smtp_server
         if self.tls is None and not server.auth_in_clear:
             return []
-        found = list(MECHANISMS) if server.has_passwords() else ["EXTERNAL"]
+        found = list(MECHANISMS) if server._ac_has_passwords() else ["EXTERNAL"]
         try:
             if self._ac_ask_user() is None:
                 found.remove("EXTERNAL")
@@ -446,7 +446,7 @@ class TLSSMTPServer(HandshakeListener, HardenedSMTPServer):
             raise ValueError(
                 "login_by_certificate needs to know who a certificate is: certificate_user='email'"
             )
-        elif self.auth_required and not self.has_passwords():
+        elif self.auth_required and not self._ac_has_passwords():
             raise ValueError(
                 "auth_required needs a way to log in: override authenticate(), "
                 "or give certificate_user=..."
@@ -473,13 +473,13 @@ class TLSSMTPServer(HandshakeListener, HardenedSMTPServer):
         else:
             super().handle_refused(sock, addr, reason)
 
-    def has_passwords(self) -> bool:
+    def _ac_has_passwords(self) -> bool:
         """Return whether there is an `authenticate` that knows passwords: one of a subclass."""
         return type(self).authenticate is not TLSSMTPServer.authenticate or (
             getattr(self.authenticate, "__func__", None) is not TLSSMTPServer.authenticate
         )
 
-    def has_too_many_handshakes(self) -> bool:
+    def _ac_has_too_many_handshakes(self) -> bool:
         """Return whether `max_handshakes` is reached: then STARTTLS is refused for a while."""
         most = self._ac_max_handshakes
         if most is None or self._ac_as_listener().ledger.handshakes < most:

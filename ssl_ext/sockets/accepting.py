@@ -55,7 +55,7 @@ class TransparentSocket(OpenSSLSocket):
 
     def _raise_failure(self) -> None:
         if isinstance(self.failure, TLSError):
-            self.acknowledge_failure()
+            self._ac_acknowledge_failure()
             raise ConnectionResetError(ECONNRESET, os.strerror(ECONNRESET)) from self.failure
         super()._raise_failure()
 
@@ -98,7 +98,7 @@ class AcceptingSocket(SocketProxy):
         self._accept = getattr(sock, "accept_in_clear", sock.accept)
         # Headers of proxies may be read before TLS begins, by a `LayeredSocket`.
         self._headers = cast(
-            "ProxyListener | None", sock if hasattr(type(sock), "poll_interest") else None
+            "ProxyListener | None", sock if hasattr(type(sock), "_ac_poll_interest") else None
         )
         self._accepts = True
         self._pending = HandshakeTable(
@@ -106,7 +106,7 @@ class AcceptingSocket(SocketProxy):
         )
         self._ready: deque[tuple[OpenSSLSocket, Any]] = deque()
         self._error: OSError | None = None
-        self.map: Map | None = None  # where it is served
+        self._ac_map: Map | None = None  # where it is served
         self._report: Callable[[], None] = nothing
         sock.setblocking(False)
 
@@ -121,13 +121,13 @@ class AcceptingSocket(SocketProxy):
 
     # -- for the engine (`LayeredSocket`) -------------------------------------------
 
-    def entered(self, map: Map, report: Callable[[], None]) -> None:
+    def _ac_entered(self, map: Map, report: Callable[[], None]) -> None:
         """Serve a listener in `map`."""
         self._stop_watching()
-        self.map = map
+        self._ac_map = map
         self._report = report
         if self._headers is not None:
-            self._headers.entered(map, self._accept_those_with_header)
+            self._headers._ac_entered(map, self._accept_those_with_header)
         watch = getattr(self.context, "watch", None)
         if watch is not None:
             self._watching = watch(map)  # its files, for as long as this listens
@@ -137,24 +137,24 @@ class AcceptingSocket(SocketProxy):
             self._watching.cancel()
             self._watching = None
 
-    def poll_interest(self, wanted: int) -> int:
+    def _ac_poll_interest(self, wanted: int) -> int:
         """Return what to wait for: new connections, as long as there is room for handshakes."""
         if self._is_full():
             return 0
-        return wanted & READ if self._headers is None else self._headers.poll_interest(wanted)
+        return wanted & READ if self._headers is None else self._headers._ac_poll_interest(wanted)
 
-    def handle_event(self, mask: int, wanted: int) -> int:
+    def _ac_handle_event(self, mask: int, wanted: int) -> int:
         """Accept what there is, and say whether some handshake is over."""
         if wanted & READ:
             self._accept_all()
-        return self.ready_now(wanted)
+        return self._ac_ready_now(wanted)
 
-    def ready_now(self, wanted: int) -> int:
+    def _ac_ready_now(self, wanted: int) -> int:
         """Say whether `accept` has something."""
-        return READ if wanted & READ and self.read_ahead else 0
+        return READ if wanted & READ and self._ac_read_ahead else 0
 
     @property
-    def read_ahead(self) -> bool:
+    def _ac_read_ahead(self) -> bool:
         """Whether `accept` has something."""
         return bool(self._ready or self._error)
 
@@ -182,7 +182,7 @@ class AcceptingSocket(SocketProxy):
             self._accept_all()
         if self._headers is None:
             self._accepts = False
-            close_port(self._raw, self.map)
+            close_port(self._raw, self._ac_map)
 
     # -- handshakes -----------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class AcceptingSocket(SocketProxy):
 
     def _accept_all(self) -> None:
         for _ in range(ACCEPT_BATCH):
-            if self.map is None or self._is_full():
+            if self._ac_map is None or self._is_full():
                 return
             try:
                 sock, address = self._accept()
@@ -200,7 +200,7 @@ class AcceptingSocket(SocketProxy):
                 if why.errno not in NOBODY:
                     self._error = why  # the listener's own business
                 return
-            self._begin(sock, address, self.map)
+            self._begin(sock, address, self._ac_map)
 
     def _begin(self, sock: _socket.socket, address: object, map: Map) -> None:
         try:
@@ -221,7 +221,7 @@ class AcceptingSocket(SocketProxy):
             _tell(surplus.addr, HandshakeError(MADE_ROOM))
             surplus.close()
 
-    def over(self, handshake: PendingHandshake) -> None:
+    def _over(self, handshake: PendingHandshake) -> None:
         """A handshake has ended, one way or the other, and left the map."""
         self._pending.remove(handshake)
         sock = handshake.socket
@@ -235,8 +235,8 @@ class AcceptingSocket(SocketProxy):
 
     def _room_again(self) -> None:
         self._report()
-        if self._headers is not None and self._headers.read_ahead and self.map is not None:
-            engine_for(self.map).call_soon_threadsafe(self._accept_all)
+        if self._headers is not None and self._headers._ac_read_ahead and self._ac_map is not None:
+            engine_for(self._ac_map).call_soon_threadsafe(self._accept_all)
 
     # -- as any listening socket ----------------------------------------------------------------
 
@@ -284,9 +284,9 @@ class PendingHandshake(NullChannel):
     def __repr__(self) -> str:
         return f"<TLS handshake with {self.addr!r}>"
 
-    def has_heard(self) -> bool:
+    def _ac_has_heard(self) -> bool:
         """Tell whether the client has said anything."""
-        return self.socket.has_heard()
+        return self.socket._ac_has_heard()
 
     def writable(self) -> bool:
         """Always: the socket can take plaintext when the handshake is over."""
@@ -301,7 +301,7 @@ class PendingHandshake(NullChannel):
     def close(self) -> None:
         """Leave the map and report."""
         leave_map(self._map, self._fd, self)
-        self._listener.over(self)
+        self._listener._over(self)
 
 
 def _tell(address: object, why: Exception) -> None:

@@ -96,8 +96,8 @@ class DTLSSocket(OpenSSLSocket):
     _reader: DatagramReader
     _kind, _needed = _socket.SOCK_DGRAM, "datagram socket"
     _tickets = 0  # they come in the handshake
-    takes_pieces = False  # each piece is a datagram of its own,
-    keeps_bounds = True  # and each send() is one
+    _ac_takes_pieces = False  # each piece is a datagram of its own,
+    _ac_keeps_bounds = True  # and each send() is one
 
     @formerly("server_side", "server_hostname")
     def __init__(
@@ -154,14 +154,14 @@ class DTLSSocket(OpenSSLSocket):
 
     # -- for the engine (`LayeredSocket`) -------------------------------------------------------
 
-    def entered(self, map: Map, report: Callable[[], None]) -> None:
+    def _ac_entered(self, map: Map, report: Callable[[], None]) -> None:
         """Serve a channel in `map`, and say the first word."""
-        super().entered(map, report)
+        super()._ac_entered(map, report)
         self._link.report = report
         if self.state is HANDSHAKING:
             self._advance()  # to a server, the client's first word came another way
 
-    def poll_interest(self, wanted: int) -> int:
+    def _ac_poll_interest(self, wanted: int) -> int:
         """Return what to wait for at the descriptor."""
         if self.state is HANDSHAKING or self._listens_on():
             wanted |= READ
@@ -169,15 +169,15 @@ class DTLSSocket(OpenSSLSocket):
             return WRITE | (wanted & READ)
         if self.state is HANDSHAKING:
             return READ
-        return super().poll_interest(wanted)
+        return super()._ac_poll_interest(wanted)
 
-    def handle_event(self, mask: int, wanted: int) -> int:
+    def _ac_handle_event(self, mask: int, wanted: int) -> int:
         """Do what DTLS needs."""
         if self._link.outgoing:
             self._link.transmit()
         if mask != WRITE and not wanted & READ and self._listens_on():
             self._fill()
-        return super().handle_event(mask, wanted)
+        return super()._ac_handle_event(mask, wanted)
 
     def _listens_on(self) -> bool:
         """Whether to read even for a channel that doesn't: until the peer has sent data, it may
@@ -185,12 +185,12 @@ class DTLSSocket(OpenSSLSocket):
         first datagram of data ends that, and is kept."""
         return self.state is OPEN and self._reader.unheard and not self._reader.ended
 
-    def ready_now(self, wanted: int) -> int:
+    def _ac_ready_now(self, wanted: int) -> int:
         """Return what can be done without an event."""
         if self._link.undigested and not self._reader.data and self.state is OPEN:
             if wanted & READ or self._listens_on():
                 self._fill()
-        return super().ready_now(wanted)
+        return super()._ac_ready_now(wanted)
 
     # -- the handshake --------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class DTLSSocket(OpenSSLSocket):
         self._adopt(connection, connection)
 
     def _new_connection(self) -> SSL.Connection:
-        connection = self.context.connection(None, self.server_side, self.server_hostname)
+        connection = self.context._ac_connection(None, self.server_side, self.server_hostname)
         connection.set_ciphertext_mtu(self.mtu)
         return connection
 
@@ -207,7 +207,7 @@ class DTLSSocket(OpenSSLSocket):
         self._link.connection = connection
         super()._adopt(connection, link)
 
-    def feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes) -> None:
         """Take a datagram of the peer's that came another way."""
         if self.connection is not None:
             self._link.feed(data)
@@ -237,10 +237,10 @@ class DTLSSocket(OpenSSLSocket):
         if self._retransmission is not None:
             self._retransmission.cancel()
             self._retransmission = None
-        if self.state is HANDSHAKING and self.connection is not None and self.map is not None:
+        if self.state is HANDSHAKING and self.connection is not None and self._ac_map is not None:
             delay = self.connection.DTLSv1_get_timeout()
             if delay is not None:
-                self._retransmission = call_later(delay, self._retransmit, map=self.map)
+                self._retransmission = call_later(delay, self._retransmit, map=self._ac_map)
 
     def _start_timer(self) -> None:
         super()._start_timer()
@@ -271,12 +271,12 @@ class DTLSSocket(OpenSSLSocket):
 
     def send(self, data: Data, flags: int = 0) -> int:
         """Send one datagram (`OpenSSLSocket.send`). Raises `OSError` (EMSGSIZE) for a large one."""
-        self.check_message(data)
+        self._ac_check_message(data)
         return super().send(data, flags)
 
-    def check_message(self, data: Data) -> None:
+    def _ac_check_message(self, data: Data) -> None:
         """Raise `OSError` (EMSGSIZE) for what is too large for a datagram
-        (`vectored.keeps_bounds`)."""
+        (`vectored._ac_keeps_bounds`)."""
         if self.state is OPEN and self.connection is not None:
             largest = self.connection.get_cleartext_mtu()
         else:
@@ -300,7 +300,7 @@ class DTLSSocket(OpenSSLSocket):
 
     def _leave(self, state: str) -> None:
         self._link.report = nothing
-        if state is OPEN and not self.inherited:
+        if state is OPEN and not self._ac_inherited:
             self._writer.end()  # what finds no room is lost, as any datagram may be
         if self._retransmission is not None:
             self._retransmission.cancel()
@@ -359,7 +359,7 @@ class DTLSSocket(OpenSSLSocket):
                 continue
             known = self._recent.get((sender, here))
             if known is not None and known.state is not CLOSED:
-                known.feed(data)
+                known._feed(data)
                 continue
             verified = self._answer(data, incoming, sender, here)
             if verified is not None:

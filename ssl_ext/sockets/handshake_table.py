@@ -37,7 +37,7 @@ MADE_ROOM = "it made room for others"
 class Handshake(Protocol):
     """What is counted: a socket, or what stands for one."""
 
-    def has_heard(self) -> bool:
+    def _ac_has_heard(self) -> bool:
         """Tell whether the peer has said anything."""
 
 
@@ -108,7 +108,7 @@ class HandshakeTable:
         while theirs:
             reference = next(iter(theirs))
             oldest = reference()
-            if oldest is not None and not oldest.has_heard():
+            if oldest is not None and not oldest._ac_has_heard():
                 return oldest
             theirs.pop(reference, None)  # who has spoken once is silent no more
         self._silent.pop(peer, None)

@@ -46,7 +46,7 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from asynccore.channels import Map
-from asynccore.classic.former import formerly
+from asynccore.classic.former import formerly, warn_former
 from asynccore.dispatchers.vectored import SEND_SHARE
 from asynccore.engine import descriptor_changed
 from asynccore.engine.timers import Timer
@@ -115,6 +115,10 @@ class OpenSSLSocket(SocketProxy):
 
     # A dict of more than 30 attributes is shared by no instances, and slow.
     __slots__ = (
+        "_ac_agreed",
+        "_ac_map",
+        "_ac_on_progress",
+        "_ac_on_timeout",
         "_failure_raised",
         "_failure_reminders",
         "_handshake_link",
@@ -132,14 +136,10 @@ class OpenSSLSocket(SocketProxy):
         "_report",
         "_timer",
         "_writer",
-        "agreed",
         "connection",
         "context",
         "failure",
         "handshake_timeout",
-        "map",
-        "on_progress",
-        "on_timeout",
         "server_hostname",
         "server_side",
         "shutdown_timeout",
@@ -150,7 +150,7 @@ class OpenSSLSocket(SocketProxy):
     _kind, _needed = _socket.SOCK_STREAM, "stream socket"
     _tickets = TICKETS
 
-    takes_pieces = True  # `asynccore.dispatchers.vectored`
+    _ac_takes_pieces = True  # `asynccore.dispatchers.vectored`
 
     @formerly("server_side", "server_hostname")
     def __init__(
@@ -190,14 +190,14 @@ class OpenSSLSocket(SocketProxy):
         self.state = CONNECTING
         self.connection: SSL.Connection | None = None
         self.failure: OSError | None = None
-        self.agreed: peer.AnyConnection | None = None
+        self._ac_agreed: peer.AnyConnection | None = None
         """The connection whose handshake is over, as `ssl_ext.peer` takes it, or `None`. When it
         has been closed, what was known of it stays: who has left can be told."""
-        self.map: Map | None = None  # in which it may linger
+        self._ac_map: Map | None = None  # in which it may linger
         # Called when `state` has changed, and instead of a failure when the handshake takes too
         # long.
-        self.on_progress: Callable[[], object] | None = None
-        self.on_timeout: Callable[[], object] | None = None
+        self._ac_on_progress: Callable[[], object] | None = None
+        self._ac_on_timeout: Callable[[], object] | None = None
         self._reader, self._writer = self._ends()
         self._prelude = Pieces((prelude,) if isinstance(prelude, bytes) else prelude)
         self._last_pieces = Pieces()  # to be sent before going back to plaintext
@@ -240,16 +240,18 @@ class OpenSSLSocket(SocketProxy):
     # -- for the engine (`LayeredSocket`) -------------------------------------------------------
 
     # The engine asks for this at every event, and a property in Python would take longer.
-    read_ahead = property(attrgetter("_reader.data"), doc="Plaintext that was not received yet.")
+    _ac_read_ahead = property(
+        attrgetter("_reader.data"), doc="Plaintext that was not received yet."
+    )
 
-    def entered(self, map: Map, report: Callable[[], None]) -> None:
+    def _ac_entered(self, map: Map, report: Callable[[], None]) -> None:
         """Serve a channel in `map`."""
-        self.map = map
+        self._ac_map = map
         self._report = self._reader.report = self._writer.report = report
         if self.state in (PRELUDE, HANDSHAKING):
             self._start_timer()
 
-    def poll_interest(self, wanted: int) -> int:
+    def _ac_poll_interest(self, wanted: int) -> int:
         """Return what to wait for at the descriptor."""
         state, reader, writer = self.state, self._reader, self._writer
         if state is OPEN:
@@ -272,7 +274,7 @@ class OpenSSLSocket(SocketProxy):
             return reader.waits_for if writer.ended else writer.waits_for
         return 0 if state is FAILED else wanted
 
-    def handle_event(self, mask: int, wanted: int) -> int:
+    def _ac_handle_event(self, mask: int, wanted: int) -> int:
         """Do what TLS needs, and return what of `wanted` can be done with plaintext."""
         if self.state is OPEN:
             reader = self._reader
@@ -284,7 +286,7 @@ class OpenSSLSocket(SocketProxy):
                         reader.count_barren()
                     if self._nothing_received or reader.error is not None:
                         self._review_reading()
-                return READ if reader.data else self.ready_now(wanted)
+                return READ if reader.data else self._ac_ready_now(wanted)
             return self._handle_open_event(mask, wanted)
         if self.state in (LISTENING, PLAIN):
             return mask
@@ -293,7 +295,7 @@ class OpenSSLSocket(SocketProxy):
             self._check_connect()
         if self.state is OPEN:
             return wanted & WRITE
-        return self.ready_now(wanted)
+        return self._ac_ready_now(wanted)
 
     def _handle_open_event(self, mask: int, wanted: int) -> int:
         reader, writer, ready = self._reader, self._writer, 0
@@ -317,10 +319,10 @@ class OpenSSLSocket(SocketProxy):
                 except OSError:
                     pass  # the peer is gone, which reading tells
         if self.failure is not None:
-            return self.ready_now(wanted)
+            return self._ac_ready_now(wanted)
         return ready
 
-    def ready_now(self, wanted: int) -> int:
+    def _ac_ready_now(self, wanted: int) -> int:
         """Return what of `wanted` can be done without an event."""
         reader = self._reader
         if self.failure is not None and not self._failure_raised:
@@ -350,8 +352,8 @@ class OpenSSLSocket(SocketProxy):
             for table in tables:
                 table.remove(self)
         self._report()
-        if self.on_progress is not None:
-            self.on_progress()
+        if self._ac_on_progress is not None:
+            self._ac_on_progress()
 
     def _advance(self) -> None:
         """Go on towards an open connection, or back to plaintext, as far as that goes now."""
@@ -380,7 +382,7 @@ class OpenSSLSocket(SocketProxy):
             failed_handshakes[type(why).__name__] += 1
         self._enter(FAILED)
 
-    def acknowledge_failure(self) -> None:
+    def _ac_acknowledge_failure(self) -> None:
         """Take the failure for known: it wakes nobody up any more."""
         self._failure_raised = True
 
@@ -390,20 +392,20 @@ class OpenSSLSocket(SocketProxy):
             raise self.failure
 
     def _start_timer(self) -> None:
-        if self._timer is None and self.handshake_timeout and self.map is not None:
-            self._timer = call_later(self.handshake_timeout, self._expire, map=self.map)
+        if self._timer is None and self.handshake_timeout and self._ac_map is not None:
+            self._timer = call_later(self.handshake_timeout, self._expire, map=self._ac_map)
 
     @judges_peer
     @reports_to_channel
     def _expire(self) -> None:
         self._timer = None
-        if self.on_timeout is not None:
-            self.on_timeout()
+        if self._ac_on_timeout is not None:
+            self._ac_on_timeout()
         else:
             self._fail(HandshakeError(f"no handshake within {self.handshake_timeout:g} s"))
 
     @property
-    def inherited(self) -> bool:
+    def _ac_inherited(self) -> bool:
         """Whether this is a forked child, and the connection its parent's: to be let go of, and
         not to be ended."""
         return self._pid != os.getpid()
@@ -475,7 +477,7 @@ class OpenSSLSocket(SocketProxy):
             raise
         if self._listeners_table is None:
             self._listeners_table = HandshakeTable()
-        accepted.count_in(self._listeners_table, address)
+        accepted._ac_count_in(self._listeners_table, address)
         return accepted, address
 
     def _accepted(self, sock: _socket.socket) -> OpenSSLSocket:
@@ -500,7 +502,7 @@ class OpenSSLSocket(SocketProxy):
         except OSError:
             pass  # AF_UNIX has no such option
         sock = None if moves else self._raw
-        connection = self.context.connection(sock, self.server_side, self.server_hostname)
+        connection = self.context._ac_connection(sock, self.server_side, self.server_hostname)
         read_by_records(connection)
         self._adopt(connection, HandshakeLink(connection, self._raw) if moves else connection)
 
@@ -567,7 +569,7 @@ class OpenSSLSocket(SocketProxy):
         assert connection is not None and link is not None
         try:
             link.do_handshake()
-            self.context.verify_peer(connection, self.server_hostname)
+            self.context._ac_verify_peer(connection, self.server_hostname)
         except SSL.WantReadError:
             self._handshake_wants = READ
         except SSL.WantWriteError:
@@ -583,13 +585,13 @@ class OpenSSLSocket(SocketProxy):
                 return  # a callback has closed the socket
             version = connection.get_protocol_version()
             self._may_be_refused = not self.server_side and version == SSL.TLS1_3_VERSION
-            self.context.remember(connection)
-            self.agreed = connection
+            self.context._ac_remember(connection)
+            self._ac_agreed = connection
             self._handshake_link = None
             handshakes[connection.get_protocol_version_name()] += 1
             self._enter(OPEN)
 
-    def count_in(self, table: HandshakeTable, address: object) -> None:
+    def _ac_count_in(self, table: HandshakeTable, address: object) -> None:
         """Be one of a listener's handshakes until it is over; `address` is the peer's. One that
         makes room for it fails."""
         if self.state in (PRELUDE, HANDSHAKING) and table not in self._handshake_tables:
@@ -598,7 +600,7 @@ class OpenSSLSocket(SocketProxy):
             if surplus is not None:
                 surplus._fail(HandshakeError(MADE_ROOM))
 
-    def has_heard(self) -> bool:
+    def _ac_has_heard(self) -> bool:
         """Tell whether the peer of a handshake has said anything."""
         link = self._handshake_link
         if self.state not in (PRELUDE, HANDSHAKING) or not isinstance(link, HandshakeLink):
@@ -652,7 +654,7 @@ class OpenSSLSocket(SocketProxy):
 
     read = recv
 
-    def unread(self, data: bytes) -> None:
+    def _ac_unread(self, data: bytes) -> None:
         """Put plaintext back, to be received before anything else."""
         self._reader.data = data + self._reader.data
         self._report()
@@ -683,7 +685,7 @@ class OpenSSLSocket(SocketProxy):
                 # With TLS 1.3, the session to be resumed comes after the handshake.
                 self._nothing_received = self._may_be_refused = False
                 self._report()
-                self.context.remember(reader.connection)
+                self.context._ac_remember(reader.connection)
         elif self.failure is None:
             failure = translated(reader.error, self.context, reader.connection, shaking=False)
             if isinstance(failure, TruncationError) and self.suppress_ragged_eofs:
@@ -805,15 +807,15 @@ class OpenSSLSocket(SocketProxy):
             raise blocked()
         return self._raw
 
-    def begin_unwrap(self, last: Iterable[bytes], timeout: float | None) -> None:
-        """Go back to plaintext in the loop, after `last` is sent; `on_progress` tells the end.
+    def _ac_begin_unwrap(self, last: Iterable[bytes], timeout: float | None) -> None:
+        """Go back to plaintext in the loop, after `last` is sent; `_ac_on_progress` tells the end.
 
         It fails if that takes longer than `timeout` seconds.
         """
         self._last_pieces = Pieces(last)
         self._enter(UNWRAPPING)
-        if timeout and self.map is not None:
-            self._timer = call_later(timeout, self._give_up, map=self.map)
+        if timeout and self._ac_map is not None:
+            self._timer = call_later(timeout, self._give_up, map=self._ac_map)
         self._go_on_unwrapping()
 
     @judges_peer
@@ -836,11 +838,11 @@ class OpenSSLSocket(SocketProxy):
         if not reader.ended and not reader.data:
             self._fill()
         if reader.ended and not reader.data:
-            self.context.remember(connection)
+            self.context._ac_remember(connection)
             if self._pending_shutdown is not None:
                 self._raw.shutdown(self._pending_shutdown)
                 self._pending_shutdown = None
-            self.agreed = None
+            self._ac_agreed = None
             self._enter(PLAIN)
 
     def _send_last_pieces(self) -> bool:
@@ -867,11 +869,11 @@ class OpenSSLSocket(SocketProxy):
         state = self.state
         if state is CLOSED:
             return
-        self.on_progress = self.on_timeout = None
+        self._ac_on_progress = self._ac_on_timeout = None
         self._report = self._reader.report = self._writer.report = nothing
         self._enter(CLOSED)
-        if self.agreed is not None:
-            self.agreed = peer.EndedConnection(self.agreed)
+        if self._ac_agreed is not None:
+            self._ac_agreed = peer.EndedConnection(self._ac_agreed)
         self._leave(state)
         if self.connection is not None:
             # Tracebacks of what was raised here may last longer than the socket.
@@ -883,18 +885,18 @@ class OpenSSLSocket(SocketProxy):
 
     def _leave(self, state: str) -> None:
         """Let go of the socket underneath, which was in `state`."""
-        if self.connection is None or self.inherited:
+        if self.connection is None or self._ac_inherited:
             self._raw.close()
         elif state in (OPEN, UNWRAPPING):
             writer, ended = self._writer, self._reader.ended
-            linger(self.map, self._raw, writer, self.shutdown_timeout, ended=ended)
+            linger(self._ac_map, self._raw, writer, self.shutdown_timeout, ended=ended)
         elif (
             state is FAILED
             and isinstance(self.failure, TLSError)
             and not isinstance(self.failure, TruncationError)
             and self._has_spoken()
         ):
-            linger(self.map, self._raw, None, self.shutdown_timeout)  # our alert is on its way
+            linger(self._ac_map, self._raw, None, self.shutdown_timeout)  # our alert is on its way
         else:
             self._raw.close()
 
@@ -903,7 +905,7 @@ class OpenSSLSocket(SocketProxy):
         link = self._handshake_link
         return not (self.server_side and isinstance(link, HandshakeLink) and not link.received)
 
-    # -- what was agreed, most of it by the names that `ssl.SSLSocket` has for it ---------------
+    # -- what was agreed --------------------------------------------------------------------------
 
     def getsockopt(self, level: int, option: int, *buflen: int) -> Any:
         """Return an option (getsockopt(2)). SO_ERROR raises the failure of a handshake, so that a
@@ -916,23 +918,69 @@ class OpenSSLSocket(SocketProxy):
                 self._raise_failure()
         return self._raw.getsockopt(level, option, *buflen)
 
+    # What a peer is, by the names that a channel has for it (`TLSMixin`).
+
     @property
     def peer_certificate(self) -> x509.Certificate | None:
         """The peer's certificate (`cryptography.x509.Certificate`), or `None`: if it showed none,
-        and before the handshake's end. For a user's name, see `ssl_ext.user_name`."""
-        return None if self.agreed is None else peer.peer_certificate(self.agreed)
+        and before the handshake's end. For a user's name, see `user_name`."""
+        return None if self._ac_agreed is None else peer.peer_certificate(self._ac_agreed)
+
+    @property
+    def peer_chain(self) -> list[x509.Certificate]:
+        """The peer's certificate and those that vouch for it (`peer.peer_chain`)."""
+        return [] if self._ac_agreed is None else peer.peer_chain(self._ac_agreed)
+
+    @property
+    def peer_names(self) -> list[str]:
+        """The names in the peer's certificate (`peer.peer_names`)."""
+        return [] if self._ac_agreed is None else peer.peer_names(self._ac_agreed)
+
+    @property
+    def tls_version(self) -> str | None:
+        """ "TLSv1.2" or "TLSv1.3", or `None` before the handshake's end."""
+        return None if self._ac_agreed is None else self._ac_agreed.get_protocol_version_name()
+
+    @property
+    def cipher(self) -> peer.Cipher | None:
+        """The cipher suite in use, or `None` before the handshake's end."""
+        return None if self._ac_agreed is None else peer.cipher(self._ac_agreed)
+
+    @property
+    def alpn_protocol(self) -> str | None:
+        """The application protocol that both sides want (RFC 7301), or `None`."""
+        return None if self._ac_agreed is None else peer.alpn_protocol(self._ac_agreed)
+
+    @property
+    def session_reused(self) -> bool | None:
+        """Whether the handshake was abbreviated; `None` if that is not known."""
+        return None if self._ac_agreed is None else peer.session_reused(self._ac_agreed)
+
+    @property
+    def server_name(self) -> str | None:
+        """The host name that the client asked for (RFC 6066 section 3), or `None`."""
+        return None if self._ac_agreed is None else peer.server_name(self._ac_agreed)
+
+    def user_name(self, mapping: peer.UserMapping = "common_name") -> str | None:
+        """Return the user that the client's certificate stands for (`peer.user_name`)."""
+        return peer.user_name(self.peer_certificate, mapping)
+
+    # The same by the methods of `ssl.SSLSocket`, of which `cipher()` is one, too (`peer.Cipher`).
 
     def version(self) -> str | None:
-        """Return "TLSv1.2" or "TLSv1.3", or `None` before the handshake's end."""
-        return None if self.agreed is None else self.agreed.get_protocol_version_name()
-
-    def cipher(self) -> peer.Cipher | None:
-        """Return the name, protocol and secret bits of the cipher suite, or `None`."""
-        return None if self.agreed is None else peer.cipher(self.agreed)
+        """Return `tls_version`."""
+        return self.tls_version
 
     def selected_alpn_protocol(self) -> str | None:
-        """Return the protocol that ALPN settled on (RFC 7301), or `None`."""
-        if self.agreed is None:
-            return None
-        agreed = self.agreed.get_alpn_proto_negotiated()
-        return agreed.decode("ascii", "backslashreplace") or None
+        """Return `alpn_protocol`."""
+        return self.alpn_protocol
+
+    def __getattr__(self, name: str) -> Any:
+        """Find what 0.1.0 had by a public name, and was not for programs."""
+        present = f"_ac_{name}"
+        if not hasattr(type(self), present):
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+            )
+        warn_former(f"{name} of a TLS socket is not for programs, and will not stay")
+        return getattr(self, present)

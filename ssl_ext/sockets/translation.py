@@ -51,18 +51,18 @@ _CERTIFICATE_REASONS = frozenset(
 class ConnectionContext(Protocol):
     """What makes connections: `ssl_ext.Context`, or a plain OpenSSL one in `RawContext`."""
 
-    def connection(
+    def _ac_connection(
         self, sock: socket | None, server_side: bool, server_hostname: str | None
     ) -> SSL.Connection:
         """Return a connection in the right state."""
 
-    def verify_peer(self, connection: SSL.Connection, server_hostname: str | None) -> None:
+    def _ac_verify_peer(self, connection: SSL.Connection, server_hostname: str | None) -> None:
         """Raise `HandshakeError` unless the peer is the right one."""
 
-    def failure(self, connection: SSL.Connection, queue: Queue) -> HandshakeError | None:
+    def _ac_failure(self, connection: SSL.Connection, queue: Queue) -> HandshakeError | None:
         """Return what was wrong with the peer, if that was it."""
 
-    def remember(self, connection: SSL.Connection) -> None:
+    def _ac_remember(self, connection: SSL.Connection) -> None:
         """Keep the session, if that is of use."""
 
 
@@ -72,7 +72,7 @@ class RawContext:
     def __init__(self, context: SSL.Context) -> None:
         self.openssl = context
 
-    def connection(
+    def _ac_connection(
         self, sock: socket | None, server_side: bool, server_hostname: str | None
     ) -> SSL.Connection:
         connection = SSL.Connection(self.openssl, sock)
@@ -95,7 +95,7 @@ class RawContext:
                 expect_address(connection, found.packed)
         return connection
 
-    def verify_peer(self, connection: SSL.Connection, server_hostname: str | None) -> None:
+    def _ac_verify_peer(self, connection: SSL.Connection, server_hostname: str | None) -> None:
         if not server_hostname or not connection.get_verify_mode() & SSL.VERIFY_PEER:
             return
         certificate = peer.peer_certificate(connection)
@@ -103,7 +103,7 @@ class RawContext:
             raise CertificateError("the peer showed no certificate")
         peer.check_name(certificate, server_hostname)
 
-    def failure(self, connection: SSL.Connection, queue: Queue) -> CertificateError | None:
+    def _ac_failure(self, connection: SSL.Connection, queue: Queue) -> CertificateError | None:
         for entry in queue:
             if entry[-1] in _CERTIFICATE_REASONS:
                 code = verify_result(connection)
@@ -113,7 +113,7 @@ class RawContext:
                 return CertificateError(entry[-1], queue)
         return None
 
-    def remember(self, connection: SSL.Connection) -> None:
+    def _ac_remember(self, connection: SSL.Connection) -> None:
         pass
 
 
@@ -124,7 +124,7 @@ def adapted(context: AnyContext) -> ConnectionContext:
     """Return a context that makes connections. Raises `TypeError` for what is none."""
     if isinstance(context, SSL.Context):
         return RawContext(context)
-    if hasattr(context, "connection") and hasattr(context, "verify_peer"):
+    if hasattr(context, "_ac_connection") and hasattr(context, "_ac_verify_peer"):
         found: ConnectionContext = context
         return found
     raise TypeError(
@@ -164,7 +164,7 @@ def translated(
     alert = next((entry[-1] for entry in queue if _ALERT.match(entry[-1])), None)
     if alert is not None:
         return PeerRefused(f"the peer refused: {alert}", queue)
-    failure = context.failure(connection, queue)
+    failure = context._ac_failure(connection, queue)
     if failure is not None:
         return failure
     reason = queue[-1][-1] if queue else "the connection has failed before"

@@ -224,14 +224,14 @@ def test_reports_changes_declares_a_predicate() -> None:
 
 def test_the_way_of_dispatchers() -> None:
     map = ChannelMap()
-    assert map.enter(5, "a") is None
+    assert map._ac_enter(5, "a") is None
     map.engine = recorder = Recorder()
-    assert map.enter(6, "b") is recorder
+    assert map._ac_enter(6, "b") is recorder
     with pytest.raises(ValueError, match="descriptor -1: it is closed"):
-        map.enter(-1, "c")
-    map.leave(5)
+        map._ac_enter(-1, "c")
+    map._ac_leave(5)
     with pytest.raises(KeyError):
-        map.leave(5)
+        map._ac_leave(5)
     assert map == {6: "b"} and recorder.log == [("added", 6), ("removed", 5)]
 
 

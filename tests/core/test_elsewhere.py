@@ -237,8 +237,8 @@ def test_what_a_driven_socket_waited_for_has_come_though_nobody_wants_it_yet() -
 
     sock: Any = layered_socket(Driven())
     sock.set_wait(READ, WRITE)
-    assert sock.handle_event(READ, READ) == READ
-    assert sock.poll_interest(READ | WRITE) == READ | WRITE
+    assert sock._ac_handle_event(READ, READ) == READ
+    assert sock._ac_poll_interest(READ | WRITE) == READ | WRITE
     sock.set_wait(WRITE, READ)
-    assert sock.handle_event(WRITE, WRITE) == WRITE
-    assert sock.poll_interest(READ) == READ
+    assert sock._ac_handle_event(WRITE, WRITE) == WRITE
+    assert sock._ac_poll_interest(READ) == READ

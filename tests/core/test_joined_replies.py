@@ -20,7 +20,7 @@ from tests.core.fakes import PATIENT
 class Recorded(socket.socket):
     """A socket that notes each system call that sends."""
 
-    takes_pieces = True
+    _ac_takes_pieces = True
     sent: list[bytes]
 
     def send(self, data: Any, flags: int = 0) -> int:  # type: ignore[override]

@@ -244,15 +244,15 @@ def test_beside_a_socket_with_a_will_of_its_own_all_go_the_long_way(
     fakes: Fakes, new: Callable[..., Any]
 ) -> None:
     class LayeredSocket(socket.socket):
-        read_ahead = b""
+        _ac_read_ahead = b""
 
-        def poll_interest(self, wanted: int) -> int:
+        def _ac_poll_interest(self, wanted: int) -> int:
             return wanted
 
-        def handle_event(self, mask: int, wanted: int) -> int:
+        def _ac_handle_event(self, mask: int, wanted: int) -> int:
             return mask & wanted
 
-        def ready_now(self, wanted: int) -> int:
+        def _ac_ready_now(self, wanted: int) -> int:
             return 0
 
     willful = new(lambda sock, map: Reader(LayeredSocket(fileno=sock.detach()), map))

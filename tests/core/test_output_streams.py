@@ -321,14 +321,14 @@ def test_dispatcher_with_send(plain: bool, ops: list[tuple[str, int]], marked: b
 class Messages(FakeSocket):
     """Sends whole messages of up to 9 bytes, when it has room."""
 
-    keeps_bounds = True
+    _ac_keeps_bounds = True
 
-    def check_message(self, data: bytes) -> None:
+    def _ac_check_message(self, data: bytes) -> None:
         if len(data) > 9:
             raise OSError(EMSGSIZE, "too large")
 
     def send(self, data: Any) -> int:
-        self.check_message(data)
+        self._ac_check_message(data)
         return super().send(data)
 
 

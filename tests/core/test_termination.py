@@ -26,18 +26,18 @@ class Front:
     def __init__(self, plain: Any) -> None:
         self.plain = plain
 
-    def poll_interest(self, wanted: int) -> int:
+    def _ac_poll_interest(self, wanted: int) -> int:
         return wanted
 
     def accept(self) -> Any:
         raise BlockingIOError(11, "nobody")
 
-    read_ahead = b""
+    _ac_read_ahead = b""
 
-    def handle_event(self, mask: int, wanted: int) -> int:
+    def _ac_handle_event(self, mask: int, wanted: int) -> int:
         return 0
 
-    def ready_now(self, wanted: int) -> int:
+    def _ac_ready_now(self, wanted: int) -> int:
         return 0
 
     def __getattr__(self, name: str) -> Any:

@@ -33,7 +33,7 @@ def hand_out(timers: Timers, now: float) -> Iterator[tuple[Callable[..., object]
         timers.begin(timer)
         yield callback, args
         del callback
-        timer.skip_to_next()
+        timer._skip_to_next()
 
 
 @contextmanager
@@ -399,7 +399,7 @@ def test_repr_tells_the_interval(timers: Timers) -> None:
 
 def test_one_that_does_not_repeat_has_no_next_time(timers: Timers) -> None:
     timer = timers.call_later(0.0, nothing)
-    timer.skip_to_next()
+    timer._skip_to_next()
     assert timer.when == 0.0 and timer.interval is None
 
 

@@ -29,23 +29,23 @@ class LayeredSocket(FakeSocket):
         super().__init__(fd)
         self.wants = READ
         self.now = 0
-        self.read_ahead: object = True
+        self._ac_read_ahead: object = True
         self.gives: Callable[[int, int], int] = lambda mask, wanted: mask & wanted
         self.events: list[tuple[int, int]] = []
         self.report: Callable[[], None] = lambda: None
         self.map: Any = None
 
-    def entered(self, map: Any, report: Callable[[], None]) -> None:
+    def _ac_entered(self, map: Any, report: Callable[[], None]) -> None:
         self.map, self.report = map, report
 
-    def poll_interest(self, wanted: int) -> int:
+    def _ac_poll_interest(self, wanted: int) -> int:
         return self.wants
 
-    def handle_event(self, mask: int, wanted: int) -> int:
+    def _ac_handle_event(self, mask: int, wanted: int) -> int:
         self.events.append((mask, wanted))
         return self.gives(mask, wanted)
 
-    def ready_now(self, wanted: int) -> int:
+    def _ac_ready_now(self, wanted: int) -> int:
         return self.now & wanted
 
 
@@ -268,7 +268,7 @@ def test_each_acts_right_before_its_handler(fakes: Fakes) -> None:
 
 def test_one_that_reports_by_itself_is_not_looked_at_after_reading(any_fakes: Fakes) -> None:
     sock = LayeredSocket()
-    sock.read_ahead = b""
+    sock._ac_read_ahead = b""
     channel = Noting(sock, any_fakes.engine.map)
     turn(any_fakes)
     turn(any_fakes)
@@ -286,7 +286,7 @@ def test_what_a_handler_left_when_it_left_the_loop_is_delivered(any_fakes: Fakes
         raise asynccore.ExitNow
 
     sock = LayeredSocket()
-    sock.read_ahead = b""
+    sock._ac_read_ahead = b""
     channel = Noting(sock, any_fakes.engine.map)
     turn(any_fakes)
     turn(any_fakes)
@@ -306,7 +306,7 @@ def test_a_failure_is_told_to_a_channel_that_wants_nothing(
     any_fakes: Fakes, why: OSError, told: str
 ) -> None:
     class Failed(LayeredSocket):
-        def ready_now(self, wanted: int) -> int:
+        def _ac_ready_now(self, wanted: int) -> int:
             return ERROR | PRIORITY if self.now else 0
 
         def getsockopt(self, level: int, option: int, buflen: int = 0) -> int:

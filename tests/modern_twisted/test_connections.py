@@ -758,8 +758,8 @@ def test_a_holder_leaves_when_all_is_closed(reactor: Any) -> None:
     assert reactor.map == {}
     call.cancel()
     reactor.callLater(0, lambda: None).cancel()
-    reactor.hold()
+    reactor._ac_hold()
     (holder,) = reactor.map.values()
     holder.handle_close()
     assert reactor.map == {}
-    reactor.release()
+    reactor._ac_release()

@@ -6,10 +6,13 @@ these show `__module__`. It is the public path, and no room behind it.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import inspect
 import pickle
+import re
+import subprocess
 import sys
 import traceback
 from types import FunctionType
@@ -18,6 +21,7 @@ from typing import Any
 import pytest
 
 import asynccore
+from tests.project.checkout import ROOT
 
 # Classes and functions, by the paths where programs find them.
 NAMES: dict[str, set[str]] = {
@@ -37,9 +41,14 @@ NAMES: dict[str, set[str]] = {
     "asynccore.channels": {"ChannelMap", "reports_changes"},
     "asynccore.engine": {"Engine", "engine_for", "engines", "look_again"},
     "asynccore.hardened_smtpd": {"HardenedSMTPChannel", "HardenedSMTPServer"},
-    "asynccore.pollers": {"Poller", "available", "check", "default_name", "make", "register"},
+    "asynccore.pollers": set(
+        "available check default_name Events make OutOfRange Poller PollerLost register".split()
+    ),
     "asynccore.producers": {"file_producer"},
-    "asynccore.testing": {"FakeClock", "Fakes", "no_leaks"},
+    "asynccore.testing": set(
+        "engine_with_fakes FakeClock Fakes no_channel_leaks no_descriptor_leaks no_leaks "
+        "no_thread_leaks no_timer_leaks RecordingPoller".split()
+    ),
     "ssl_ext": set(
         "AcceptingSocket CertificateError Cipher client_context Context DTLSSocket HandshakeError "
         "insecure_context load_certificates load_identity OpenSSLSocket PeerRefused pin secure "
@@ -60,16 +69,19 @@ NAMES: dict[str, set[str]] = {
 }
 if sys.platform != "win32":
     NAMES["asynccore"] |= {"file_dispatcher", "file_wrapper"}
+TWISTED = {"ClassicReactor", "hand_over", "install_reactor"}
 if importlib.util.find_spec("twisted") is None:
     del NAMES["compat.twisted_transports"]
-    NAMES["compat"] -= {"ClassicReactor", "hand_over", "install_reactor"}
+    NAMES["compat"] -= TWISTED
 
 # What is public by two paths says the shorter one. The engine and the pollers are public for those
 # who write tools, and say where they are written.
 ELSEWHERE = {
     "asynccore.channels": {"ChannelMap": "asynccore"},
     "asynccore.engine": dict.fromkeys(NAMES["asynccore.engine"], "asynccore.engine.engine"),
-    "asynccore.pollers": {"Poller": "asynccore.pollers.base"},
+    "asynccore.pollers": dict.fromkeys(
+        ("Events", "OutOfRange", "Poller", "PollerLost"), "asynccore.pollers.base"
+    ),
     "compat": {"ClassicReactor": "compat.twisted_transports"},
     "compat.twisted_transports": dict.fromkeys(("hand_over", "install_reactor"), "compat"),
     "ssl_ext.errors": dict.fromkeys(NAMES["ssl_ext"], "ssl_ext"),
@@ -102,19 +114,73 @@ def test_it_is_pickled_by_that_path(path: str, name: str) -> None:
     assert pickle.loads(said.encode()) is thing
 
 
-@pytest.mark.parametrize("path", ["asynccore", "asynccore.asynchat", "asynccore.smtpd", "compat"])
+# `from asyncore import *` gives what it always gave, which tests/classic has a table of.
+CLASSIC = {"asynccore", "asynccore.asynchat", "asynccore.smtpd"}
+
+# Rooms in which more is written than their public names, for other rooms.
+ROOMS = {"asynccore.channels", "asynccore.pollers", "ssl_ext.peer"}
+
+
+def is_written_here(thing: object) -> bool:
+    return isinstance(thing, (type, FunctionType))
+
+
+@pytest.mark.parametrize("path", sorted(NAMES.keys() - ROOMS))
 def test_the_list_is_whole(path: str) -> None:
     """What is in a face for programs, and was written in this house."""
     module = importlib.import_module(path)
     found = {
         name
-        for name, thing in vars(module).items()
-        if isinstance(thing, (type, FunctionType))
-        and not name.startswith("_")
+        for name in dir(module)
+        if not name.startswith("_")
+        and is_written_here(thing := getattr(module, name, None))
         and thing.__module__ == path
     }
-    later = set(getattr(module, "_LATER", ()))
-    assert (found | later) - NAMES[path] <= {"parseargs", "usage"}
+    assert found - NAMES[path] <= {"parseargs", "usage"}
+
+
+@pytest.mark.parametrize("path", sorted(NAMES.keys() - CLASSIC))
+def test_all_is_what_is_public(path: str) -> None:
+    module = importlib.import_module(path)
+    told = module.__all__
+    assert len(told) == len(set(told))
+    assert {name for name in told if is_written_here(getattr(module, name))} == NAMES[path]
+
+
+WITHOUT_TWISTED = """
+import sys
+sys.modules["twisted"] = None
+import compat
+assert "asyncio" not in sys.modules
+names = {}
+exec("from compat import *", names)
+print(*sorted(names.keys() - {"__builtins__"}))
+"""
+
+
+def test_all_of_compat_can_be_had_without_twisted() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TWISTED], capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) == NAMES["compat"] - TWISTED
+
+
+@pytest.mark.parametrize("path", ["compat", "ssl_ext"])
+def test_type_checkers_know_the_same_of_the_second_path(path: str) -> None:
+    """`asynccore.compat` and `asynccore.ssl_ext`."""
+    stub = (ROOT / "asynccore" / f"{path}.pyi").read_text(encoding="utf-8")
+    found = re.findall(rf"^from {path} import (\w+) as \1$", stub, re.MULTILINE)
+    assert set(found) - {"errors", "peer"} == NAMES[path] | (TWISTED if path == "compat" else set())
+
+
+def test_type_checkers_are_told_all_of_compat() -> None:
+    tree = ast.parse(inspect.getsource(importlib.import_module("compat")))
+    told = [
+        ast.literal_eval(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    assert told == [sorted(NAMES["compat"] | TWISTED)]
 
 
 @EACH

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from asynccore import testing
 from tests.project.checkout import ROOT, project_files
 from tests.project.test_public_paths import NAMES
 from tests.project.test_repository import settings
@@ -19,8 +18,6 @@ MADE_FROM_CODE = {"reference/command.md"}
 
 # Public by a second path, and written down under the first.
 SECOND_PATHS = {"ssl_ext.errors", "ssl_ext.peer", "asynccore.channels", "compat.twisted_transports"}
-# What is public beside classes and functions of NAMES.
-BESIDE = {"asynccore.testing": {"engine_with_fakes"}}
 
 
 def pages() -> dict[str, Path]:
@@ -67,7 +64,7 @@ def documented() -> set[str]:
 def public_names() -> list[str]:
     found = []
     for path, names in NAMES.items():
-        for name in sorted(names | BESIDE.get(path, set())):
+        for name in sorted(names):
             if path not in SECOND_PATHS or not any(
                 name in others for other, others in NAMES.items() if other not in SECOND_PATHS
             ):
@@ -78,10 +75,6 @@ def public_names() -> list[str]:
 @pytest.mark.parametrize("name", public_names())
 def test_every_public_name_is_in_the_reference(name: str) -> None:
     assert name in documented(), f"write a line '::: {name}' on a page in docs/reference/"
-
-
-def test_what_is_public_for_tests_is_there() -> None:
-    assert all(hasattr(testing, name) for name in BESIDE["asynccore.testing"])
 
 
 def test_the_reference_names_nothing_twice() -> None:

@@ -179,8 +179,8 @@ class Pair:
         self, client: Context, server: Context, server_hostname: str | None = HOST
     ) -> None:
         self.contexts = client, server
-        self.client = client.connection(None, False, server_hostname)
-        self.server = server.connection(None, True)
+        self.client = client._ac_connection(None, False, server_hostname)
+        self.server = server._ac_connection(None, True)
 
     def pump(self) -> bool:
         """Carry what each side has to say to the other; tell whether there was anything."""
@@ -207,11 +207,11 @@ class Pair:
                         pass
                     except SSL.Error as why:
                         context = self.contexts[side is self.server]
-                        raise context.failure(side, why.args[0]) or why from None
+                        raise context._ac_failure(side, why.args[0]) or why from None
             if not self.pump() and len(waiting) == 2:
                 raise AssertionError("the handshake has stalled")
-        self.contexts[0].verify_peer(self.client)
-        self.contexts[1].verify_peer(self.server)
+        self.contexts[0]._ac_verify_peer(self.client)
+        self.contexts[1]._ac_verify_peer(self.server)
 
     def say(self, sender: SSL.Connection, receiver: SSL.Connection, data: bytes) -> bytes:
         """Send application data and return what arrives."""

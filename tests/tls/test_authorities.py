@@ -100,8 +100,8 @@ def extensions_of_server_hello(server: ssl_ext.Context) -> set[int]:
     """The types of the extensions in a TLS 1.2 ServerHello (RFC 5246 section 7.4.1.3)."""
     client = ssl_ext.client_context(
         ca=authority().cert_pem.bytes(), maximum_version="TLSv1.2"
-    ).connection(None, False, HOST)
-    there = server.connection()
+    )._ac_connection(None, False, HOST)
+    there = server._ac_connection()
     with pytest.raises(SSL.WantReadError):
         client.do_handshake()
     there.bio_write(client.bio_read(65536))

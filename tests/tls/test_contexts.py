@@ -606,7 +606,7 @@ def test_the_longest_list_of_protocols_that_a_client_can_send() -> None:
 def resume(pair: Pair) -> None:
     pair.handshake()
     assert pair.say(pair.server, pair.client, b"hello") == b"hello"
-    pair.contexts[0].remember(pair.client)
+    pair.contexts[0]._ac_remember(pair.client)
     pair.client.shutdown()
     pair.server.shutdown()
 
@@ -647,7 +647,7 @@ def test_unverified_sessions_are_not_kept() -> None:
     client = trusting()
     pair = Pair(client, serving(), "other.example")
     failure(pair)
-    client.remember(pair.client)
+    client._ac_remember(pair.client)
     assert not client._sessions
 
 
@@ -717,13 +717,13 @@ def test_keys_are_logged_on_wish_for_their_owner_alone(tmp_path: Path) -> None:
 
 def test_roles_are_not_mixed_up() -> None:
     with pytest.raises(ValueError, match="other side"):
-        serving().connection(None, False)
+        serving()._ac_connection(None, False)
     with pytest.raises(ValueError, match="other side"):
-        trusting().connection(None, True)
+        trusting()._ac_connection(None, True)
     with pytest.raises(ValueError, match="server_hostname"):
-        trusting().connection(None, False)
+        trusting()._ac_connection(None, False)
     with pytest.raises(TypeError, match=r"Context\.connection"):
-        trusting().verify_peer(SSL.Connection(SSL.Context(SSL.TLS_METHOD), None))
+        trusting()._ac_verify_peer(SSL.Connection(SSL.Context(SSL.TLS_METHOD), None))
 
 
 def test_what_it_says_of_itself(tmp_path: Path) -> None:
@@ -812,7 +812,7 @@ def test_a_server_that_shows_nothing() -> None:
     # Not possible with the suites that are allowed; the check stands all the same.
     pair = Pair(trusting(), serving())
     with pytest.raises(CertificateError, match="showed no certificate"):
-        pair.contexts[0].verify_peer(pair.client)
+        pair.contexts[0]._ac_verify_peer(pair.client)
 
 
 def test_a_name_must_be_there_to_be_checked() -> None:
@@ -821,7 +821,7 @@ def test_a_name_must_be_there_to_be_checked() -> None:
     pair.handshake()
     pair.client.get_app_data().server_hostname = None
     with pytest.raises(CertificateError, match="no name"):
-        client.verify_peer(pair.client)
+        client._ac_verify_peer(pair.client)
 
 
 def test_a_required_certificate_is_asked_for_again_after_the_handshake() -> None:
@@ -830,7 +830,7 @@ def test_a_required_certificate_is_asked_for_again_after_the_handshake() -> None
     pair.handshake()
     pair.server.get_app_data().context = server
     with pytest.raises(CertificateError, match="showed no certificate"):
-        server.verify_peer(pair.server)
+        server._ac_verify_peer(pair.server)
 
 
 def test_a_key_log_that_can_not_be_written(

@@ -39,7 +39,7 @@ class Speaker:
     def __init__(self, has_spoken: bool = False) -> None:
         self.has_spoken = has_spoken
 
-    def has_heard(self) -> bool:
+    def _ac_has_heard(self) -> bool:
         return self.has_spoken
 
 

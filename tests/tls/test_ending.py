@@ -325,8 +325,8 @@ def test_what_a_timer_leaves_of_a_record_is_delivered(
 def test_what_is_left_is_reported_without_a_handler(ends: tuple[Channel, Channel]) -> None:
     client, _ = ends
     reports: list[None] = []
-    client.socket.entered({}, lambda: reports.append(None))
-    client.socket.unread(b"hello")
+    client.socket._ac_entered({}, lambda: reports.append(None))
+    client.socket._ac_unread(b"hello")
     reports.clear()
     assert client.socket.recv(1) == b"h"
     assert reports

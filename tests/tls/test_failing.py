@@ -186,7 +186,7 @@ def test_what_fails_later_waits_for_its_channel_to_read() -> None:
     server = OpenSSLSocket(server_raw(), theirs, server_side=True)
     shake(client, server)
     server._fail(OSError(ENOTCONN, "gone"))
-    assert server.ready_now(0) == 0 and server.ready_now(READ) == READ
+    assert server._ac_ready_now(0) == 0 and server._ac_ready_now(READ) == READ
     client.close()
     server.close()
 
@@ -284,7 +284,7 @@ def test_a_connect_under_way_is_left_alone() -> None:
             raise BlockingIOError(EAGAIN, "under way")
 
     sock = OpenSSLSocket(client_raw(), Connecting(), server_hostname=HOST)
-    assert sock.handle_event(ERROR | PRIORITY, READ) == 0
+    assert sock._ac_handle_event(ERROR | PRIORITY, READ) == 0
     assert sock.state is CONNECTING
     sock.close()
 
@@ -367,7 +367,7 @@ def test_what_comes_to_a_client_that_only_writes_waits_for_it(
     server.send(b" again")
     loop(timeout=0, map=channels, count=5, poller=poller_name)
     assert unread(ours) > 0, "only the first record was read"
-    assert client.socket.poll_interest(0) == 0
+    assert client.socket._ac_poll_interest(0) == 0
     client.resume_reading()
     settle(channels, lambda: client.got == b"hello again")
 

@@ -10,7 +10,7 @@ import pytest
 
 import asynccore
 import ssl_ext
-from tests.tls.support import HOST, client_raw, server_raw
+from tests.tls.support import HOST, client_raw, server_raw, shake
 
 
 @pytest.fixture
@@ -25,6 +25,17 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     one, two = socket.socketpair()
     with one, two:
         yield one, two
+
+
+@pytest.fixture
+def client(pair: Any) -> Iterator[ssl_ext.OpenSSLSocket]:
+    """A client whose handshake is over."""
+    sock = ssl_ext.OpenSSLSocket(client_raw(), pair[0], server_hostname=HOST)
+    server = ssl_ext.OpenSSLSocket(server_raw(), pair[1], server_side=True)
+    shake(sock, server)
+    yield sock
+    sock.close()
+    server.close()
 
 
 def warned(call: Any, said: str) -> Any:
@@ -97,3 +108,16 @@ def test_the_limit_of_an_accepting_socket() -> None:
         assert not sock._is_full()
         none = made(server_raw(), raw, max_handshakes=0)
         assert none._is_full()
+
+
+def test_what_programs_ask_of_a_socket_of_the_module_ssl(client: Any) -> None:
+    assert client.cipher() == client.cipher
+    assert client.version() == client.tls_version
+    assert client.selected_alpn_protocol() == client.alpn_protocol
+
+
+def test_what_was_never_for_programs(client: Any) -> None:
+    agreed = warned(lambda: client.agreed, "agreed of a TLS socket is not for programs")
+    assert agreed is client.connection
+    with pytest.raises(AttributeError, match="'OpenSSLSocket' object has no attribute 'agree'"):
+        client.agree  # noqa: B018

@@ -19,7 +19,7 @@ def talk(client_groups: list[str]) -> None:
     client = SSL.Connection(offers, None)
     client.set_connect_state()
     client.set_tlsext_host_name(HOST.encode())
-    accepting = server_context().connection(None, True)
+    accepting = server_context()._ac_connection(None, True)
     waiting = [client, accepting]
     while waiting:
         for side, other in ((client, accepting), (accepting, client)):

@@ -39,7 +39,7 @@ NO_NAMES = [
 def test_what_no_host_is_called(name: str) -> None:
     for context in (trusting(), trusting(check_hostname=False)):
         with pytest.raises(ValueError, match=r"^server_hostname") as why:
-            context.connection(None, False, name)
+            context._ac_connection(None, False, name)
         assert repr(name) in str(why.value)
 
 

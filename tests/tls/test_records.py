@@ -458,8 +458,8 @@ def carry(source: End, target: End) -> None:
 @pytest.fixture
 def ends() -> tuple[End, End]:
     """A client and a server of DTLS whose handshake is over."""
-    client = End(trusting().connection(None, False, "localhost"))
-    server = End(serving().connection(None, True))
+    client = End(trusting()._ac_connection(None, False, "localhost"))
+    server = End(serving()._ac_connection(None, True))
     open_ends = 2
     while open_ends:
         open_ends = 0

@@ -241,11 +241,11 @@ def test_looks_are_rare(served: Served, monkeypatch: Any) -> None:
     looked: list[str] = []
     monkeypatch.setattr(renewal, "_stamp", lambda name: looked.append(name))
     for _ in range(100):
-        served.context.connection()
+        served.context._ac_connection()
     assert looked == []
     served.later()
     for _ in range(100):
-        served.context.connection()
+        served.context._ac_connection()
     assert looked == [str(served.cert), str(served.key)]
 
 

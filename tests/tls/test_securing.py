@@ -280,7 +280,7 @@ def test_so_many_handshakes_and_no_more(any_map: Any) -> None:
     try:
         asynccore.loop(timeout=0, map=any_map, count=5)
         assert len(any_map) == 3
-        assert server.socket.poll_interest(1) == 0
+        assert server.socket._ac_poll_interest(1) == 0
 
         def client() -> bytes:
             silent[0].close()
@@ -348,18 +348,18 @@ def test_what_accept_raises_is_the_listeners_business(channels: Any, tcp_pair: A
         plain.bind((ADDRESS, 0))
         plain.listen()
         sock = AcceptingSocket(server_side(), plain)
-        sock.entered(channels, lambda: None)
-        assert sock.handle_event(1, 0) == 0  # its channel doesn't want to
-        assert sock.handle_event(1, 1) == 0  # gone before it was accepted
+        sock._ac_entered(channels, lambda: None)
+        assert sock._ac_handle_event(1, 0) == 0  # its channel doesn't want to
+        assert sock._ac_handle_event(1, 1) == 0  # gone before it was accepted
         with pytest.raises(BlockingIOError):
             sock.accept()
-        assert sock.handle_event(1, 1) == 1
+        assert sock._ac_handle_event(1, 1) == 1
         with pytest.raises(OSError, match="too many"):
             sock.accept()
-        assert sock.handle_event(1, 1) == 0
+        assert sock._ac_handle_event(1, 1) == 0
         assert sock.getsockname()[0] == ADDRESS and sock.fileno() == plain.fileno()
-        assert sock.poll_interest(5) == 1
-        assert sock.poll_interest(4) == 0
+        assert sock._ac_poll_interest(5) == 1
+        assert sock._ac_poll_interest(4) == 0
         assert MAX_HANDSHAKES == 512
         sock.close()
 
@@ -368,7 +368,7 @@ def test_a_connection_that_tls_cannot_take(channels: Any, caplog: Any) -> None:
     class Odd:
         server_side = True
 
-        def connection(self, *args: Any) -> Any:
+        def _ac_connection(self, *args: Any) -> Any:
             raise RuntimeError("out of order")
 
         verify_peer = None
@@ -379,10 +379,10 @@ def test_a_connection_that_tls_cannot_take(channels: Any, caplog: Any) -> None:
             plain.bind((ADDRESS, 0))
             plain.listen()
             sock = AcceptingSocket(Odd(), plain)
-            sock.entered(channels, lambda: None)
+            sock._ac_entered(channels, lambda: None)
             with socket.create_connection(plain.getsockname(), PATIENCE) as client:
                 while not caplog.messages:
-                    sock.handle_event(1, 1)
+                    sock._ac_handle_event(1, 1)
                 assert client.recv(1) == b""
     finally:
         asynccore.use_logging(None)

@@ -59,8 +59,8 @@ def fill(sock: OpenSSLSocket, data: bytes) -> int:
 def reports_of(sock: OpenSSLSocket) -> list[None]:
     """Return a list that grows by one whenever a socket asks to be looked at."""
     reports: list[None] = []
-    sock.entered({}, lambda: reports.append(None))
-    sock.map = None  # there is no loop in which it could linger
+    sock._ac_entered({}, lambda: reports.append(None))
+    sock._ac_map = None  # there is no loop in which it could linger
     return reports
 
 
@@ -79,7 +79,7 @@ def exchange(sender: OpenSSLSocket, receiver: OpenSSLSocket, data: bytes, step: 
         except BlockingIOError:
             pass
         if place < len(data):
-            sender.handle_event(WRITE, 0)
+            sender._ac_handle_event(WRITE, 0)
         got += take(receiver)
     return got
 
@@ -97,11 +97,11 @@ def test_an_end_that_was_read_with_what_came_before_it_is_reported(ends: Any) ->
     reports = reports_of(server)
     client.send(bytes(RECORD))
     client.connection.shutdown()  # the kernel knows of no end, and will report none
-    assert server.handle_event(READ, READ) == READ
+    assert server._ac_handle_event(READ, READ) == READ
     reports.clear()
     assert len(server.recv(1 << 20)) == RECORD
     assert reports
-    assert server.ready_now(READ) == READ
+    assert server._ac_ready_now(READ) == READ
     assert server.recv(1) == b""
 
 
@@ -113,7 +113,7 @@ def test_a_retry_may_shrink(ends: Any, less: int) -> None:
     # What is to be retried is a record at most, and some more follow it.
     data = data[: place + 2 * RECORD]
     # Though nobody wants to write; and to read as long as it may be refused (TLS 1.3).
-    assert client.poll_interest(0) & ~READ == WRITE
+    assert client._ac_poll_interest(0) & ~READ == WRITE
     got = take(server)
     while place < len(data):
         try:
@@ -153,7 +153,7 @@ def test_several_pieces_share_records(ends: Any) -> None:
     pieces = [b"one", memoryview(b"two"), bytearray(b"three"), bytes_of(20_000)]
     data = b"".join(pieces)
     assert client.sendmsg(pieces) == len(data)
-    server.handle_event(READ, READ)
+    server._ac_handle_event(READ, READ)
     assert server.recv(1 << 20) == data  # a full record, and what follows it
     assert client.sendmsg([]) == 0
     assert client.sendmsg([b"alone"]) == 5
@@ -183,7 +183,7 @@ def test_what_waits_is_flushed_without_the_caller(ends: Any) -> None:
     place = fill(client, data)
     got = take(server)
     for _ in range(10):
-        assert client.handle_event(WRITE, WRITE) in (0, WRITE)
+        assert client._ac_handle_event(WRITE, WRITE) in (0, WRITE)
         got += take(server)
     assert data.startswith(got) and len(got) > place
 
@@ -191,21 +191,21 @@ def test_what_waits_is_flushed_without_the_caller(ends: Any) -> None:
 def test_what_is_read_ahead_is_not_forgotten(ends: Any) -> None:
     client, server = ends
     client.send(b"0123456789")
-    assert server.ready_now(READ) == 0
-    assert server.handle_event(READ, READ) == READ
+    assert server._ac_ready_now(READ) == 0
+    assert server._ac_handle_event(READ, READ) == READ
     assert server.pending() == 10
     assert server.recv(3, socket.MSG_PEEK) == b"012"
     assert server.recv(3) == b"012"
-    assert server.ready_now(READ) == READ
-    assert server.ready_now(WRITE) == 0
+    assert server._ac_ready_now(READ) == READ
+    assert server._ac_ready_now(WRITE) == 0
     buffer = bytearray(5)
     assert server.recv_into(buffer) == 5 and buffer == b"34567"
     assert server.recv_into(buffer, 1) == 1
     assert server.read(100) == b"9"
     with pytest.raises(BlockingIOError):
         server.recv(100)
-    assert server.handle_event(READ, READ) == 0
-    assert server.poll_interest(READ) == READ
+    assert server._ac_handle_event(READ, READ) == 0
+    assert server._ac_poll_interest(READ) == READ
 
 
 def test_what_openssl_holds_of_a_record_is_not_forgotten(ends: Any) -> None:
@@ -213,21 +213,21 @@ def test_what_openssl_holds_of_a_record_is_not_forgotten(ends: Any) -> None:
     data = bytes_of(2 * RECORD)
     assert client.send(data) == len(data)
     reports = reports_of(server)
-    assert server.handle_event(READ, READ) == READ
+    assert server._ac_handle_event(READ, READ) == READ
     reports.clear()
     assert server.recv(RECORD + 100) == data[: RECORD + 100]
     assert reports
-    assert server.ready_now(READ) == READ  # the kernel has nothing more
+    assert server._ac_ready_now(READ) == READ  # the kernel has nothing more
     assert take(server) == data[RECORD + 100 :]
-    assert server.ready_now(READ) == 0
+    assert server._ac_ready_now(READ) == 0
 
 
 def test_nothing_is_read_that_nobody_wants(ends: Any) -> None:
     client, server = ends
     client.send(b"hello")
-    assert server.handle_event(READ, 0) == 0
+    assert server._ac_handle_event(READ, 0) == 0
     assert server.pending() == 0
-    assert server.poll_interest(0) == 0
+    assert server._ac_poll_interest(0) == 0
 
 
 def test_an_empty_send_is_nothing(ends: Any) -> None:
@@ -247,8 +247,8 @@ def test_a_clean_end_is_an_end_for_good(ends: Any) -> None:
     client.shutdown(socket.SHUT_WR)
     assert server.recv(100) == b"last"
     assert server.recv(100) == server.recv(100) == b""
-    assert server.ready_now(READ) == READ
-    assert server.poll_interest(READ | WRITE) == WRITE
+    assert server._ac_ready_now(READ) == READ
+    assert server._ac_poll_interest(READ | WRITE) == WRITE
     server.send(b"still")
     assert client.recv(100) == b"still"
 
@@ -256,14 +256,14 @@ def test_a_clean_end_is_an_end_for_good(ends: Any) -> None:
 def test_a_truncation_is_told_each_time_and_wakes_nobody_twice(ends: Any) -> None:
     client, server = ends
     client._raw.shutdown(socket.SHUT_WR)
-    assert server.handle_event(READ, READ | WRITE) == READ | WRITE
+    assert server._ac_handle_event(READ, READ | WRITE) == READ | WRITE
     for _ in range(3):
         with pytest.raises(TruncationError, match="without close_notify"):
             server.recv(100)
     with pytest.raises(TruncationError):
         server.send(b"x")
     assert server.state is FAILED
-    assert server.ready_now(READ | WRITE) == server.poll_interest(READ | WRITE) == 0
+    assert server._ac_ready_now(READ | WRITE) == server._ac_poll_interest(READ | WRITE) == 0
 
 
 def test_a_damaged_record_is_an_error(ends: Any) -> None:
@@ -290,16 +290,18 @@ def test_back_to_plaintext(ends: Any) -> None:
     assert plain.recv(100) == b"clear"
     plain.send(b"as day")
     assert client.recv(100) == b"as day"
-    assert client.poll_interest(READ) == READ and client.handle_event(READ, READ) == READ
+    assert client._ac_poll_interest(READ) == READ and client._ac_handle_event(READ, READ) == READ
 
 
 def test_what_was_agreed(ends: Any, version: int) -> None:
     client, _ = ends
-    assert client.version() == ("TLSv1.2" if version == 0x303 else "TLSv1.3")
-    name, protocol, bits = client.cipher()
+    assert client.tls_version == ("TLSv1.2" if version == 0x303 else "TLSv1.3")
+    name, protocol, bits = client.cipher
     assert name and protocol and bits >= 128
-    assert client.selected_alpn_protocol() is None
-    assert client.agreed is client.connection
+    assert client.alpn_protocol is None
+    assert HOST in client.peer_names and len(client.peer_chain) > 1
+    assert client.user_name("dns") == HOST
+    assert client._ac_agreed is client.connection
     assert "open" in repr(client)
 
 
@@ -382,18 +384,18 @@ def test_a_context_that_can_not_be_used() -> None:
 
 def test_an_exception_of_a_callback_is_a_failed_handshake() -> None:
     class Odd:
-        def connection(self, sock: Any, server_side: bool, name: str | None) -> SSL.Connection:
+        def _ac_connection(self, sock: Any, server_side: bool, name: str | None) -> SSL.Connection:
             made = SSL.Connection(client_raw(), sock)
             made.set_connect_state()
             return made
 
-        def verify_peer(self, connection: SSL.Connection, name: str | None) -> None:
+        def _ac_verify_peer(self, connection: SSL.Connection, name: str | None) -> None:
             raise KeyError("a bug")
 
-        def failure(self, connection: SSL.Connection, queue: Any) -> None:
+        def _ac_failure(self, connection: SSL.Connection, queue: Any) -> None:
             return None
 
-        def remember(self, connection: SSL.Connection) -> None:
+        def _ac_remember(self, connection: SSL.Connection) -> None:
             raise NotImplementedError
 
     ours, theirs = socket.socketpair()
@@ -414,8 +416,8 @@ def test_connecting_ends_with_the_handshake() -> None:
         with pytest.raises(ValueError, match="can't listen"):
             sock.listen()
         listens.listen()
-        assert listens.poll_interest(READ) == READ
-        assert sock.poll_interest(0) == WRITE
+        assert listens._ac_poll_interest(READ) == READ
+        assert sock._ac_poll_interest(0) == WRITE
         with pytest.raises(BlockingIOError):
             sock.connect(listener.getsockname())
         assert sock.connect_ex(listener.getsockname()) == EINPROGRESS

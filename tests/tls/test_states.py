@@ -115,7 +115,7 @@ def test_a_piece_before_the_end_closes_the_socket(
         others.extend(socket.socketpair())
         yield b"never"
 
-    client.begin_unwrap(pieces(), None)
+    client._ac_begin_unwrap(pieces(), None)
     assert client.state is CLOSED and client.failure is None
     assert server.recv(100) == b"first"
     with pytest.raises(TruncationError):
@@ -134,9 +134,9 @@ def test_a_check_of_the_peer_closes_the_socket() -> None:
     sock = OpenSSLSocket(client_raw(), ours, server_hostname=HOST)
     server = OpenSSLSocket(server_raw(), theirs, server_side=True)
     context: Any = sock.context
-    context.verify_peer = lambda connection, name: sock.close()
+    context._ac_verify_peer = lambda connection, name: sock.close()
     shake(sock, server)
-    assert sock.state is CLOSED and sock.agreed is None and sock.failure is None
+    assert sock.state is CLOSED and sock._ac_agreed is None and sock.failure is None
     server.close()
 
 
@@ -149,7 +149,7 @@ def test_a_closed_socket_keeps_no_connection_and_knows_who_was_there(
 ) -> None:
     client, server = ends
     before = [known_of(end) for end in ends]
-    assert before[1]["certificate"] is not None and before[1]["server name"] == HOST
+    assert before[1]["peer_certificate"] is not None and before[1]["server_name"] == HOST
     connections = [weakref.ref(end.connection) for end in ends if end.connection is not None]
     if way == "unwrapping":
         with pytest.raises(BlockingIOError):
@@ -193,18 +193,15 @@ def shake_until_it_fails(*ends: OpenSSLSocket) -> None:
 
 def known_of(sock: OpenSSLSocket) -> dict[str, object]:
     """Return all that can be told of a peer."""
-    agreed = sock.agreed
+    agreed = sock._ac_agreed
     assert agreed is not None
-    return {
-        "certificate": sock.peer_certificate,
-        "chain": peer.peer_chain(agreed),
-        "names": peer.peer_names(agreed),
-        "version": (sock.version(), peer.tls_version(agreed)),
-        "cipher": (sock.cipher(), peer.cipher(agreed)),
-        "protocol": (sock.selected_alpn_protocol(), peer.alpn_protocol(agreed)),
-        "server name": peer.server_name(agreed),
-        "resumed": peer.session_reused(agreed),
-    }
+    names = (
+        "peer_certificate peer_chain peer_names tls_version cipher alpn_protocol server_name "
+        "session_reused"
+    ).split()
+    told = {name: getattr(sock, name) for name in names}
+    assert told == {name: getattr(peer, name)(agreed) for name in names}
+    return told
 
 
 def test_a_closed_channel_keeps_no_connection(channels: ChannelMap, tcp_pair: Any) -> None:
