@@ -401,7 +401,7 @@ class TLSMixin(dispatcher):
         Raises `RuntimeError` without a connection, or if it speaks TLS already, and as
         `OpenSSLSocket` does.
         """
-        if self._ac_tls is not None:
+        if self._ac_tls is not None and not self._ac_closed:
             raise RuntimeError(f"{self!r} speaks TLS already")
         if self._ac_engine is None or self.socket is None or self._ac_closed or not self.connected:
             raise RuntimeError(f"{self!r} has no connection that could begin to speak TLS")

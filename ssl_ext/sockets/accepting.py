@@ -253,6 +253,7 @@ class AcceptingSocket(SocketProxy):
         if self._error is not None:
             error, self._error = self._error, None
             raise error
+        self._check_open()
         raise blocked()
 
     def close(self) -> None:

@@ -291,6 +291,7 @@ class DTLSSocket(OpenSSLSocket):
 
     def shutdown(self, how: int = _socket.SHUT_RDWR) -> None:
         """Say close_notify."""
+        self._check_open()
         if how != _socket.SHUT_RD and self.state is OPEN:
             self._writer.end()
 
@@ -343,6 +344,7 @@ class DTLSSocket(OpenSSLSocket):
         Raises `BlockingIOError` if there is none, `OSError` (EINVAL) before `listen`, and others
         as socket(2) does; then the client tries again by itself.
         """
+        self._check_open()
         incoming = self._datagrams
         if incoming is None:
             raise OSError(EINVAL, "this socket doesn't listen: call bind() and listen() first")

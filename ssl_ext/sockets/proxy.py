@@ -7,8 +7,9 @@ descriptor alone, would be in clear.
 
 from __future__ import annotations
 
+import os
 import socket as _socket
-from errno import EISCONN, ENOTCONN, EOPNOTSUPP
+from errno import EBADF, EISCONN, ENOTCONN, EOPNOTSUPP
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .records import Data
@@ -32,10 +33,16 @@ class SocketProxy:
         """The socket underneath."""
         return self._raw
 
+    def _check_open(self) -> None:
+        """Raise `OSError` (EBADF) if it is closed, as a plain socket does."""
+        if self._raw.fileno() == -1:
+            raise OSError(EBADF, os.strerror(EBADF))
+
     # -- what would have it wait, or would have another one -------------------------------------
 
     def setblocking(self, flag: bool) -> None:
         """Keep what is asked for, for `getblocking`; the socket stays non-blocking."""
+        self._check_open()
         self._asked_timeout = None if flag else 0.0
 
     def settimeout(self, value: float | None) -> None:
@@ -47,6 +54,7 @@ class SocketProxy:
             value = float(value)
             if not value >= 0:
                 raise ValueError(f"a timeout is 0 or more seconds, not {value!r}")
+        self._check_open()
         self._asked_timeout = value
 
     def gettimeout(self) -> float | None:
@@ -131,6 +139,7 @@ class SocketProxy:
         """
         if not 1 <= len(flags_and_address) <= 2:
             raise TypeError("sendto() takes data, perhaps flags, and an address")
+        self._check_open()
         address = flags_and_address[-1]
         try:
             known = self.getpeername()

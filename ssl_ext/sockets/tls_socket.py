@@ -558,6 +558,7 @@ class OpenSSLSocket(SocketProxy):
 
     def do_handshake(self) -> None:
         """Go on with the handshake. Raises `BlockingIOError` while it is not over, or its error."""
+        self._check_open()
         self._advance()
         self._raise_failure()
         if self.state is not OPEN:
@@ -796,6 +797,7 @@ class OpenSSLSocket(SocketProxy):
         """
         if self.state is PLAIN:
             return self._raw
+        self._check_open()
         self._raise_failure()
         if self.state is OPEN:
             self._enter(UNWRAPPING)

@@ -334,7 +334,7 @@ def test_what_is_left_is_reported_without_a_handler(ends: tuple[Channel, Channel
     assert client.socket.recv(2, socket.MSG_PEEK) == b"el"
     assert reports
     assert client.socket.recv(9) == b"ello"
-    client.socket.map = None  # there is no loop in which it could linger
+    client.socket._ac_map = None  # there is no loop in which it could linger
 
 
 # Calls after the end ----------------------------------------------------------------------------
