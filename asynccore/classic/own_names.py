@@ -59,7 +59,7 @@ NEW_NAMES = frozenset(
             "pause_reading",
         ),
         *("resume_reading", "set_deadline", "set_keepalive", "set_nodelay", "set_reuse_port"),
-        *("shutdown_write", "strict_line_ends", "tcp_no_delay", "touch", "write_buffer_size"),
+        *("shutdown_write", "strict_line_ends", "tcp_nodelay", "touch", "write_buffer_size"),
         *("proxy_header", "proxy_protocol", "write_timeout", "writelines"),
     }
 )

@@ -160,7 +160,7 @@ class dispatcher_with_send(dispatcher, Watermarked):
     With a `high_watermark` it tells when to stop sending: `handle_pause`, and `handle_resume`.
     """
 
-    tcp_no_delay = Switch(True)
+    tcp_nodelay = Switch(True)
 
     _ac_output: WriteBuffer | _Nothing = _NOTHING
     _ac_sends_directly = True

@@ -195,9 +195,9 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
         if self._ac_times is not None or self._ac_counts is not None:
             self._ac_drop_times()
         if sock is accepting.sends_at_once:
-            if not self._ac_tcp_no_delay:
+            if not self._ac_tcp_nodelay:
                 send_at_once(sock, False)
-        elif self._ac_tcp_no_delay:
+        elif self._ac_tcp_nodelay:
             send_at_once(sock)
             if sock is accepting.fresh[0]:
                 accepting.pass_no_delay_on()

@@ -89,7 +89,7 @@ class OutputQueue(dispatcher, Watermarked):
     # inherited `send` may be given more.
     ac_out_buffer_size = 65536
 
-    tcp_no_delay = Switch(True)
+    tcp_nodelay = Switch(True)
 
     joins_replies = Switch(False)
     """Whether replies to one piece of input go out together.

@@ -47,18 +47,18 @@ class SocketOptions:
 
     socket: _socket.socket | Any = None
 
-    tcp_no_delay = Switch(False)
+    tcp_nodelay = Switch(False)
     """Whether a TCP socket that is taken over gets TCP_NODELAY.
 
     It does in classes that buffer their output, as in asyncio since Python 3.6: without it, a reply
     that is sent in two pieces waits for an acknowledgement that the peer delays by 40 ms and more
     (RFC 1122 section 4.2.3.2). `False` leaves sockets as they are.
     """
-    _ac_tcp_no_delay: bool
+    _ac_tcp_nodelay: bool
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
-        Switch.adopt(cls, ("tcp_no_delay",))
+        Switch.adopt(cls, ("tcp_nodelay",))
 
     def set_reuse_addr(self) -> None:
         """Let the address be bound while old connections linger (SO_REUSEADDR, socket(7))."""

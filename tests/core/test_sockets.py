@@ -94,10 +94,10 @@ def test_buffered_classes_send_small_pieces_at_once(cls: Any) -> None:
     buffered = cls is not dispatcher
 
     class Classic(cls):  # type: ignore[misc]
-        tcp_no_delay = False
+        tcp_nodelay = False
 
     class Modern(cls):  # type: ignore[misc]
-        tcp_no_delay = True
+        tcp_nodelay = True
 
     for kind, expected in ((cls, buffered), (Classic, False), (Modern, True)):
         made = kind(map={})
