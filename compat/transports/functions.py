@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +77,7 @@ def create_connection(
         check_connection(host, port, *given)
         connect: Any = loop.create_connection
         return loop.create_task(connect(protocol_factory, host, port, **options))
+    _check_names("create_connection", options, begin_connection, ["server_side"])
     return begin_connection(loop, map, protocol_factory, host, port, **options)
 
 
@@ -104,6 +105,7 @@ def create_server(
     can't be right.
     """
     infos: list[AddressInfo] = []
+    _check_names("create_server", options, make_server)
     check_server_options(**options)
     if path is not None:
         options["sock"] = unix_listener(path, options.get("sock"))
@@ -153,3 +155,18 @@ def create_datagram_endpoint(
     local, remote = found
     loop = event_loop(map=map)
     return make_datagrams(loop, map, protocol_factory, local, remote, sock=sock, **options)
+
+
+def _check_names(
+    function: str,
+    options: Iterable[str],
+    taken_by: Callable[..., object],
+    not_for_programs: Container[str] = (),
+) -> None:
+    """Raise `TypeError` for an option that the function which carries it out does not take."""
+    known = [name for name in taken_by.__kwdefaults__ or () if name not in not_for_programs]
+    for option in options:
+        if option not in known:
+            raise TypeError(
+                f"{function}() has no option {option!r}: the options are {', '.join(known)}"
+            )

@@ -423,3 +423,26 @@ def test_it_runs_while_a_classic_loop_runs_its_map() -> None:
         "refused",
         "refused",
     ]
+
+
+@pytest.mark.parametrize(
+    ("what", "option", "meant"),
+    [
+        ("create_connection", "timeout", "ssl_handshake_timeout"),
+        ("create_connection", "server_side", "server_hostname"),
+        ("create_server", "reuse_addr", "reuse_address"),
+    ],
+)
+def test_an_option_that_there_is_not_is_told_with_those_that_there_are(
+    what: str, option: str, meant: str
+) -> None:
+    call = getattr(compat, what)
+    said = f"{what}.. has no option '{option}': the options are .*{meant}"
+    with pytest.raises(TypeError, match=said):
+        call(asyncio.Protocol, "127.0.0.1", 0, map={}, **{option: 1})
+
+
+def test_a_wrong_option_leaves_no_file(tmp_path: Any) -> None:
+    with pytest.raises(TypeError, match="no option 'context'"):
+        compat.create_server(asyncio.Protocol, path=tmp_path / "s", map={}, context=None)
+    assert not list(tmp_path.iterdir())
