@@ -18,7 +18,7 @@ import stat
 import sys
 from typing import Any, Protocol
 
-__all__ = ["file_producer"]
+__all__ = ["Producer", "file_producer"]
 
 # As asyncio's fallback reads 16 KiB to 256 KiB at a time; classic asynchat sends so much at once.
 BUFFER_SIZE = 65536

@@ -72,7 +72,7 @@ def _takes_former_order(function: _Function) -> _Function:
     """Have a constructor take `(address, context, channel_class, map)`, with a warning."""
 
     @functools.wraps(function)
-    def call(self: Any, address: Any = None, *args: Any, **options: Any) -> None:
+    def call(self: object, address: object = None, *args: object, **options: object) -> None:
         second_is_class = not args or "context" in options or isinstance(args[0], (type, NoneType))
         if len(args) > 1 or not second_is_class:
             warn_former(

@@ -40,7 +40,7 @@ import socket as _socket
 from collections.abc import Callable, Iterable
 from errno import EAGAIN, EBADF, EINPROGRESS, EISCONN, ENOTCONN, EPIPE
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -977,12 +977,14 @@ class OpenSSLSocket(SocketProxy):
         """Return `alpn_protocol`."""
         return self.alpn_protocol
 
-    def __getattr__(self, name: str) -> Any:
-        """Find what 0.1.0 had by a public name, and was not for programs."""
-        present = f"_ac_{name}"
-        if not hasattr(type(self), present):
-            raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
-            )
-        warn_former(f"{name} of a TLS socket is not for programs, and will not stay")
-        return getattr(self, present)
+    if not TYPE_CHECKING:  # to which any name would be one of ours
+
+        def __getattr__(self, name: str) -> object:
+            """Find what 0.1.0 had by a public name, and was not for programs."""
+            present = f"_ac_{name}"
+            if not hasattr(type(self), present):
+                raise AttributeError(
+                    f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+                )
+            warn_former(f"{name} of a TLS socket is not for programs, and will not stay")
+            return getattr(self, present)

@@ -44,7 +44,7 @@ NAMES: dict[str, set[str]] = {
     "asynccore.pollers": set(
         "available check default_name Events make OutOfRange Poller PollerLost register".split()
     ),
-    "asynccore.producers": {"file_producer"},
+    "asynccore.producers": {"file_producer", "Producer"},
     "asynccore.testing": set(
         "engine_with_fakes FakeClock Fakes no_channel_leaks no_descriptor_leaks no_leaks "
         "no_thread_leaks no_timer_leaks RecordingPoller".split()
