@@ -694,6 +694,10 @@ class OpenSSLSocket(SocketProxy):
             else:
                 self._fail(failure)
 
+    def _check_open(self) -> None:
+        if self.state is CLOSED:
+            raise OSError(EBADF, os.strerror(EBADF))
+
     def _nothing_now(self) -> OSError:
         """Return what a socket raises that can't do it now, or not any more."""
         if self.state is CLOSED:

@@ -722,7 +722,7 @@ def test_roles_are_not_mixed_up() -> None:
         trusting()._ac_connection(None, True)
     with pytest.raises(ValueError, match="server_hostname"):
         trusting()._ac_connection(None, False)
-    with pytest.raises(TypeError, match=r"Context\.connection"):
+    with pytest.raises(TypeError, match="not made by a Context"):
         trusting()._ac_verify_peer(SSL.Connection(SSL.Context(SSL.TLS_METHOD), None))
 
 

@@ -371,7 +371,7 @@ def test_a_connection_that_tls_cannot_take(channels: Any, caplog: Any) -> None:
         def _ac_connection(self, *args: Any) -> Any:
             raise RuntimeError("out of order")
 
-        verify_peer = None
+        _ac_verify_peer = None
 
     asynccore.use_logging("tests")
     try:

@@ -135,7 +135,8 @@ def test_a_check_of_the_peer_closes_the_socket() -> None:
     server = OpenSSLSocket(server_raw(), theirs, server_side=True)
     context: Any = sock.context
     context._ac_verify_peer = lambda connection, name: sock.close()
-    shake(sock, server)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        shake(sock, server)
     assert sock.state is CLOSED and sock._ac_agreed is None and sock.failure is None
     server.close()
 
