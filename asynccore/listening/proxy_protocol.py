@@ -173,21 +173,21 @@ class ProxyListener:
         return bool(self._ready or self._error)
 
     @property
-    def unfinished(self) -> int:
+    def _ac_unfinished(self) -> int:
         """How many connections were accepted here, and not handed out yet."""
         return len(self._pending) + len(self._ready)
 
-    def accept_no_more(self) -> None:
+    def _ac_accept_no_more(self) -> None:
         """Accept who waits, and nobody else: the port is closed, the descriptor stays."""
         before = -1
-        while before < self.unfinished:
-            before = self.unfinished
+        while before < self._ac_unfinished:
+            before = self._ac_unfinished
             self._accept_all()
         self._accepts = False
         close_port(self.plain, self._map)
 
     def _is_full(self) -> bool:
-        return not self._accepts or self.unfinished >= MOST_UNFINISHED
+        return not self._accepts or self._ac_unfinished >= MOST_UNFINISHED
 
     # -- headers --------------------------------------------------------------------------------
 

@@ -163,7 +163,7 @@ class _Closing:
                     break
                 _guarded(channel, channel.handle_read_event)
             # Between accept(2) and the program there may be a handshake, or a header of a proxy.
-            accept_no_more = getattr(type(channel.socket), "accept_no_more", None)
+            accept_no_more = getattr(type(channel.socket), "_ac_accept_no_more", None)
             if accept_no_more is not None:
                 accept_no_more(channel.socket)
 
@@ -188,7 +188,7 @@ class _Closing:
         """Whether a connection is served on for now, or a listener has some that it is not known of
         yet."""
         if _listens(channel):
-            return bool(getattr(channel.socket, "unfinished", 0))
+            return bool(getattr(channel.socket, "_ac_unfinished", 0))
         if not self.serves(channel) or _ends_its_own_way(channel):
             return False
         times = channel._ac_timing() if hasattr(type(channel), "_ac_timing") else None

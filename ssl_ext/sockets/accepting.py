@@ -167,18 +167,18 @@ class AcceptingSocket(SocketProxy):
         return self._raw if self._headers is None else self._headers.plain
 
     @property
-    def unfinished(self) -> int:
+    def _ac_unfinished(self) -> int:
         """How many connections were accepted here, and not handed out yet."""
-        headers = 0 if self._headers is None else self._headers.unfinished
+        headers = 0 if self._headers is None else self._headers._ac_unfinished
         return len(self._pending) + len(self._ready) + headers
 
-    def accept_no_more(self) -> None:
+    def _ac_accept_no_more(self) -> None:
         """Accept who waits, and nobody else: the port is closed, the descriptor stays."""
         if self._headers is not None:
-            self._headers.accept_no_more()
+            self._headers._ac_accept_no_more()
         before = -1
-        while before < self.unfinished:
-            before = self.unfinished
+        while before < self._ac_unfinished:
+            before = self._ac_unfinished
             self._accept_all()
         if self._headers is None:
             self._accepts = False

@@ -42,7 +42,7 @@ VOCABULARY = set(
     "buffer_size limit count offset backlog mtu size lines line "
     # sides and options of a connection
     "server_side server_hostname family proto reuse_port allow_broadcast which on close "
-    "unset_environment until_idle suppress_ragged_eofs prelude max_handshakes "
+    "proxy_protocol unset_environment until_idle suppress_ragged_eofs prelude max_handshakes "
     # contexts
     "ca check_hostname strict pins crl stapling stapled alpn minimum_version maximum_version "
     "ciphers resume keylog dtls client_auth sni sni_required "

@@ -113,10 +113,10 @@ def test_who_has_a_header_waits_for_room(context: Any, channels: Any) -> None:
     first = connect(listener, LINE + b"\x16\x03\x01\x00\x05\x01")
     turn()
     (pending,) = (c for c in channels.values() if type(c) is accepting.PendingHandshake)
-    assert pending.has_heard()
+    assert pending._ac_has_heard()
     early.sendall(LINE[5:])
     turn()
-    assert listener.socket.unfinished == 2
+    assert listener.socket._ac_unfinished == 2
     first.close()
     assert meanwhile(channels, lambda: ask(early)) == EXPECTED
 
