@@ -25,7 +25,7 @@ import sys as sys
 import time as time
 import typing as _typing
 from types import GetSetDescriptorType as _GetSetDescriptorType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 from warnings import warn as warn
 
 from . import asynchat as asynchat
@@ -53,7 +53,7 @@ from .smtp.syntax import get_addr_spec as get_addr_spec
 from .smtp.syntax import get_angle_addr as get_angle_addr
 from .smtp.text import add_header
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from typing import Literal, TextIO
 
     from .dispatchers.timeouts import TimeoutName
