@@ -58,6 +58,9 @@ INTERRUPT_GRACE = 1.0
 # tracebacks meanwhile, or runs what the program has behind its loop.
 LAST_WORDS = 5.0
 
+# The exit status if Ctrl-C has ended a worker: what a shell says of a program that it ended.
+INTERRUPTED = 128 + signal.SIGINT
+
 _SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none, nor workers
 
 # What a worker may say at once, in bytes.
@@ -287,6 +290,8 @@ class Workers:
     def _worker_ended(self, worker: Worker, pid: int, status: int) -> None:
         who = f"worker {worker.number} (process {pid}) ended {in_words(status)}"
         if self._stop is not None:
+            if status == -signal.SIGINT == -self._stop and self.exit_status == 0:
+                self.exit_status = INTERRUPTED
             if status not in (0, -self._stop, 128 + self._stop):
                 if pid not in self._hopeless:
                     self._say(who)
@@ -401,7 +406,8 @@ if sys.platform != "win32":
 
         SIGTERM and SIGINT are passed on; SIGHUP replaces the workers one by one; SIGTTIN starts one
         more, SIGTTOU ends one. `drain` and `watchdog` are those of `Workers`. The status is 0 if
-        each worker ended with 0 or by the signal that was passed on, and 1 otherwise.
+        each worker ended with 0 or by the signal that was passed on, and 1 otherwise. If SIGINT has
+        ended a worker, this process ends by SIGINT, too, instead of with 0.
         """
         had_terminal = signals.has_terminal()
         # In the background of a terminal these two say something else (termios(3)).
@@ -435,7 +441,12 @@ if sys.platform != "win32":
                     children.forget(pid)
                     workers.ended(pid, status)
             children.drop_listeners(set())
-            return workers.exit_status
+        if workers.exit_status == INTERRUPTED:
+            # A shell that runs a script stops at Ctrl-C only if the signal ended the command
+            # (bash(1), "Signals"), and to systemd that is a clean end.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+        return workers.exit_status
 
     class _Child:
         def __init__(self, number: int, lifeline: int, pair: socket.socket) -> None:

@@ -6,8 +6,12 @@ KeyboardInterrupt may hide that a signal ended the program. Consequence: this on
 that is put in front, sets `sys.excepthook`, looks at errors of four kinds alone, and has the one
 that would have been found without it run. Trade-off: a program that looks whether
 `sys.excepthook` is Python's finds that it is not.
+
+A worker of `asynccore run --workers` prints no traceback at Ctrl-C. Each worker would print the
+same one, and all at once. `python -X dev -m asynccore run` shows them.
 """
 
+import os
 import sys
 
 MYPY = False  # type checkers take it for true
@@ -18,8 +22,6 @@ if MYPY:  # pragma: no cover
 def _hand_on():
     # type: () -> None
     """Run the sitecustomize that stands behind this folder, which takes the name over."""
-    import os
-
     folder = os.path.dirname(os.path.abspath(__file__))
     ours = sys.modules.pop("sitecustomize")
     at = [number for number, entry in enumerate(sys.path) if os.path.abspath(entry) == folder]
@@ -36,6 +38,8 @@ def _hand_on():
 
 def _hook(kind, value, traceback):
     # type: (type, BaseException, TracebackType | None) -> None
+    if _is_worker and isinstance(value, KeyboardInterrupt):
+        return  # Python then ends the process by SIGINT, as it does after a traceback.
     _before(kind, value, traceback)
     if not isinstance(value, (SyntaxError, ImportError, AttributeError, NameError)):
         return
@@ -50,6 +54,11 @@ def _hook(kind, value, traceback):
         pass
 
 
+# Its children inherit the variable, which begins with the id of the process that it means.
+_is_worker = (
+    os.environ.get("ASYNCCORE_WORKER", "").startswith("%d:" % os.getpid())
+    and not getattr(sys.flags, "dev_mode", False)
+)
 _before = sys.excepthook
 if sys.version_info >= (3, 10):  # which asynccore needs, too
     sys.excepthook = _hook

@@ -168,6 +168,18 @@ def test_the_exit_status_after_a_signal(status, wanted):
     assert len(world.said) == wanted
 
 
+@pytest.mark.parametrize(
+    ("statuses", "wanted"), [((0, -INT), 130), ((-INT, 0), 130), ((-INT, 1), 1), ((1, -INT), 1)]
+)
+def test_the_exit_status_after_ctrl_c(statuses, wanted):
+    world = World()
+    world.workers.stop(INT)
+    for pid, status in zip((101, 102), statuses, strict=True):
+        world.end(pid, status)
+    assert world.workers.over()
+    assert world.workers.exit_status == wanted
+
+
 def test_a_signal_is_passed_on_after_a_grace_to_who_is_left():
     world = World()
     world.workers.stop(INT, 1.0)
@@ -637,6 +649,33 @@ def test_two_echo_servers(held_port, user_environment):
         program.process.send_signal(signal.SIGINT)
         count_lines(program, "stopped", 2)
         assert program.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("mode", [[], ["-X", "dev"]])
+def test_ctrl_c_ends_workers_quietly(mode, held_port, user_environment, tmp_path: Path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import asyncore; server = asyncore.listener(('127.0.0.1', {held_port}), print)\n"
+        "asyncore.call_later(0, print, 'it runs')\nasyncore.loop()\n"
+    )
+    command = [sys.executable, "-u", *mode, "-m", "asynccore", "run", "--workers", "2", script]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True, env=user_environment,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        try:
+            printed = ""
+            while printed.count("it runs") < 2:
+                printed += process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            rest, _ = process.communicate(timeout=30)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert rest.count("Traceback") == (2 if mode else 0), rest
+    assert mode or not rest.strip()
+    assert process.returncode == -INT
 
 
 def test_a_killed_worker_comes_back(held_port, user_environment, tmp_path: Path):

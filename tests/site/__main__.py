@@ -4,8 +4,8 @@ Each page is parsed: links and anchors within the site lead somewhere, and nothi
 elsewhere when a page is shown, be it a script, a style sheet, a font or a picture.
 
 With `--pictures`, pages are shown in a headless Chromium, wide and narrow, in both colour schemes.
-A page that scrolls sideways, logs an error or asks another host fails, and the pictures are left
-for somebody to look at. That needs playwright and a chromium (its own, or the system's).
+A page that scrolls sideways, logs an error, asks another host or copies a prompt fails, and the
+pictures are left for somebody to look at. That needs playwright and a chromium (its own, or the system's).
 """
 
 from __future__ import annotations
@@ -33,6 +33,16 @@ FETCHED_LINKS = {"stylesheet", "icon", "preload", "preconnect", "dns-prefetch", 
 
 WIDTHS = (1280, 390)  # a laptop's window, and a telephone's
 SHOWN = ("", "benchmarks/", "reference/asynccore/", "tutorial/", "engine/", "libraries/")
+
+# How many blocks of a page have a prompt in what the theme's copy button takes from them.
+COPIED_PROMPTS = """
+[...document.querySelectorAll("pre code:has(.gp)")].filter(code => {
+  code.setAttribute("data-md-copying", "");
+  const copied = code.innerText;
+  code.removeAttribute("data-md-copying");
+  return /^(\\$|>>>) /m.test(copied);
+}).length
+"""
 
 
 class Page(HTMLParser):
@@ -140,6 +150,8 @@ def _look(context: Any, address: str, name: str, folder: Path, kind: str) -> Ite
     )
     page.goto(address + name, wait_until="networkidle")
     width = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    if prompts := page.evaluate(COPIED_PROMPTS):
+        said.append(f"copies the prompts of {prompts} blocks")
     title = name.strip("/").replace("/", "-") or "start"
     page.screenshot(path=folder / f"{title}-{kind}.png", full_page=name != "reference/asynccore/")
     page.close()
