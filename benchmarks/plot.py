@@ -8,6 +8,7 @@ the tables; the panels have those that people know.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from benchmarks.results import Results
 OURS, PEERS, LIMIT, ERROR = "#1f6fb2", "#b8bec6", "#c2410c", "#444444"
 BAR_INCHES, HEAD_INCHES, WIDTH_INCHES = 0.19, 0.75, 9.0
 COLUMNS = 2
+TITLE_CHARACTERS = 44  # a longer title reaches into the next panel, or out of the picture
+
+# README and the start page show the overview on telephones, 350 pixels wide. Its letters are larger
+# than the others' in points, and the picture is narrower.
+OVERVIEW_POINTS, OVERVIEW_WIDTH_INCHES, OVERVIEW_BAR_INCHES = 10.0, 6.4, 0.26
 
 # What panels have: ourselves in the usual ways, and the peers that people know.
 KNOWN = {
@@ -138,7 +144,7 @@ def _bars(results: Results, panel: Panel) -> list[Bar]:
     return rows
 
 
-def _draw(axes: Any, rows: list[Bar], written: str) -> None:
+def _draw(axes: Any, rows: list[Bar], written: str, points: float = 7.0) -> None:
     heights = [value or 0.0 for _, value, _, _ in rows]
     colours = [OURS if label.startswith("asynccore") else PEERS for label, *_ in rows]
     axes.barh(range(len(rows)), heights, color=colours, height=0.72)
@@ -152,9 +158,9 @@ def _draw(axes: Any, rows: list[Bar], written: str) -> None:
     for place, (_, value, _, high) in enumerate(rows):
         text = "cannot" if value is None else format(value, written)
         end = max(value or 0.0, high if value else 0.0)
-        shown = axes.text(end + widest * 0.02, place, text, va="center", fontsize=7)
+        shown = axes.text(end + widest * 0.02, place, text, va="center", fontsize=points)
         shown.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})  # over the line
-    axes.set_yticks(range(len(rows)), [label for label, *_ in rows], fontsize=7)
+    axes.set_yticks(range(len(rows)), [label for label, *_ in rows], fontsize=points)
     axes.invert_yaxis()
     axes.set_xlim(0, widest * 1.2)
     axes.tick_params(axis="x", labelsize=6)
@@ -167,7 +173,8 @@ def _panel(axes: Any, panel: Panel, rows: list[Bar], idle: str) -> None:
     axes.axvline(1.0, color=LIMIT, linewidth=1.0, linestyle="--", label=f"1 = {panel.line}")
     axes.set_xlim(0, max(1.15, axes.get_xlim()[1]))
     axes.set_xlabel(panel.axis, fontsize=6.5)
-    axes.set_title(panel.title.format(idle=idle), fontsize=8.5, loc="left")
+    title = textwrap.fill(panel.title.format(idle=idle), TITLE_CHARACTERS)
+    axes.set_title(title, fontsize=8.5, loc="left")
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -240,15 +247,24 @@ def write_overview(results: Results, path: Path) -> bool:
         return False
     pyplot = _pyplot()
     with pyplot.rc_context(_STYLE):
-        figure, grid = pyplot.subplots(2, 2, figsize=(8.0, 3.9), layout="constrained")
-        for axes in grid.flat[len(panels) :]:
-            axes.set_visible(False)
-        for axes, (rows, title, axis) in zip(grid.flat, panels, strict=False):
-            _draw(axes, rows, ",.0f")
-            axes.set_title(title.format(idle=f"{results.idle:,}"), fontsize=9, loc="left")
-            axes.set_xlabel(axis, fontsize=7)
-            axes.xaxis.set_major_locator(pyplot.MaxNLocator(4))
-            axes.xaxis.set_major_formatter("{x:,.0f}")
+        figure = overview(pyplot, panels, f"{results.idle:,}")
         _save(figure, path)
         pyplot.close(figure)
     return True
+
+
+def overview(pyplot: Any, panels: list[tuple[list[Bar], str, str]], idle: str) -> Any:
+    """The figure of the overview, of the bars, the title and the axis of each panel."""
+    height = 2 * (1.0 + OVERVIEW_BAR_INCHES * max(len(rows) for rows, _, _ in panels))
+    figure, grid = pyplot.subplots(
+        2, 2, figsize=(OVERVIEW_WIDTH_INCHES, height), layout="constrained"
+    )
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes, (rows, title, axis) in zip(grid.flat, panels, strict=False):
+        _draw(axes, rows, ",.0f", OVERVIEW_POINTS)
+        axes.set_title(title.format(idle=idle), fontsize=OVERVIEW_POINTS + 1, loc="left")
+        axes.set_xlabel(axis, fontsize=OVERVIEW_POINTS)
+        axes.set_xticks([])  # each bar has its figure
+        axes.set_xlim(0, axes.get_xlim()[1] * 1.15)  # for the figure of the longest
+    return figure

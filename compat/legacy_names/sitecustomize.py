@@ -55,9 +55,8 @@ def _hook(kind, value, traceback):
 
 
 # Its children inherit the variable, which begins with the id of the process that it means.
-_is_worker = (
-    os.environ.get("ASYNCCORE_WORKER", "").startswith("%d:" % os.getpid())
-    and not getattr(sys.flags, "dev_mode", False)
+_is_worker = os.environ.get("ASYNCCORE_WORKER", "").startswith("%d:" % os.getpid()) and not getattr(
+    sys.flags, "dev_mode", False
 )
 _before = sys.excepthook
 if sys.version_info >= (3, 10):  # which asynccore needs, too

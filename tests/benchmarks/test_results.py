@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -176,6 +178,51 @@ def _overview() -> Results:
             for name, rate in found.items()
         )
     )
+
+
+# Draws the overview of a file. Prints each text with its size and its room in its half.
+TEXTS = """
+import json, sys
+from benchmarks import plot
+from benchmarks.results import Results
+results = Results.from_json(json.load(open(sys.argv[1])))
+panels = [(plot.overview_bars(results, workload), *texts) for workload, *texts in plot.OVERVIEW]
+pyplot = plot._pyplot()
+with pyplot.rc_context(plot._STYLE):
+    figure = plot.overview(pyplot, [panel for panel in panels if panel[0]], "5,000")
+    figure.canvas.draw()
+    width, found = figure.bbox.width, []
+    for at, axes in enumerate(figure.axes):
+        texts = [*axes.texts, axes.title, axes._left_title, axes.xaxis.label]
+        for text in [*texts, *axes.get_xticklabels(), *axes.get_yticklabels()]:
+            if text.get_text() and axes.get_visible():
+                box = text.get_window_extent()
+                half = at % 2 / 2
+                room = min(box.x0 / width - half, half + 0.5 - box.x1 / width)
+                found.append([text.get_text(), text.get_fontsize(), room])
+print(json.dumps([figure.get_figwidth(), found]))
+"""
+
+
+def test_the_overview_can_be_read_on_a_telephone(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib belongs to the bench extra")
+    rates = {"asynccore": 134493.0, "pyasyncore-poll": 125647.0, "asyncio": 1e5, "uvloop": 139555.0}
+    samples = [
+        Sample(workload, name, at, {"rate": rate * at})
+        for workload in ("echo", "idle")
+        for name, rate in rates.items()
+        for at in (1, 2, 3)
+    ]
+    saved = tmp_path / "saved.json"
+    saved.write_text(json.dumps(_results(*samples).to_json()), encoding="utf-8")
+    # A process of its own: matplotlib keeps its fonts open for as long as it lives.
+    command = [sys.executable, "-c", TEXTS, str(saved)]
+    printed = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True, check=True)
+    inches, texts = json.loads(printed.stdout)
+    assert len(texts) == 2 * (2 + 2 * len(rates))
+    for text, points, room in texts:
+        assert room > 0.005, f"{text} leaves its half of the picture"
+        assert points / 72 / inches * 350 >= 7, f"{text} is too small to read"
 
 
 def test_the_sentences_have_three_digits_and_say_what_was_not_measured() -> None:

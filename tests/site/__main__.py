@@ -5,7 +5,8 @@ elsewhere when a page is shown, be it a script, a style sheet, a font or a pictu
 
 With `--pictures`, pages are shown in a headless Chromium, wide and narrow, in both colour schemes.
 A page that scrolls sideways, logs an error, asks another host or copies a prompt fails, and the
-pictures are left for somebody to look at. That needs playwright and a chromium (its own, or the system's).
+pictures are left for somebody to look at. That needs playwright and a chromium (its own, or the
+system's).
 """
 
 from __future__ import annotations
