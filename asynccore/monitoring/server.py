@@ -49,6 +49,9 @@ _REQUEST_TIME = 5.0
 
 _AF_UNIX = getattr(socket, "AF_UNIX", -1)  # nothing gets so far on Windows, where it is missing
 
+# How long the thread pauses when descriptors run out, in seconds.
+_REST = 0.1
+
 # A request is one word.
 _LONGEST_REQUEST = 64
 
@@ -89,6 +92,7 @@ class Server:
             except OSError as why:
                 if why.errno in (errno.EINVAL, errno.EBADF, errno.ENOTSOCK):
                     return  # closed
+                time.sleep(_REST)  # EMFILE: who connected waits still, and accept would spin
                 continue
             with conn, contextlib.suppress(OSError):
                 conn.settimeout(_REQUEST_TIME)

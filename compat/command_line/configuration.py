@@ -73,6 +73,8 @@ def read(path: str, command: argparse.ArgumentParser) -> dict[str, Any]:
         table = _parse(file.read(), path)
     for name in TABLE.split("."):
         table = table.get(name, {})
+        if not isinstance(table, dict):
+            raise ValueError(f"{path}: [{TABLE}] is to be a table: {name} is {table!r}")
     known = options(command)
     for key in table:
         if key not in known:

@@ -53,6 +53,7 @@ class Mailbox:
         self._path = os.path.abspath(maildir or mbox or "")
         self._is_mbox = maildir is None
         self._box: mailbox.Mailbox[Any] | None = None
+        self._file: tuple[int, int] | None = None  # which one the library has open
 
     def open(self) -> None:
         """Open or make it. Raises `OSError`, also if it can't be written to."""
@@ -61,6 +62,33 @@ class Mailbox:
         # The library opens what can't be written to for reading alone, and says so with each mail.
         if not os.access(place, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place)
+        self._file = self._present()
+
+    def _present(self) -> tuple[int, int] | None:
+        """Return which file is under the path now; `None` for a Maildir, which is a folder."""
+        if not self._is_mbox:
+            return None
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _lock(self) -> Any:
+        """Return the open mailbox, locked.
+
+        Who reads mails may put another file in the place of this one, as the module mailbox does:
+        what is written to the old one then is lost.
+        """
+        while True:
+            if self._box is None:
+                self.open()
+            box: Any = self._box
+            box.lock()
+            if self._present() == self._file:
+                return box
+            self._box = None  # it is opened anew, also if that can't be done just now
+            box.close()
 
     def close(self) -> None:
         """Close it, if it is open."""
@@ -69,7 +97,6 @@ class Mailbox:
 
     def keep(self, peer: object, sender: str, recipients: Sequence[str], data: bytes) -> None:
         """Keep a mail. Raises `OSError`, and `mailbox.Error`."""
-        assert self._box is not None
         host = peer[0] if isinstance(peer, tuple) and peer else peer
         head = [f"Return-Path: <{sender}>", *(f"Delivered-To: {it}" for it in recipients)]
         head.append(f"Received: from [{host}] by asynccore; {formatdate(localtime=True)}")
@@ -81,12 +108,12 @@ class Mailbox:
             mail = made
         else:
             mail = mailbox.MaildirMessage(text + data)
-        self._box.lock()
+        box = self._lock()
         try:
-            self._box.add(mail)
-            self._box.flush()
+            box.add(mail)
+            box.flush()
         finally:
-            self._box.unlock()
+            box.unlock()
 
 
 def passwords(path: str) -> dict[str, bytes]:

@@ -39,6 +39,13 @@ MOST_LAG = 1.0
 # How often the loops are asked how long they take to answer, and whether the program has ended.
 INTERVAL = 1.0
 
+# How long somebody may take to ask, and to read the answer, in seconds. Who is silent must not keep
+# the health checks waiting; those of Kubernetes and HAProxy wait a second or two.
+PEER_TIME = 5.0
+
+# How long the server pauses when descriptors run out, in seconds.
+_REST = 0.1
+
 _HOST = "127.0.0.1"
 
 
@@ -259,6 +266,7 @@ _PROBES = {
 class _Handler(BaseHTTPRequestHandler):
     family: Family
     registry: Any
+    timeout = PEER_TIME
 
     def do_GET(self) -> None:
         """Answer /metrics and the probes."""
@@ -285,6 +293,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept; if that fails, the listener is ready still, and asking at once would spin."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(_REST)
+            raise
+
     def handle_error(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
     ) -> None:

@@ -30,7 +30,7 @@ class SinkServer(HardenedSMTPServer):
         logs.put(f"--- from {mailfrom or '<>'} to {', '.join(rcpttos)}, by {peer}", sys.stdout)
         logs.put(data.decode("utf-8", "backslashreplace").rstrip("\n"), sys.stdout)
         logs.put("---", sys.stdout)
-        sys.stdout.flush()
+        print(end="", flush=True)  # where there is no output, this does nothing
 
 
 def main(

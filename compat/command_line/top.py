@@ -121,7 +121,10 @@ def ask(path: Path, request: str = "statistics") -> Look:
         ) from None
     if not line:
         raise NotThere(f"{path} ended the connection: does the program belong to another user?")
-    found: Look = json.loads(line)
+    try:
+        found: Look = json.loads(line)
+    except ValueError:  # a process was killed within its answer, or it is another server's socket
+        raise NotThere(f"what {path} answers is not from asynccore, or not whole") from None
     return found
 
 

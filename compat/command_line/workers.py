@@ -82,6 +82,20 @@ class Worker:
         self.start_at: float | None = None  # when to start it again
         self.successor: int | None = None  # the process that is to replace this one
         self.successor_started = 0.0
+        self.successor_has_begun = False
+
+    def may_be_replaced(self) -> bool:
+        """Whether the successor runs a loop, if somebody in this place did.
+
+        A new program may look for its database for a while, and then end.
+        """
+        return self.successor_has_begun or not self.has_begun
+
+    def hand_over(self) -> None:
+        """Have the successor be the process of this place."""
+        self.pid, self.successor = self.successor, None
+        self.started = self.successor_started
+        self.has_begun |= self.successor_has_begun
 
 
 class Processes(Protocol):
@@ -192,6 +206,8 @@ class Workers:
         for worker in self._workers:
             if worker.pid == pid:
                 worker.has_begun = True
+            elif worker.successor == pid:
+                worker.successor_has_begun = True
 
     def serve(self) -> bool:
         """Whether a loop has begun in each place; one that has done its work counts no more."""
@@ -238,8 +254,7 @@ class Workers:
                 worker.pid = None
                 if worker.successor is not None:
                     # It ended by itself while it was replaced: its successor is there already.
-                    worker.pid, worker.successor = worker.successor, None
-                    worker.started = worker.successor_started
+                    worker.hand_over()
                     self._replacing = None
                 else:
                     self._worker_ended(worker, pid, status)
@@ -271,7 +286,7 @@ class Workers:
         due += self._kill_at.values()
         if self._pass_on_at is not None:
             due.append(self._pass_on_at)
-        if self._replacing is not None:
+        if self._replacing is not None and self._replacing.may_be_replaced():
             due.append(self._replacing.successor_started + UP)
         if self._watchdog is not None and self._answered:
             due.append(min(self._answered.values()) + self._watchdog)
@@ -318,17 +333,18 @@ class Workers:
         """A successor ended: if it never came up, the present workers stay."""
         if self._stop is None and self._replacing is worker:
             self._say(
-                f"the new worker {worker.number} ended {in_words(status)} within {UP:g} s of its"
-                " start; the old ones stay"
+                f"the new worker {worker.number} ended {in_words(status)} before it could take"
+                " over; the old ones stay"
             )
             self._to_replace.clear()
             self._replacing = None
 
     def _replace(self, now: float) -> None:
         worker = self._replacing
-        if worker is not None and now - worker.successor_started >= UP:
-            old, worker.pid, worker.successor = worker.pid, worker.successor, None
-            worker.started, worker.failures = worker.successor_started, 0
+        up = worker is not None and now - worker.successor_started >= UP
+        if worker is not None and up and worker.may_be_replaced():
+            old, worker.failures = worker.pid, 0
+            worker.hand_over()
             self._replacing = None
             if old is not None:
                 self._retire(old)
@@ -344,6 +360,7 @@ class Workers:
                 else:
                     self._replacing = candidate
                     candidate.successor_started = now
+                    candidate.successor_has_begun = False
 
     def _retire(self, pid: int) -> None:
         self._retiring.add(pid)
@@ -472,7 +489,12 @@ if sys.platform != "win32":
                 with suppress(OSError, ValueError, AttributeError):
                     stream.flush()
             theirs, lifeline = os.pipe()  # the other workers don't inherit ours
-            pair, their_pair = socket.socketpair(type=socket.SOCK_DGRAM)
+            try:
+                pair, their_pair = socket.socketpair(type=socket.SOCK_DGRAM)
+            except OSError:  # EMFILE, and it is tried again and again
+                os.close(theirs)
+                os.close(lifeline)
+                raise
             pair.setblocking(False)
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._handled)
             try:

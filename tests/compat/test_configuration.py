@@ -116,6 +116,14 @@ def test_what_can_not_be(table, message, capsys, monkeypatch, tmp_path):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["tool = 1", "[tool]\nasynccore = 'x'", "[[tool.asynccore]]"])
+def test_what_is_no_table(text, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text(f"{text}\n")
+    assert cli.main(["run", "--config", "c.toml", "script.py"]) == 2
+    assert "c.toml: [tool.asynccore] is to be a table: " in capsys.readouterr().err
+
+
 def test_a_variable_that_can_not_be(capsys, monkeypatch):
     monkeypatch.setenv("ASYNCCORE_WORKERS", "many")
     assert cli.main(["run", "script.py"]) == 2

@@ -136,6 +136,43 @@ def test_numbers(program: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     assert program.get("/other")[0] == 404
 
 
+def test_who_asks_nothing_is_not_awaited(program: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert metrics._Handler.timeout == metrics.PEER_TIME
+    monkeypatch.setattr(metrics._Handler, "timeout", 0.05)
+    with socket.create_connection(program.serving.socket.getsockname(), PATIENCE) as silent:
+        assert silent.recv(1) == b""
+
+
+def test_it_pauses_when_descriptors_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        serving = metrics.server(metrics.Family(os.getpid()), listening)
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "sleep", pauses.append)
+            with pytest.raises(BlockingIOError):  # for EMFILE, which would hit the test, too
+                serving.get_request()
+    assert pauses == [metrics._REST]
+
+
+@pytest.mark.parametrize("answer", [b'{"pid": 5, "la', b"HTTP/1.1 400\r\n"])
+def test_an_answer_that_is_not_whole_counts_for_nothing(answer: bytes, folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / f"{os.getpid()}.sock"))
+        listening.listen()
+
+        def reply() -> None:
+            conn, _ = listening.accept()
+            with conn:
+                conn.recv(100)
+                conn.sendall(answer)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        assert metrics.Family(os.getpid()).ailments() == ["no process answers"]
+        thread.join()
+
+
 def test_only_one_batch_is_measured_for_a_machine(program: Watched) -> None:
     engine = asynccore.engine.engine_for(program.map)
     with program.echo(b"x") as client:

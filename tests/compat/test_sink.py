@@ -83,6 +83,26 @@ def test_mails_are_kept(kind: str, tmp_path: Path) -> None:
     again.close()
 
 
+@pytest.mark.parametrize("way", ["moved", "replaced"])
+def test_a_mail_goes_to_the_mbox_that_is_there_now(way: str, tmp_path: Path) -> None:
+    path = tmp_path / "here" / "m"
+    path.parent.mkdir()
+    with serving(Settings(mbox=str(path))) as port, smtplib.SMTP("127.0.0.1", port) as client:
+        assert send(client) == {}
+        if way == "moved":
+            path.parent.rename(tmp_path / "away")
+            with pytest.raises(smtplib.SMTPDataError, match="451"):
+                send(client)
+            path.parent.mkdir()
+        else:
+            with contextlib.closing(mailbox.mbox(path)) as reader:
+                reader.clear()  # which puts another file in its place
+        assert send(client) == {}
+        assert send(client) == {}
+        with contextlib.closing(mailbox.mbox(path)) as box:
+            assert len(box) == 2
+
+
 def test_what_can_not_be_kept_is_not_acknowledged(
     capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +119,12 @@ def test_what_can_not_be_kept_is_not_acknowledged(
         assert raised.value.smtp_code == 451
         assert client.noop()[0] == 250
     assert "can't be kept: [Errno 28] No space left on device" in capsys.readouterr().err
+
+
+def test_without_an_output_mails_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # closed by who started it
+    with serving() as port, smtplib.SMTP("127.0.0.1", port) as client:
+        assert send(client) == {}
 
 
 def test_mails_are_printed(capsys: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -348,8 +349,33 @@ def test_a_new_worker_that_does_not_come_up_ends_the_replacing():
     assert world.running == [101, 102]
     assert world.killed == []
     assert world.said == [
-        "the new worker 1 ended with exit status 1 within 1 s of its start; the old ones stay"
+        "the new worker 1 ended with exit status 1 before it could take over; the old ones stay"
     ]
+
+
+def test_a_new_worker_takes_over_once_its_loop_has_begun_as_that_of_the_old_one_has():
+    world = World()
+    for pid in (101, 102):
+        world.workers.begun(pid)
+    world.workers.replace_all()
+    world.workers.tick()
+    world.pass_time(99)  # it looks for its database
+    assert world.retired == []
+    assert world.workers.wait() is None
+    world.workers.begun(103)
+    world.workers.tick()
+    assert world.retired == [101]
+    world.pass_time(99)
+    world.end(104, 1)  # it has looked in vain
+    world.pass_time(99)
+    assert world.retired == [101]
+    assert world.said == [
+        "the new worker 2 ended with exit status 1 before it could take over; the old ones stay"
+    ]
+    world.workers.replace_all()
+    world.workers.tick()
+    world.pass_time(99)
+    assert world.retired == [101], "what a former successor has begun does not count"
 
 
 def test_an_old_worker_that_ends_while_being_replaced():
@@ -406,6 +432,18 @@ forks = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:Depreca
 
 
 @forks
+def test_a_start_that_fails_leaves_nothing_open(monkeypatch):
+    def socketpair(**options: object) -> None:
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(socket, "socketpair", socketpair)
+    children = workers.Children(["true"], lambda pid: {}, [])
+    before = psutil.Process().num_fds()
+    with pytest.raises(OSError, match="too many"):
+        children.start(1)
+    assert psutil.Process().num_fds() == before
+
+
 def test_workers_run_in_their_environment(tmp_path):
     before = [signal.getsignal(s) for s in workers._HANDLED]
     write = f"import os; open(r'{tmp_path}/' + os.environ['WORKER'], 'w').write(str(os.getpid()))"

@@ -59,6 +59,24 @@ def test_it_answers(server, folder):
     assert json.loads(ask(folder / "s"))["pid"] == os.getpid()
 
 
+def test_it_pauses_when_descriptors_run_out(monkeypatch):
+    class Listener:
+        errnos = [errno.EMFILE, errno.ENFILE, errno.EBADF]
+
+        def accept(self) -> None:
+            raise OSError(self.errnos.pop(0), "no")
+
+    served = watched.Server.__new__(watched.Server)
+    served._listener = Listener()
+    pauses: list[float] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(watched.time, "sleep", pauses.append)
+        thread = threading.Thread(target=served._serve)
+        thread.start()
+        thread.join()
+    assert pauses == [watched._REST] * 2
+
+
 def test_only_the_owner_can_open_it(server, folder, monkeypatch):
     assert (folder / "s").stat().st_mode & 0o777 == 0o600
     if sys.platform == "linux":
