@@ -32,6 +32,13 @@ _SUFFIXES = (".py", ".pyw")
 # What `pip install` is given for the packages that read and write other people's programs.
 EXTRA = "asynccore[port]"
 
+# What `from … import *` brings, as far as anything asks for it.
+STARRED = {
+    "asyncore": ("dispatcher", "dispatcher_with_send", "loop", "poll", "socket_map", "ExitNow"),
+    "asynchat": ("async_chat", "simple_producer"),
+    "smtpd": ("SMTPServer", "SMTPChannel", "DebuggingServer", "PureProxy"),
+}
+
 
 class Unreadable(Exception):
     """A file or folder that can't be read; the text says why."""
@@ -185,6 +192,8 @@ def _decode(data: bytes) -> tuple[str, str, SyntaxError | None]:
     except SyntaxError as why:
         # It looks at the first two lines, and does not say where in them the trouble is.
         words, at = why.msg, 0
+    except LookupError as why:  # a codec from bytes to bytes, as hex
+        return data.decode("latin-1"), "latin-1", _problem(str(why), data, 0)
     except UnicodeDecodeError:
         words, at = "", 0
     try:

@@ -30,6 +30,20 @@ def method(body: str) -> str:
     return f"class A(asynchat.async_chat):\n    def collect_incoming_data(self, data):\n{lines}"
 
 
+def test_classes_that_a_star_import_brings() -> None:
+    text = """\
+from asyncore import *
+from asynchat import *
+class A(async_chat):
+    def collect_incoming_data(self, data):
+        self.push('x')
+class B(dispatcher):
+    def handle_read(self):
+        self.recv(1) == 'x'
+"""
+    assert found(text) == ["5 AC201", "8 AC202"]
+
+
 @pytest.mark.parametrize(
     ("body", "codes"),
     [
@@ -57,6 +71,7 @@ def method(body: str) -> str:
         ("w: bytes = data\nw == 'x'", ["AC202"]),
         ("with self.lock as l:\n    data == 'x'", ["AC202"]),
         ("with open('f', 'rb') as f:\n    f.read() == 'x'", ["AC202"]),
+        ("match data:\n    case b'x': self.push('y')", ["AC201"]),
         ("list(data)\nsorted(data.split())[0] == 'x'", ["AC202"]),
         ("self.parts = []\nself.parts.append(data)\nself.parts.pop() == 'x'", ["AC202"]),
         ("data == b''", []),

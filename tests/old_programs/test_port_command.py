@@ -69,6 +69,7 @@ def test_what_can_not_be_read_is_one_line_and_the_rest_goes_on(
     (tmp_path / "c_unknown.py").write_bytes(b"# -*- coding: klingon -*-\n")
     (tmp_path / "d_data.py").write_bytes(b"\0\1\2")
     (tmp_path / "e_neither.py").write_text("x = = 1\n")
+    (tmp_path / "e_of_bytes.py").write_bytes(b"# -*- coding: hex -*-\n")
     (tmp_path / "f_mixed.py").write_bytes(b"import asyncore\r\nx = 1\n")
     (tmp_path / "z_good.py").write_text(OLD)
     missing = tmp_path / "missing.py"
@@ -84,6 +85,8 @@ def test_what_can_not_be_read_is_one_line_and_the_rest_goes_on(
         "c_unknown.py": "unknown encoding: klingon",
         "d_data.py": "is no text: it contains null bytes",
         "e_neither.py": "python3: line 1: is neither Python 3 nor Python 2",
+        "e_of_bytes.py": "'hex' is not a text encoding; use codecs.decode() to handle arbitrary"
+        " codecs",
         "f_mixed.py": "has line ends of more than one kind: make them the same",
     }
     assert (tmp_path / "a_latin.py").read_bytes().startswith(b"# no coding line\nx = '\xe4'")

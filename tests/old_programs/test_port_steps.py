@@ -69,6 +69,7 @@ def test_names_that_went_are_renamed() -> None:
         import base64, collections, os
         from collections import Mapping, deque
         from collections import Sequence
+        from base64 import b64encode, encodestring, decodestring as of_text  # text
         import string
         x = base64.encodestring(y)
         isinstance(x, collections.Callable)
@@ -80,6 +81,7 @@ def test_names_that_went_are_renamed() -> None:
         from collections import deque
         from collections.abc import Mapping
         from collections.abc import Sequence
+        from base64 import b64encode, encodebytes as encodestring, decodebytes as of_text  # text
         import string
         import collections.abc
         import errno
@@ -509,6 +511,44 @@ def test_old_names_in_a_text_that_python_3_reads_are_seen() -> None:
         """,
         "python3",
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('import sys\nprint >>sys.stderr, "a"\n', 'import sys\nprint("a", file=sys.stderr)\n'),
+        ("self.file = file(name)\n", "self.file = open(name)\n"),
+        ("n = reduce(add, ns)\n", "from functools import reduce\nn = reduce(add, ns)\n"),
+        ("n = long(text)\n", "n = int(text)\n"),
+        (
+            "import urllib2\nurllib2.urlopen(url)\n",
+            "import urllib.request, urllib.error, urllib.parse\nurllib.request.urlopen(url)\n",
+        ),
+        (
+            "import urllib\nurllib.unquote(path)\n",
+            "import urllib.request, urllib.parse, urllib.error\nurllib.parse.unquote(path)\n",
+        ),
+        ("from urllib import quote\n", "from urllib.parse import quote\n"),
+    ],
+)
+def test_each_name_of_python_2_alone_tells_that_it_is_python_2(before: str, after: str) -> None:
+    becomes(before, after, "python3")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "with open(path) as file:\n    file(1)\n",
+        "a = [long(1) for long in makers]\n",
+        "if reduce := found:\n    reduce(a, b)\n",
+        "from .compat import unicode, file\nfile(unicode(x))\n",
+        "from urllib.parse import quote\nimport urllib.request\nurllib.request.urlopen(quote(x))\n",
+        "try:\n    from urllib import quote\nexcept ImportError:\n    from urllib3 import quote\n",
+        "kinds = file, reduce\n",
+    ],
+)
+def test_names_of_python_2_that_a_program_has_itself_stay(text: str) -> None:
+    stays(text, "python3")
 
 
 def test_tabs_that_python_3_can_not_measure_become_blanks() -> None:

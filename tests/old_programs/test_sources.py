@@ -111,6 +111,7 @@ def test_what_a_file_is(tmp_path: Path, text: str, python: int) -> None:
         (b"# coding: ascii\n\nx = '\xe4'\n", 3, 6, "ascii"),
         (b"x = '\xe4'\n", 1, 6, "utf-8"),
         (b"# coding: klingon\nx = 1\n", 1, 1, "klingon"),
+        (b"# coding: hex\nx = 1\n", 1, 1, "'hex' is not a text encoding"),
     ],
 )
 def test_bytes_that_no_declaration_fits(

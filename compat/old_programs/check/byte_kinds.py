@@ -173,6 +173,9 @@ class _Meaning:
             case ast.If(test, body, orelse):
                 self.kind(test, env)
                 self.branches([body, orelse], env)
+            case ast.Match(subject, cases):
+                self.kind(subject, env)
+                self.branches([*(case.body for case in cases), []], env)
             case ast.While(test, body, orelse):
                 self.kind(test, env)
                 self.branches([body, []], env)

@@ -132,7 +132,12 @@ class Program:
         if isinstance(node, (ast.Import, ast.ImportFrom)) and self.lives(node):
             for alias in node.names:
                 name = alias.asname or alias.name.partition(".")[0]
-                self.imports.setdefault(name, set()).add(_imported(node, alias))
+                imported = _imported(node, alias)
+                self.imports.setdefault(name, set()).add(imported)
+                if name == "*":
+                    module = imported.removesuffix(".*")
+                    for name in sources.STARRED.get(module, ()):
+                        self.imports.setdefault(name, set()).add(f"{module}.{name}")
         if isinstance(node, ast.ClassDef):
             methods = {m.name: m for m in node.body if isinstance(m, _FUNCTIONS)}
             bases = [dotted for base in node.bases if (dotted := self.dotted(base))]

@@ -31,6 +31,8 @@ def read(path: Path) -> sources.Source:
             raise sources.Unreadable(path, str(why.msg)) from None
     try:
         data.decode(encoding)
+    except LookupError as why:  # a codec from bytes to bytes, as hex
+        raise sources.Unreadable(path, str(why)) from None
     except UnicodeDecodeError as why:
         line = data.count(b"\n", 0, why.start) + 1
         words = f"line {line}: a byte that is not {encoding}; say in line 1 or 2 which coding it is"

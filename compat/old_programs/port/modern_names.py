@@ -106,7 +106,26 @@ def _from_lines(tree: Tree, node: cst.ImportFrom, modules: Collection[str]) -> l
         return [tree.code(node.with_changes(module=module, semicolon=cst.MaybeSentinel.DEFAULT))]
     if source == "collections" and not isinstance(node.names, cst.ImportStar):
         return _collections_lines(tree, node, node.names)
-    return None
+    return _renamed_lines(tree, node, source)
+
+
+def _renamed_lines(tree: Tree, node: cst.ImportFrom, source: str) -> list[str] | None:
+    """Return an import of names that went, under their old names; None if none of them did."""
+    aliases = node.names if not isinstance(node.names, cst.ImportStar) else ()
+    changed = False
+    new = []
+    for alias in aliases:
+        old = dotted(alias.name)
+        module, _, name = _RENAMED.get(f"{source}.{old}", "").rpartition(".")
+        if module == source:
+            changed = True
+            bound = alias.asname or cst.AsName(cst.Name(old))
+            alias = alias.with_changes(name=cst.Name(name), asname=bound)
+        new.append(alias)
+    if not changed:
+        return None
+    renamed = node.with_changes(names=new, semicolon=cst.MaybeSentinel.DEFAULT)
+    return [tree.code(renamed).rstrip()]
 
 
 def _collections_lines(tree: Tree, node: cst.ImportFrom, names: Any) -> list[str] | None:

@@ -24,8 +24,10 @@ from .tree import Tree, dotted, tree_of
 
 NAME = "python3"
 
-# Names that Python 3 has not, whatever they are used for.
-_GONE = {"unicode", "xrange", "raw_input", "basestring", "unichr", "execfile"}
+# Names that Python 3 has not, whatever they are used for; and functions, which the fixers replace
+# where they are called. What the fixers leave is not here: they would get it again and again.
+_GONE = {"unicode", "xrange", "raw_input", "basestring", "unichr", "execfile", "long"}
+_GONE_FUNCTIONS = {"file", "reduce"}
 _GONE_METHODS = {"has_key", "iteritems", "iterkeys", "itervalues"}
 # What asks first whether a name is there: programs for both.
 _QUESTIONS = ("ImportError", "NameError", "AttributeError", "ModuleNotFoundError")
@@ -37,10 +39,15 @@ def apply(text: str, path: str = "") -> str:
     `path` is where it is: names of modules beside it are imported from there. Raises
     `SyntaxError` for what is neither, and `sources.NeedsExtra` without fissix.
     """
-    was_python2 = not _is_python3(text)
-    if was_python2 or _reads_old_names(text):
-        text = _with_plain_tabs(_fixed(text, path, statements=was_python2))
-        was_python2 = True
+    was_python2 = prints = not _is_python3(text)
+    if not was_python2:
+        tree = tree_of(text)
+        # Python 3 reads `print >>file, x`, as a pair of which the first can't be had.
+        prints = any(_is_print_to(tree, node) for node in tree.all(cst.BinaryOperation))
+        was_python2 = prints or _reads_old_names(tree)
+    if was_python2:
+        text = _with_plain_tabs(_fixed(text, path, statements=prints))
+        text = _with_open(text)
     with_methods = strings.apply(text)
     # Functions that Python 3 never had: nothing but Python 2 could run it.
     return text_channels.apply(with_methods, was_python2 or with_methods != text)
@@ -56,29 +63,51 @@ def _is_python3(text: str) -> bool:
     return True
 
 
-def _reads_old_names(text: str) -> bool:
-    tree = tree_of(text)
-    moved = _moved_modules()
+def _is_print_to(tree: Tree, node: cst.BinaryOperation) -> bool:
+    return (
+        isinstance(node.operator, cst.RightShift)
+        and isinstance(node.left, cst.Name)
+        and node.left.value == "print"
+        and not _is_asked_for(tree, node)
+    )
+
+
+def _reads_old_names(tree: Tree) -> bool:
+    moved, urllib = _moved_names()
     for node in tree.all(cst.Name, cst.Attribute, cst.Import, cst.ImportFrom):
         if isinstance(node, cst.Name):
-            old = node.value in _GONE and not tree.is_bound(node.value) and tree.is_variable(node)
+            old = _is_old_builtin(tree, node)
         elif isinstance(node, cst.Attribute):
             old = node.attr.value in _GONE_METHODS and not tree.defines(node.attr.value)
+            old = old or (dotted(node) in urllib and tree.imported.get("urllib") == "urllib")
         elif isinstance(node, cst.Import):
             old = any(dotted(alias.name) in moved for alias in node.names)
         else:
-            old = node.module is not None and not node.relative and dotted(node.module) in moved
+            source = dotted(node.module) if node.module is not None and not node.relative else ""
+            names = node.names if not isinstance(node.names, cst.ImportStar) else ()
+            old = source in moved
+            old = old or any(f"{source}.{dotted(alias.name)}" in urllib for alias in names)
         if old and not _is_asked_for(tree, node):
             return True
     return False
 
 
-def _moved_modules() -> set[str]:
+def _is_old_builtin(tree: Tree, node: cst.Name) -> bool:
+    parent = tree.parents.get(node)
+    called = isinstance(parent, cst.Call) and parent.func is node
+    old = node.value in _GONE or (called and node.value in _GONE_FUNCTIONS)
+    return old and not tree.is_bound(node.value) and tree.is_variable(node)
+
+
+def _moved_names() -> tuple[set[str], set[str]]:
+    """Return the modules that have other names now, and the names that urllib had itself."""
     try:
-        from fissix.fixes import fix_imports
+        from fissix.fixes import fix_imports, fix_urllib
     except ImportError as why:
         raise sources.NeedsExtra("fissix", "porting Python 2") from why
-    return {name for name, new in fix_imports.MAPPING.items() if name != new}
+    moved = {name for name, new in fix_imports.MAPPING.items() if name != new}
+    names = {f"urllib.{name}" for _, found in fix_urllib.MAPPING["urllib"] for name in found}
+    return moved | {"urllib2"}, names
 
 
 def _is_asked_for(tree: Tree, node: cst.CSTNode) -> bool:
@@ -97,6 +126,16 @@ def _is_asked_for(tree: Tree, node: cst.CSTNode) -> bool:
             return True
         at = tree.parents.get(at)
     return False
+
+
+def _with_open(text: str) -> str:
+    """Return a text that opens files by `open`, for which 2to3 has no fixer."""
+    tree = tree_of(text)
+    for node in tree.all(cst.Call):
+        if isinstance(node.func, cst.Name) and node.func.value == "file":
+            if not tree.is_bound("file") and not _is_asked_for(tree, node):
+                tree.change(node, func=cst.Name("open"))
+    return tree.finished()
 
 
 def _fixed(text: str, path: str, statements: bool) -> str:

@@ -16,6 +16,8 @@ from typing import Any, TypeVar, cast
 
 import libcst as cst
 
+from .. import sources
+
 # What begins every comment that `asynccore port` leaves.
 SIGN = "# asynccore port"
 
@@ -30,12 +32,11 @@ Kind3 = TypeVar("Kind3", bound=cst.CSTNode)
 _PUNCTUATION = frozenset(
     "comma semicolon equal dot lpar rpar lbracket rbracket lbrace rbrace newline comment".split()
 )
-# What `from … import *` brings, as far as steps ask for it.
-_STARRED = {
-    "asyncore": ("dispatcher", "dispatcher_with_send", "loop", "poll", "socket_map", "ExitNow"),
-    "asynchat": ("async_chat", "simple_producer"),
-    "smtpd": ("SMTPServer", "SMTPChannel", "DebuggingServer", "PureProxy"),
-}
+# What gives names to things, by its `target` or its `name`.
+_BINDERS = (
+    cst.AssignTarget, cst.AnnAssign, cst.NamedExpr, cst.Param, cst.For, cst.CompFor, cst.AsName,
+    cst.ImportAlias, cst.NameItem,
+)  # fmt: skip
 
 
 class Tree:
@@ -77,7 +78,7 @@ class Tree:
         elif node.module is not None and not node.relative:
             source = dotted(node.module)
             if isinstance(node.names, cst.ImportStar):
-                for name in _STARRED.get(classic(source), ()):
+                for name in sources.STARRED.get(classic(source), ()):
                     self.imported[name] = f"{classic(source)}.{name}"
                 return
             for alias in node.names:
@@ -143,9 +144,11 @@ class Tree:
         if name in self.imported or self.defines(name):
             return True
         return any(
-            isinstance(target, cst.Name) and target.value == name
-            for node in self.all(cst.AssignTarget, cst.Param, cst.For)
-            for target in below(node.name if isinstance(node, cst.Param) else node.target)
+            isinstance(target, cst.Name)
+            and target.value == name
+            and not isinstance(self.parents.get(target), cst.Attribute)
+            for node in self.all(*_BINDERS)
+            for target in below(node.target if hasattr(node, "target") else node.name)
         )
 
     def defines(self, name: str) -> bool:
