@@ -46,6 +46,7 @@ _LOCAL, _PROXY = 0, 1
 # The types of what may follow the addresses (section 2.2), and of what is in that of TLS.
 ALPN, AUTHORITY, UNIQUE_ID, TLS = 0x01, 0x02, 0x05, 0x20
 _TLS_VERSION, _TLS_NAME, _TLS_CIPHER = 0x21, 0x22, 0x23
+_SPOKE_TLS = 0x01  # HAProxy says something of TLS for those who did not, too
 _CERTIFICATE = 0x02 | 0x04  # the client has shown one, now or earlier in this session
 
 _TLVs = tuple[tuple[int, bytes], ...]
@@ -80,7 +81,7 @@ class ProxyHeader(NamedTuple):
     )
     destination: Address | None = None  # the address that the client connected to
     tlvs: _TLVs = ()  # of version 2: types and values, as they came
-    tls: ProxiedTLS | None = None
+    tls: ProxiedTLS | None = None  # `None` also if the client spoke none
     proxy: object = None  # the address of the proxy itself
 
     def value(self, type: int) -> bytes | None:
@@ -199,9 +200,9 @@ def _parse_block(whole: bytes) -> ProxyHeader:
     if family == _UNSPECIFIED:
         try:
             tlvs = _tlvs(block)
+            return ProxyHeader(2, tlvs=tlvs, tls=_tls(_first(tlvs, TLS)))
         except BadHeader:
-            tlvs = ()  # there may be anything, which is to be ignored
-        return ProxyHeader(2, tlvs=tlvs, tls=_tls(_first(tlvs, TLS)))
+            return ProxyHeader(2)  # there may be anything, which is to be ignored
     size = _SIZES[family]
     if len(block) < size:
         raise BadHeader(f"{len(block)} bytes for addresses that take {size}")
@@ -231,7 +232,7 @@ def _tlvs(block: bytes) -> _TLVs:
     found = []
     while block:
         end = 3 + int.from_bytes(block[1:3], "big")
-        if len(block) < max(end, 3):
+        if len(block) < end:
             raise BadHeader("a field is longer than the whole")
         found.append((block[0], block[3:end]))
         block = block[end:]
@@ -243,6 +244,8 @@ def _tls(value: bytes | None) -> ProxiedTLS | None:
         return None
     if len(value) < 5:
         raise BadHeader("what it says of TLS is too short")
+    if not value[0] & _SPOKE_TLS:
+        return None
     inner = _tlvs(value[5:])
     version, name, cipher = (
         _text(_first(inner, type)) for type in (_TLS_VERSION, _TLS_NAME, _TLS_CIPHER)

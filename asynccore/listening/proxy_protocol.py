@@ -28,7 +28,7 @@ from typing import NamedTuple
 from .. import logs
 from ..channels import Channel, Map, NullChannel
 from ..engine.engine import engine_for, leave_map
-from ..errors import NOBODY
+from ..errors import NOBODY, reraised
 from ..pollers import READ
 from .acceptor import ACCEPT_BATCH, RefusalLog
 from .proxy_header import LONGEST, BadHeader, HeaderParser, ProxyHeader
@@ -237,11 +237,18 @@ class ProxyListener:
         assert self._map is not None
         if self._refusals.is_to_be_told(peer, engine_for(self._map).clock()):
             message = f"refused a connection of {peer}: {why}"
-            log_info = getattr(self._channel(), "log_info", None)
-            if log_info is None:
+            channel = self._channel()
+            log_info = getattr(channel, "log_info", None)
+            if channel is None or log_info is None:
                 logs.emit(type, message)  # a channel of others
-            else:
+                return
+            try:
                 log_info(message, type)
+            except reraised():
+                raise
+            except BaseException:
+                # Outside of an event of the listener it would end the loop.
+                channel.handle_error()
 
     def over(self, pending: PendingHeader) -> None:
         """A header is waited for no more, and its channel has left the map."""
@@ -268,7 +275,8 @@ class ProxyListener:
         if self._ready:
             was_full = self._is_full()
             found = self._ready.popleft()
-            if was_full and self._report is not None:
+            # A drain makes no room; and TLS accepts at a report, within itself for each of these.
+            if was_full and self._accepts and self._report is not None:
                 self._report()
             return found
         if self._error is not None:

@@ -112,8 +112,11 @@ def test_what_it_says_of_tls() -> None:
 
     cipher = "TLS_AES_128_GCM_SHA256"
     assert tls(0x03, 0) == ProxiedTLS("TLSv1.3", cipher, True, True, "client")
-    assert tls(0x05, 10) == ProxiedTLS("TLSv1.3", cipher, True, False, "client")
+    for failure in (10, 10 << 24):
+        assert tls(0x05, failure) == ProxiedTLS("TLSv1.3", cipher, True, False, "client")
     assert tls(0x01, 0, b"") == ProxiedTLS(None, None, False, False, None), "nothing was verified"
+    assert tls(0x00, 0, b"") is None, "HAProxy's send-proxy-v2-ssl of a client in clear"
+    assert tls(0x06, 0) is None, "a certificate without TLS"
     assert "TLS" in refused(block(CLIENT, SERVER, [(0x20, b"\1\0\0\0")]))
     assert "a field" in refused(block(CLIENT, SERVER, [(0x20, b"\1\0\0\0\0\x21\0\x09x")]))
 
@@ -129,6 +132,7 @@ def test_local_and_unspecified_keep_the_real_address() -> None:
     assert read(with_byte(13, 0xFF, block(CLIENT, SERVER, command=0))) == ProxyHeader(2)
     assert read(block(tlvs=[(1, b"h2")])).alpn == "h2"
     assert read(with_byte(13, 0, block(CLIENT, SERVER))) == ProxyHeader(2)
+    assert read(block(tlvs=[(0x20, b"\1")])) == ProxyHeader(2), "no TLS, and no refusal"
     assert read(with_byte(13, 0x12)).source is None, "datagrams"
     assert read(with_byte(13, 0x10)).source is None
 

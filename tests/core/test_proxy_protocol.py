@@ -6,6 +6,7 @@ import contextlib
 import errno
 import select
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from asynccore import channels, dispatcher, listener, loop
 from asynccore.engine.engine import Engine, engine_for, give_engine
 from asynccore.listening import interception, proxy_protocol
 from asynccore.listening.proxy_protocol import HEADER_TIMEOUT, ProxiedSocket, trusted_of
+from asynccore.pollers import READ
 from asynccore.running import graceful
 from tests.fuzz.proxy import block, line
 
@@ -258,6 +260,15 @@ def test_who_trickles_holds_up_nobody_and_has_to_go(with_clock: Any, world: Any)
     ]
 
 
+def test_who_was_accepted_may_be_slow(with_clock: Any, world: Any) -> None:
+    one = world()
+    one.connect(LINE[:5], LINE[5:])
+    sock, _ = one.one()
+    with_clock.now += HEADER_TIMEOUT + 0.1
+    one.turn()
+    assert sock.fileno() >= 0 and one.listener.said == []
+
+
 class _Clock:
     now = 1000.0
     engine: Engine
@@ -286,6 +297,29 @@ def test_only_so_many_wait(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     one.until(lambda: len(one.listener.accepted) == 2)
 
 
+@pytest.mark.parametrize("trusted", ["10.0.0.1", "127.0.0.1"])
+def test_a_log_that_fails_ends_neither_the_loop_nor_the_waiting(trusted: str, new_map: Any) -> None:
+    class Broken(Keeper):
+        def log_info(self, message: Any, type: str = "info") -> None:
+            raise ValueError("no log")
+
+        def handle_error(self) -> None:
+            self.said.append(sys.exc_info()[1])
+
+    one = World(new_map, None, ("127.0.0.1", 0))
+    one.listener.close()
+    one.listener = Broken(("127.0.0.1", 0), map=new_map, proxy_protocol=trusted)
+    one.address = one.listener.socket.getsockname()
+    client = one.connect()
+    one.turn()
+    client.close()
+    one.until(lambda: one.listener.said)
+    (said,) = one.listener.said
+    assert str(said) == "no log"
+    assert one.listener.socket._ac_unfinished == 0
+    one.listener.close()
+
+
 def test_who_is_between_accept_and_the_program_at_the_end(world: Any) -> None:
     one = world()
     waiting, ready = one.connect(LINE[:5]), one.connect()
@@ -298,6 +332,38 @@ def test_who_is_between_accept_and_the_program_at_the_end(world: Any) -> None:
             assert client.recv(1) == b""
         except ConnectionResetError:
             pass
+
+
+def test_who_is_ready_at_the_end(world: Any) -> None:
+    one = world()
+    one.connect().sendall(LINE)
+    front = one.listener.socket
+    assert front._ac_handle_event(READ, READ) == READ
+    ((sock, _),) = front._ready
+    one.listener.close()
+    assert sock.fileno() == -1
+
+
+def test_who_accepts_at_each_report_does_not_accept_within_itself_at_the_end(world: Any) -> None:
+    one = world()
+    for _ in range(3):
+        one.connect().sendall(LINE)
+    front = one.listener.socket
+    front._ac_accept_no_more()
+    accepted: list[Any] = []
+    depth: list[int] = []
+
+    def accept() -> None:
+        depth.append(len(depth))
+        accepted.append(front.accept()[0])
+
+    front._report = accept
+    for _ in range(3):
+        depth.clear()
+        accept()
+        assert depth == [0]
+    for sock in accepted:
+        sock.close()
 
 
 def test_a_drain_waits_for_headers(world: Any) -> None:
@@ -461,7 +527,6 @@ def test_an_environment_that_makes_no_sense(environment: Any, new_map: Any) -> N
 
 def test_nothing_is_loaded_without_it() -> None:
     import subprocess
-    import sys
 
     code = "import sys, asynccore; print([m for m in sys.modules if 'proxy_' in m])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,6 +11,8 @@ import pytest
 
 import asynccore
 import ssl_ext
+from asynccore.engine import engine_for
+from asynccore.listening import proxy_protocol
 from asynccore.running import graceful
 from ssl_ext.sockets import accepting
 from tests.fuzz.proxy import block, line
@@ -119,6 +121,27 @@ def test_who_has_a_header_waits_for_room(context: Any, channels: Any) -> None:
     assert listener.socket._ac_unfinished == 2
     first.close()
     assert meanwhile(channels, lambda: ask(early)) == EXPECTED
+
+
+def test_a_listener_that_is_full_of_headers_is_not_asked_again_and_again(
+    context: Any, channels: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy_protocol, "MOST_UNFINISHED", 1)
+    listener = listening("secure", context, channels)
+
+    def turn() -> None:
+        for _ in range(5):
+            asynccore.loop(0.01, map=channels, count=1)
+
+    with connect(listener, LINE[:5]) as early:
+        turn()
+        late = connect(listener, LINE)
+        turn()
+        events = engine_for(channels).events
+        turn()
+        assert engine_for(channels).events == events
+        early.sendall(LINE[5:])
+        assert meanwhile(channels, lambda: ask(late)) == EXPECTED
 
 
 @pytest.mark.parametrize("header", [LINE, b""])
