@@ -60,9 +60,9 @@ class async_chat(OutputQueue):
     ac_in_buffer_size = 65536
 
     max_line_length: int | None = None
-    """How many bytes may come before a terminator of bytes; `None` for any number.
+    """How many bytes may come before a terminator of bytes. `None` means any number.
 
-    So many are delivered, and then `handle_line_too_long` is called instead of more.
+    The channel delivers that many. If more come, it calls `handle_line_too_long`.
     """
 
     terminator: Terminator
@@ -84,7 +84,7 @@ class async_chat(OutputQueue):
 
     @property
     def ac_in_buffer(self) -> bytes:
-        """Input that was not delivered yet; may be assigned."""
+        """Input that was not delivered yet. You may assign to it."""
         if self._ac_backlog is not None:
             return self._ac_backlog[1]
         if self._ac_taken:
@@ -155,11 +155,11 @@ class async_chat(OutputQueue):
     # -- input ----------------------------------------------------------------------------------
 
     def collect_incoming_data(self, data: bytes) -> None:
-        """Take input that is not yet, or not with these bytes, ended by the terminator."""
+        """Take a piece of the input that comes before the terminator."""
         raise NotImplementedError("a subclass must say what to do with input")
 
     def _collect_incoming_data(self, data: bytes) -> None:
-        """Keep input in `incoming`, for classes that want no more (classic asynchat)."""
+        """Keep input in `incoming`. A class may use this as its `collect_incoming_data`."""
         self.incoming.append(data)
 
     def _get_data(self) -> bytes:
@@ -175,9 +175,9 @@ class async_chat(OutputQueue):
     def set_terminator(self, term: Terminator) -> None:
         """Set what ends the input that follows.
 
-        Bytes (or a string, with `use_encoding`) to be found; a number of bytes to be counted;
-        `None` or an empty value for input without an end. Raises `ValueError` for a negative
-        number.
+        Give bytes that the channel looks for (or a string, with `use_encoding`), or a number of
+        bytes that it counts. `None`, or an empty value, means input without an end. Raises
+        `ValueError` for a negative number.
         """
         if isinstance(term, int):
             if term < 0:
@@ -190,7 +190,7 @@ class async_chat(OutputQueue):
         self.terminator = term
 
     def get_terminator(self) -> Terminator:
-        """Return the terminator; a number counts down as bytes arrive."""
+        """Return the terminator. A number counts down as bytes arrive."""
         return self.terminator
 
     def handle_read(self) -> None:
@@ -383,13 +383,15 @@ class async_chat(OutputQueue):
     def handle_line_too_long(self) -> None:
         """More than `max_line_length` bytes came without a terminator. Logs, and closes.
 
-        So many bytes were delivered, and no more will be. Whoever overrides this may
-        close the channel;
-        or answer and forget what was collected: the rest of the line is then thrown away as it
-        comes, up to its terminator, for which `found_terminator` is not called;
-        or call `discard_buffers()`, which throws away what has arrived, further lines too, and
-        the answer that was pushed before: what comes next begins a line;
-        or raise `max_line_length`, to get more of the line.
+        The channel has delivered that many bytes, and delivers no more of the line. If you
+        override this method, it may do one of these:
+
+        - Close the channel.
+        - Answer, and forget what it has collected. The channel then throws the rest of the line
+          away, and does not call `found_terminator` for it.
+        - Call `discard_buffers()`. This throws away all that has arrived, further lines too, and
+          output that was not sent. What comes next begins a line.
+        - Raise `max_line_length`, to get more of the line.
         """
         self.log_info(
             f"over {self.max_line_length} bytes without a terminator, closing channel {self!r}",
@@ -405,9 +407,9 @@ class async_chat(OutputQueue):
 
     @reports_changes
     def readable(self) -> bool:
-        """Whether to wait for input: always but while reading is paused.
+        """Whether to wait for input. The answer is true unless reading is paused.
 
-        `max_line_length` bounds what lines may grow to.
+        `max_line_length` limits the length of a line.
         """
         return not self._ac_pause_reasons or self._ac_goes_on()
 
@@ -433,10 +435,10 @@ class line_chat(async_chat):
     """
 
     terminator: Terminator = b"\n"
-    """What ends a line: bytes, or anything that `set_terminator` takes."""
+    """What ends a line: bytes, or anything else that `set_terminator` takes."""
 
     max_line_length: int | None = 65536
-    """Bytes that may come without a terminator: asyncio's limit for `StreamReader.readline`."""
+    """How many bytes a line may have. The default is that of asyncio's `StreamReader.readline`."""
 
     def collect_incoming_data(self, data: bytes) -> None:
         """Keep a piece of a line."""
@@ -475,7 +477,7 @@ class simple_producer:
 
 
 class fifo:
-    """A queue, as asynchat had until Python 3.6: `push`, and `pop` for a flag and an item."""
+    """The queue that asynchat had until Python 3.6."""
 
     def __init__(self, list: Iterable[Any] | None = None) -> None:
         self.list: deque[Any] = deque(list or ())
@@ -488,7 +490,7 @@ class fifo:
         return not self.list
 
     def first(self) -> Any:
-        """Return the oldest item and leave it in. Raises `IndexError` if there is none."""
+        """Return the oldest item, and leave it in the queue. Raises `IndexError` if it is empty."""
         return self.list[0]
 
     def push(self, data: Any) -> None:
@@ -496,14 +498,16 @@ class fifo:
         self.list.append(data)
 
     def pop(self) -> tuple[int, Any]:
-        """Take the oldest item out: `(1, item)`, or `(0, None)` if there is none."""
+        """Take the oldest item out. Returns `(1, item)`, or `(0, None)` if the queue is empty."""
         if self.list:
             return 1, self.list.popleft()
         return 0, None
 
 
 def find_prefix_at_end(haystack: Any, needle: Any) -> int:
-    """Return how many bytes at the end of `haystack` begin `needle`, without being all of it.
+    """Return how many bytes at the end of `haystack` are the beginning of `needle`.
+
+    All of `needle` does not count.
 
     >>> find_prefix_at_end(b"qwerty\\r", b"\\r\\n")
     1

@@ -22,11 +22,12 @@ class listener(dispatcher):
     `address` is what `bind` takes: host and port, or a path for AF_UNIX. The listener calls
     `channel_class(sock, map)` for each connection. The channel that it returns has the peer's
     address in `addr`. `family` is by default that of the address. Limits (`max_connections` and the
-    like) are attributes, as of any listener. `proxy_protocol` names the proxies in front of it, as
-    the attribute does.
+    like) are attributes, as of any listener. `proxy_protocol` names the proxies in front of the
+    listener, as the attribute does.
 
-    Override `handle_channel`. Raises `TypeError` for what can't be called like that, `ValueError`
-    for proxies that can't be, and `OSError` if it can't listen there.
+    Override `handle_channel`. Raises `TypeError` if `channel_class` does not take these two
+    arguments, `ValueError` for proxies that cannot be used, and `OSError` if it cannot listen at
+    the address.
     """
 
     channel_class: ChannelFactory | None = None

@@ -22,19 +22,19 @@ class Listening(Duplex):
     """What a dispatcher has for being a listener."""
 
     max_connections = Limit()
-    """How many accepted connections may be open. At that many the listener accepts nothing until
-    one has ended; the others wait in the backlog. `None` for any number."""
+    """How many accepted connections may be open. If so many are open, the listener accepts nothing
+    until one has ended. The others wait in the backlog. `None` means any number."""
     max_connections_per_peer = Limit()
-    """How many of them may come from one address. Surplus ones go to `handle_refused`. `None` for
-    any number; without meaning for families other than IPv4 and IPv6."""
+    """How many open connections may come from one address. Surplus ones go to `handle_refused`.
+    `None` means any number. Only IPv4 and IPv6 connections count."""
     max_handshakes = Limit()
-    """How many handshakes may be unfinished (`handshake_begun`). At that many the listener
-    accepts nothing until one has ended. `None` for any number."""
+    """How many handshakes may be unfinished (`handshake_begun`). If so many are, the listener
+    accepts nothing until one has ended. `None` means any number."""
     proxy_protocol = TrustedProxies()
     """The proxies that say who their clients are, in a header of the PROXY protocol (version 1 or
-    2): a text such as "10.0.0.1,fd00::/8", with "unix:" for the peers of a Unix socket. Then each
-    connection begins with a header, and those of anybody else are closed. It counts where the
-    channel begins to listen. `None` for connections without."""
+    2). Write a text such as "10.0.0.1,fd00::/8", with "unix:" for the peers of a Unix socket. Each
+    connection must then begin with a header, and the listener closes connections of anybody else.
+    Set it before the channel begins to listen. `None` means connections without a header."""
 
     _ac_proxy_protocol: str | None
     _ac_max_connections: int | None

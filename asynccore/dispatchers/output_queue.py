@@ -201,7 +201,7 @@ class OutputQueue(dispatcher, Watermarked):
     def push(self, data: Any) -> None:
         """Queue bytes, and send what the socket takes at once. Safe from any thread.
 
-        Strings are taken with `use_encoding`. Raises `TypeError` for anything else, and
+        With `use_encoding` it takes strings, too. Raises `TypeError` for anything else, and
         `BrokenPipeError` after `shutdown_write`.
         """
         if type(data) is not bytes:
@@ -391,10 +391,10 @@ class OutputQueue(dispatcher, Watermarked):
             self._ac_start_sending()
 
     def push_with_producer(self, producer: Producer | bytes) -> None:
-        """Queue a producer: its `more()` is called for bytes until it returns none.
+        """Queue a producer. The channel calls `more()` for bytes until it returns none.
 
-        Safe from any thread; `more()` runs on the loop's. A `producers.file_producer` is sent
-        without a copy where that is possible.
+        Safe from any thread. `more()` runs on the thread of the loop. A `producers.file_producer`
+        is sent without a copy where that is possible.
         """
         self._ac_check_output()
         if self._ac_engine is None:

@@ -56,24 +56,24 @@ Address = tuple[str, int] | tuple[str, int, int, int] | str | bytes
 
 
 class BadHeader(ValueError):
-    """What came is no header of the PROXY protocol; the text says why."""
+    """The bytes that came are no header of the PROXY protocol. The text says why."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"it sent no header of the PROXY protocol: {why}")
 
 
 class ProxiedTLS(NamedTuple):
-    """What a proxy says of the TLS that its client spoke with it (PP2_TYPE_SSL)."""
+    """What a proxy says about the TLS between its client and itself (PP2_TYPE_SSL)."""
 
     version: str | None  # such as "TLSv1.3"
     cipher: str | None
-    has_certificate: bool  # whether the client has shown one,
-    is_verified: bool  # and the proxy found that good
-    common_name: str | None  # the one in it
+    has_certificate: bool  # whether the client has shown a certificate
+    is_verified: bool  # whether the proxy has verified that certificate
+    common_name: str | None  # the common name in the certificate
 
 
 class ProxyHeader(NamedTuple):
-    """What a proxy says of a connection. Addresses are as accept(2) returns them in Python."""
+    """What a proxy says about a connection. Addresses are as `socket.accept` returns them."""
 
     version: int  # 1 or 2
     source: Address | None = (
@@ -85,22 +85,22 @@ class ProxyHeader(NamedTuple):
     proxy: object = None  # the address of the proxy itself
 
     def value(self, type: int) -> bytes | None:
-        """Return the value of the first TLV of a type, `None` if there is none."""
+        """Return the value of the first TLV of a type, or `None` if there is none."""
         return _first(self.tlvs, type)
 
     @property
     def alpn(self) -> str | None:
-        """The protocol that the client and the proxy have agreed upon (PP2_TYPE_ALPN)."""
+        """The application protocol of the client and the proxy, from ALPN (PP2_TYPE_ALPN)."""
         return _text(self.value(ALPN))
 
     @property
     def authority(self) -> str | None:
-        """The host name that the client asked for, by SNI perhaps (PP2_TYPE_AUTHORITY)."""
+        """The host name that the client asked for, usually by SNI (PP2_TYPE_AUTHORITY)."""
         return _text(self.value(AUTHORITY))
 
     @property
     def unique_id(self) -> bytes | None:
-        """What the proxy calls the connection (PP2_TYPE_UNIQUE_ID)."""
+        """The name that the proxy gives the connection (PP2_TYPE_UNIQUE_ID)."""
         return self.value(UNIQUE_ID)
 
 

@@ -101,9 +101,9 @@ def readwrite(obj: Any, flags: int) -> None:
 
 
 def poll(timeout: float | None = 0.0, map: Map | None = None) -> None:
-    """Wait up to `timeout` seconds for events and handle one batch of them.
+    """Wait up to `timeout` seconds for events, and handle one batch of them.
 
-    Returns at once if the map is empty. `None` waits for an event however long it takes.
+    If the map is empty, `poll` returns at once. With `None` it waits until an event comes.
     Raises `ValueError` for a negative timeout.
     """
     if map is None:
@@ -240,8 +240,8 @@ def _is_busy(engine: Engine) -> bool:
 def stop(*, map: Map | None = None) -> None:
     """End the `loop()` that runs on a map, after its present pass. Safe from any thread.
 
-    `map` is by default the one whose pass runs on this thread, or else `socket_map`. The channels
-    stay as they are. Without a loop running, the next one ends at once.
+    The default for `map` is the map whose pass runs on this thread, or else `socket_map`. The
+    channels stay as they are. If no loop runs, the next `loop()` ends at once.
     """
     engine = current_engine(map)
     engine.stopping = True

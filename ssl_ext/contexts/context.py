@@ -68,8 +68,8 @@ _NO_CERTIFICATE = "peer did not return a certificate"
 class Context:
     """TLS settings for any number of connections of one role.
 
-    Made by `client_context`, `server_context` or `insecure_context`, and not changed afterwards;
-    `reload` reads the files anew.
+    `client_context`, `server_context` and `insecure_context` make contexts. You cannot change one
+    afterwards, but `reload` reads its files again.
     """
 
     def __init__(self, settings: Client | Server) -> None:
@@ -79,12 +79,12 @@ class Context:
 
     @property
     def server_side(self) -> bool:
-        """Whether this is for the side that accepts."""
+        """Whether the context is for a server, which accepts connections."""
         return isinstance(self.settings, Server)
 
     @property
     def dtls(self) -> bool:
-        """Whether this is for datagrams."""
+        """Whether the context is for datagrams."""
         return self.settings.dtls
 
     @property
@@ -312,26 +312,30 @@ def client_context(
     keylog: str | os.PathLike[str] | None = None,
     dtls: bool = False,
 ) -> Context:
-    """Return the settings of a client, which verifies whom it talks to.
+    """Return the settings of a client, which verifies its server.
 
-    - `ca`: whom to believe. certifi's authorities by default, "system" for OpenSSL's own places, or
-      PEM files, folders of such, or PEM text as bytes, one or several.
-    - `certificate`, `key`, `password`: what to show if the server asks (`load_identity`).
+    - `ca`: the authorities that the client believes, one or several. The default is certifi's.
+      "system" means those in OpenSSL's own places. Otherwise give PEM files, folders of PEM files,
+      or PEM text as bytes.
+    - `certificate`, `key`, `password`: what the client shows if the server asks (`load_identity`).
     - `check_hostname`: whether the certificate must be for the `server_hostname`.
-    - `strict`: whether certificates that break rules of RFC 5280 are refused, such as an authority
-      without its key's identifier (X509_V_FLAG_X509_STRICT, as in `ssl` since Python 3.13).
-    - `pins`: public keys of which one must be in the chain (`pin`).
-    - `crl`: revocation lists; then the server's certificate must be covered by one of its issuer,
-      and the authorities in between count as far as there is a list of theirs.
-    - `stapling`: "request" checks the OCSP response if the server sends one, "require" insists.
+    - `strict`: whether the client refuses certificates that break rules of RFC 5280, such as an
+      authority without its key's identifier (X509_V_FLAG_X509_STRICT, as in `ssl` since
+      Python 3.13).
+    - `pins`: public keys. One of them must be in the chain (`pin`).
+    - `crl`: revocation lists. One of them must come from the issuer of the server's certificate.
+      A list of an authority in between counts if you give one.
+    - `stapling`: "request" checks the OCSP response if the server sends one. "require" also refuses
+      a server that sends none.
     - `alpn`: application protocols, the best first (RFC 7301).
     - `minimum_version`, `maximum_version`: "TLSv1.2" or "TLSv1.3".
-    - `ciphers`: for TLS 1.2, as ciphers(1) describes.
-    - `resume`: whether to resume sessions. `keylog`: a file for the secrets, for Wireshark.
-    - `dtls`: for datagrams (DTLS 1.2, RFC 6347) instead of streams.
+    - `ciphers`: the ciphers for TLS 1.2, as ciphers(1) describes.
+    - `resume`: whether to resume sessions.
+    - `keylog`: a file to which the secrets are written, for Wireshark.
+    - `dtls`: whether the context is for datagrams (DTLS 1.2, RFC 6347) instead of streams.
 
-    Raises `OSError` for a file that can't be read, `ValueError` for what can't be right and
-    `TypeError` for what is of the wrong type.
+    Raises `OSError` for a file that cannot be read, `ValueError` for a value that cannot be right,
+    and `TypeError` for a value of the wrong type.
     """
     choice("stapling", stapling, ("none", "request", "require"))
     return Context(
@@ -367,21 +371,22 @@ def server_context(
 ) -> Context:
     """Return the settings of a server.
 
-    - `certificate`, `key`, `password`: who it is (`load_identity`).
+    - `certificate`, `key`, `password`: what the server shows (`load_identity`).
     - `client_auth`: whether clients may ("optional") or must ("required") show a certificate of
-      one of the authorities in `ca`, whose names they are told. What they show is always verified.
-    - `crl`: revocation lists, for client certificates as there for a server's.
-    - `sni`: other server contexts by host name, "*.example.org" for all names one level below.
-      Everything of theirs counts, their `client_auth` too, but `minimum_version`,
-      `maximum_version` and `dtls` must be as here, and they have no table themselves. Sessions are
-      resumed by all hosts or none: not if any says `resume=False`, or asks for client
-      certificates. `sni_required` refuses other names.
-    - `stapled`: an OCSP response (DER) of the certificate, its file, or a function that returns it,
-      or `None` if there is none now.
-    - the rest as for `client_context`.
+      one of the authorities in `ca`. The server tells clients the names of these authorities. It
+      always verifies a certificate that a client shows.
+    - `crl`: revocation lists for client certificates. They count as they do for `client_context`.
+    - `sni`: other server contexts by host name. "*.example.org" means all names one level below.
+      All their settings count, also `client_auth`. But `minimum_version`, `maximum_version` and
+      `dtls` must be the same as here, and these contexts have no table themselves. If one context
+      says `resume=False` or asks for client certificates, no host resumes sessions.
+    - `sni_required`: whether the server refuses names that are not in the table.
+    - `stapled`: an OCSP response (DER) for the certificate, the file of one, or a function that
+      returns one. The function returns `None` if there is none now.
+    - The other arguments are those of `client_context`.
 
-    Raises `OSError` for a file that can't be read, `ValueError` for what can't be right and
-    `TypeError` for what is of the wrong type.
+    Raises `OSError` for a file that cannot be read, `ValueError` for a value that cannot be right,
+    and `TypeError` for a value of the wrong type.
     """
     choice("client_auth", client_auth, AUTH_MODES)
     if client_auth != "none" and ca is None:
@@ -413,9 +418,9 @@ def insecure_context(
     alpn: Iterable[str | bytes] = (),
     keylog: str | os.PathLike[str] | None = None,
 ) -> Context:
-    """Return the settings of a client that believes everybody: for tests, and for nothing else.
+    """Return the settings of a client that believes every server. Use it only in tests.
 
-    Anyone on the way can read and change what is sent.
+    Anyone between the two sides can read and change the data.
     """
     return Context(
         Client(

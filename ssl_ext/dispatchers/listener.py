@@ -88,17 +88,18 @@ def _takes_former_order(function: _Function) -> _Function:
 
 
 class tls_listener(HandshakeListener):
-    """A listener that hands out channels which speak TLS.
+    """A listener that makes a channel of each connection, and the channel speaks TLS.
 
-    `address` is as `bind` takes it (a path for AF_UNIX); `channel_class` is made for each
-    connection as `channel_class(sock, map, context=context, server_side=True)`; it must be a
-    `TLSMixin`. `context`, a server's, is needed. The handshake is the channel's own matter, so that
-    a slow one delays nobody.
+    `address` is what `bind` takes: host and port, or a path for AF_UNIX. The listener calls
+    `channel_class(sock, map, context=context, server_side=True)` for each connection. The class
+    must be derived from `TLSMixin`. You must give a `context`, which `server_context` makes. Each
+    channel makes its own handshake, so a slow handshake delays nobody.
 
-    `proxy_protocol` names the proxies in front of it, whose header comes before the handshake.
+    `proxy_protocol` names the proxies in front of the listener. Their header comes before the
+    handshake.
 
     Override `handle_channel`. Raises `TypeError` and `ValueError` for a context, a class or proxies
-    that can't be used here, and `OSError` if it can't listen there.
+    that cannot be used, and `OSError` if it cannot listen at the address.
     """
 
     channel_class: type[TLSMixin] = tls_dispatcher_with_send
