@@ -143,6 +143,6 @@ if sys.platform != "win32":
             listening = [front for front in _made if front.plain.fileno() != -1]
             if listening:
                 # Not here: the signal may have come in the middle of anything.
-                call_soon_threadsafe(_context.renew, map=listening[0].map)
+                call_soon_threadsafe(_context.renew, map=listening[0]._ac_map)
 
         signal.signal(signal.SIGHUP, hung_up)

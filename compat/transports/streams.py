@@ -497,7 +497,7 @@ class StreamTransport(_FlowControl, Flow):
     @property
     def _sendfile_compatible(self) -> _SendfileMode:
         """How asyncio's `loop.sendfile` is to do it."""
-        if self.can_write_eof() and hasattr(self.loop, "leave"):
+        if self.can_write_eof() and hasattr(self.loop, "_ac_leave"):
             return _SendfileMode.TRY_NATIVE
         return _SendfileMode.FALLBACK
 

@@ -54,10 +54,10 @@ exec chroot "$root" {systemd} --system --unit=basic.target
 """
 
 # What a program is started with, in place of a virtual environment, whose folder may be one that a
-# service does not see.
+# service does not see; and so may be the one that a Python has its own shared library from.
 _LAUNCHER = """\
 #!/bin/sh
-export PYTHONPATH=/opt/asynccore:{folders}
+export PYTHONPATH=/opt/asynccore:{folders} LD_LIBRARY_PATH=/opt/python/lib
 exec /opt/python/bin/{python} -m asynccore "$@"
 """
 

@@ -92,9 +92,11 @@ def client(machine: Machine) -> Iterator[Client]:
     """Somebody who has come to the socket, and is served."""
     machine.systemctl("start", "server.socket")
     made = Client(machine)
-    assert made.ask("hello") == "hello"
-    yield made
-    made.close()
+    try:
+        assert made.ask("hello") == "hello"
+        yield made
+    finally:
+        made.close()
 
 
 def until(holds: Callable[[], bool]) -> None:
