@@ -513,6 +513,31 @@ def test_old_names_in_a_text_that_python_3_reads_are_seen() -> None:
     )
 
 
+def test_a_method_in_one_line_becomes_a_block() -> None:
+    becomes(
+        """
+        import asynchat
+        class Channel(asynchat.async_chat):
+            def collect_incoming_data(self, data): self.n += 1; self.parts.append(data)  # all
+            def found_terminator(self): self.push("".join(self.parts))
+        """,
+        """
+        import asynchat
+        class Channel(asynchat.async_chat):
+            def collect_incoming_data(self, data):
+                data = data.decode("latin-1")
+                self.n += 1; self.parts.append(data)  # all
+            def found_terminator(self): self.push("".join(self.parts).encode("latin-1"))
+        """,
+        "python3",
+    )
+    stays(
+        "import asynchat\nclass Channel(asynchat.async_chat):\n"
+        "    def collect_incoming_data(self, data): self._collect_incoming_data(data)\n",
+        "python3",
+    )
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

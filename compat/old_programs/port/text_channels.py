@@ -111,6 +111,15 @@ def _methods(node: cst.ClassDef) -> dict[str, cst.FunctionDef]:
     return {line.name.value: line for line in body_of(node) if isinstance(line, cst.FunctionDef)}
 
 
+def _as_block(suite: cst.BaseSuite) -> cst.IndentedBlock:
+    """Return what follows a colon as a block, though it stood in the same line."""
+    if isinstance(suite, cst.IndentedBlock):
+        return suite
+    assert isinstance(suite, cst.SimpleStatementSuite)
+    line = cst.SimpleStatementLine(suite.body, trailing_whitespace=suite.trailing_whitespace)
+    return cst.IndentedBlock([line])
+
+
 def _literal_kind(node: cst.CSTNode) -> str:
     if isinstance(node, cst.SimpleString):
         return BYTES if "b" in node.prefix.lower() else TEXT
@@ -384,16 +393,16 @@ class _Text:
 
     def _decode_collected(self, method: cst.FunctionDef) -> None:
         name = _collected(method)
-        body = list(body_of(method))
-        hands_on = [call_in(line) for line in body]
-        if not name or not body:
+        hands_on = [call_in(line) for line in _as_block(method.body).body]
+        if not name:
             self.tree.mark(method, _NAME, "it is given bytes: decode them")
             return
         if any(call is not None and _calls(call, "_collect_incoming_data") for call in hands_on):
             return
         new = statements(f'{name} = {name}.decode("latin-1")')[0]
 
-        def change(block: cst.IndentedBlock) -> cst.IndentedBlock:
+        def change(suite: cst.BaseSuite) -> cst.IndentedBlock:
+            block = _as_block(suite)
             lines = list(block.body)
             at = 1 if _is_docstring(lines[0]) else 0
             return block.with_changes(body=[*lines[:at], new, *lines[at:]])
