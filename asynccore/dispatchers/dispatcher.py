@@ -60,6 +60,7 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
     _ac_refused: OSError | None = None  # that of a connect which has just failed
     _ac_reason: BaseException | None = None  # why the connection ends, if anybody knows
     _ac_first_write = False  # handle_write() runs because the connection was made
+    _ac_conversation: object = None  # of compat.converse(), while the channel is in one
 
     def __init_subclass__(cls, **options: object) -> None:
         yield_to_mixins(cls)

@@ -11,6 +11,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Coroutine
+from threading import get_ident
 from typing import Any, TypeVar
 
 from asynccore.asynchat import async_chat
@@ -83,8 +84,8 @@ def _after(channel: object, name: str, callback: Callable[[], object]) -> Callab
     if not hasattr(hook, "listeners"):
         hooks = _MethodOverrides(channel)
 
-        def hooked(*args: object) -> None:
-            own(*args)
+        def hooked(*args: object, **options: object) -> None:
+            own(*args, **options)
             for listener in list(listeners):
                 listener()
 
@@ -104,11 +105,19 @@ def _after(channel: object, name: str, callback: Callable[[], object]) -> Callab
 
 
 def _when_closed(channel: dispatcher, callback: Callable[[], object]) -> Callable[[], None]:
-    """Call back when a channel was closed; it leaves its map then."""
+    """Call back when a channel was closed; it leaves its map then.
+
+    It may be another thread that closes it, which must not touch tasks and futures of the loop.
+    """
+    loop, here = event_loop(map=channel._map), get_ident()
 
     def left() -> None:
-        if channel._ac_closed:
+        if not channel._ac_closed:
+            return
+        if get_ident() == here:
             callback()
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(callback)
 
     return _after(channel, "del_channel", left)
 
@@ -205,9 +214,6 @@ async def drain(channel: async_chat | dispatcher_with_send) -> None:
 
 # -- a dialogue ---------------------------------------------------------------------------------
 
-# Where a channel keeps the conversation that it is in.
-_PLACE = "_ac_conversation"
-
 
 class _Conversation:
     """One `converse`, until the coroutine has ended, or the channel is somebody else's."""
@@ -240,8 +246,8 @@ class _Conversation:
     def _end(self, why: BaseException | None) -> None:
         """Do with an exception what the engine does with one of a handler; then read on."""
         channel = self.channel
-        if getattr(channel, _PLACE, None) is self:
-            delattr(channel, _PLACE)
+        if channel._ac_conversation is self:
+            channel._ac_conversation = None
         try:
             if why is not None:
                 raise why
@@ -264,19 +270,23 @@ def converse(channel: dispatcher, coro: Coroutine[object, Any, T]) -> asyncio.Ta
     `ExitNow` leaves the loop. It runs on the loop of the channel's map, from the next pass on.
 
     Returns its task. Raises `RuntimeError` if the channel is closed, without a connection, or in a
-    conversation already.
+    conversation already, and `TypeError` for what is no coroutine.
     """
+    if not asyncio.iscoroutine(coro):
+        raise TypeError(
+            f"converse() takes a coroutine, which a call of an async def is, not {coro!r}"
+        )
     problem = None
     if channel._ac_closed or channel._fileno is None:
         problem = f"{channel!r} has nobody to talk to"
-    elif getattr(channel, _PLACE, None) is not None:
+    elif channel._ac_conversation is not None:
         problem = f"{channel!r} is in a conversation already: await in that one"
     if problem is not None:
         coro.close()
         raise RuntimeError(problem)
     dispatcher.pause_reading(channel)
     task = event_loop(map=channel._map).create_task(coro)
-    setattr(channel, _PLACE, _Conversation(channel, task))
+    channel._ac_conversation = _Conversation(channel, task)
     return task
 
 
@@ -412,7 +422,7 @@ def _take_input(channel: object) -> bytes:
 def _leave(channel: Any) -> Any:
     """Take a dispatcher's socket away; it is as if closed."""
     fd = channel._fileno
-    conversation: _Conversation | None = getattr(channel, _PLACE, None)
+    conversation: _Conversation | None = channel._ac_conversation
     if conversation is not None:
         conversation.over = True  # the coroutine goes on with the connection
     channel._ac_closed = True

@@ -6,6 +6,8 @@ import asyncio
 import socket
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -234,3 +236,99 @@ def test_it_may_take_the_connection_with_it(run: Any) -> None:
         return answer, other.lines
 
     assert run(scenario) == (b"ABCDE", [b"hello"])
+
+
+def in_a_thread(function: Callable[[], object]) -> None:
+    """Run something in a thread while this one, the loop's, waits; raise what it raises."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(function).result()
+
+
+@on_both
+def test_another_thread_may_close_the_channel(run: Any) -> None:
+    async def scenario(makers: Makers) -> Any:
+        asyncio.get_running_loop().set_debug(True)  # which tells of calls in the wrong thread
+        ends: list[Any] = []
+
+        async def reads() -> None:
+            try:
+                await compat.read_line(chat)
+            except BaseException as why:
+                ends.append(type(why))
+                raise
+
+        begins: list[Callable[[], asyncio.Task[None]]] = [
+            lambda: compat.converse(chat, reads()),
+            lambda: asyncio.create_task(reads()),
+            lambda: asyncio.create_task(compat.wait_closed(chat)),
+        ]
+        for begin in begins:
+            chat, peer = pair(makers)
+            with peer:
+                task = begin()
+                await asyncio.sleep(0)
+                asynccore.call_soon_threadsafe(in_a_thread, chat.close, map=makers.map)
+                await asyncio.wait([task])
+            ends.append(None if task.cancelled() else type(task.exception()))
+        return ends
+
+    assert run(scenario) == [
+        *(asyncio.CancelledError, None),
+        *(ConnectionResetError, ConnectionResetError),
+        type(None),
+    ]
+
+
+@on_both
+def test_a_channel_in_a_conversation_leaves_its_map_by_name(run: Any) -> None:
+    async def scenario(makers: Makers) -> Any:
+        chat, peer = pair(makers)
+
+        async def moves() -> None:
+            sock = chat.socket
+            chat.del_channel(map=makers.map)
+            chat.set_socket(sock)
+            chat.push(b"there")
+
+        with peer:
+            compat.converse(chat, moves())
+            answer = await received(peer, 100)
+            chat.close()
+        return answer, chat.errors
+
+    assert run(scenario) == (b"there", [])
+
+
+@on_both
+def test_what_is_no_coroutine_leaves_the_channel_as_it_was(run: Any) -> None:
+    async def scenario(makers: Makers) -> Any:
+        chat, peer = pair(makers)
+        wrong: Any = asyncio.sleep
+        with peer, closing(chat):
+            with pytest.raises(TypeError, match="takes a coroutine"):
+                compat.converse(chat, wrong)
+            return chat.readable()
+
+    assert run(scenario)
+
+
+@on_both
+def test_a_channel_may_have_an_answer_to_any_name(run: Any) -> None:
+    class Delegating(Chat):
+        def __getattr__(self, name: str) -> Any:
+            return lambda *args: None
+
+    async def scenario(makers: Makers) -> Any:
+        one, peer = socket.socketpair()
+        chat = Delegating(one, makers.map)
+
+        async def talk() -> None:
+            chat.lines.append(await compat.read_line(chat))
+
+        with peer, closing(chat):
+            peer.send(b"talked\nread\n")
+            await compat.converse(chat, talk())
+            await until(lambda: len(chat.lines) == 2)
+        return chat.lines
+
+    assert run(scenario) == [b"talked", b"read"]
