@@ -239,6 +239,25 @@ def test_a_reset_in_the_middle(world: Any) -> None:
     assert len(one.map) == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="others don't accept who has gone")
+def test_a_reset_before_anybody_looks(world: Any) -> None:
+    one = world()
+    client = one.connect()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.close()
+    one.until(lambda: one.listener.said)
+    assert "refused a connection of 127.0.0.1: [Errno" in one.listener.said[0][1]
+
+
+def test_the_path_of_a_unix_socket_is_no_peer_of_a_network(world: Any) -> None:
+    one = world()
+    paths = b"192.0.2.1".ljust(108, b"\0") * 2
+    client = one.connect(block()[:13] + b"\x31\0\xd8" + paths)
+    sock, addr = one.one()
+    assert sock.proxy_header.source == "192.0.2.1"
+    assert addr == sock.getpeername() == client.getsockname()
+
+
 def test_who_trickles_holds_up_nobody_and_has_to_go(with_clock: Any, world: Any) -> None:
     one = world()
     engine = engine_for(one.map)
@@ -332,6 +351,23 @@ def test_who_is_between_accept_and_the_program_at_the_end(world: Any) -> None:
             assert client.recv(1) == b""
         except ConnectionResetError:
             pass
+
+
+def test_no_more_than_that_at_once(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy_protocol, "MOST_UNFINISHED", 2)
+    one = world()
+    for _ in range(3):
+        one.connect()
+    one.turn()
+    assert one.listener.socket._ac_unfinished == 2
+
+
+def test_it_never_waits(world: Any) -> None:
+    front = world().listener.socket
+    front.settimeout(5)
+    assert (front.gettimeout(), front.plain.gettimeout()) == (5, 0.0)
+    front.setblocking(True)
+    assert (front.gettimeout(), front.plain.gettimeout()) == (None, 0.0)
 
 
 def test_who_is_ready_at_the_end(world: Any) -> None:
@@ -436,6 +472,13 @@ def test_trusted() -> None:
 def test_what_can_not_be_trusted(text: str, new_map: Any) -> None:
     with pytest.raises(ValueError, match="trusted proxies are addresses, networks and 'unix:'"):
         listener(("127.0.0.1", 0), lambda sock, map: None, map=new_map, proxy_protocol=text)  # type: ignore[arg-type, return-value]
+    assert not new_map
+
+
+@pytest.mark.parametrize("given", [b"127.0.0.1", ["127.0.0.1"], 1, ()])
+def test_what_is_no_text(given: Any, new_map: Any) -> None:
+    with pytest.raises(TypeError, match="proxy_protocol is None or a text, not "):
+        listener(("127.0.0.1", 0), lambda sock, map: None, map=new_map, proxy_protocol=given)  # type: ignore[arg-type, return-value]
     assert not new_map
 
 
