@@ -122,7 +122,7 @@ ROOMS = {"asynccore.channels", "asynccore.pollers", "ssl_ext.peer"}
 
 
 def is_written_here(thing: object) -> bool:
-    return issubclass(type(thing), (type, FunctionType))  # tuple[int, int] has the class `type` on 3.10
+    return issubclass(type(thing), (type, FunctionType))  # tuple[int, int] has a __class__ of type
 
 
 @pytest.mark.parametrize("path", sorted(NAMES.keys() - ROOMS))
