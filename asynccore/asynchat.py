@@ -71,6 +71,7 @@ class async_chat(OutputQueue):
     _ac_input = b""
     _ac_taken = 0  # how much of `_ac_input` was delivered
     _ac_special = 0  # what comes next takes more than to find its end: `SKIPPED`, and more in SMTP
+    _ac_next_terminator: Terminator = 0  # once as many bytes have come as a number says
     _ac_terminator_place: str | None = None  # where a str was given
     _ac_line_length = 0  # what was delivered since the last terminator, if that is bounded
     # What had come when reading was paused, and the socket that it came from.
@@ -261,7 +262,7 @@ class async_chat(OutputQueue):
                     self._ac_taken = end
                     self.collect_incoming_data(received[start:end])
                     if not self._ac_closed:
-                        self.terminator = 0
+                        self.terminator = self._ac_next_terminator
                         self.found_terminator()
                 terminator = _UNASKED
         finally:
@@ -435,10 +436,18 @@ class line_chat(async_chat):
     """
 
     terminator: Terminator = b"\n"
-    """What ends a line: bytes, or anything else that `set_terminator` takes."""
+    """What ends a line: bytes, or anything that `set_terminator` takes.
+
+    With a number in the class, each line is so many bytes long.
+    """
 
     max_line_length: int | None = 65536
     """How many bytes a line may have. The default is that of asyncio's `StreamReader.readline`."""
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        size = cls.terminator
+        cls._ac_next_terminator = size if isinstance(size, int) else 0
 
     def collect_incoming_data(self, data: bytes) -> None:
         """Keep a piece of a line."""

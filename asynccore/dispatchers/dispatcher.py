@@ -417,6 +417,8 @@ class dispatcher(Listening, SocketOptions, ConnectsByName):
             self._ac_times = self._ac_counts = None
             if times is not None:
                 engine.run_on_loop(times.stop)
+            if self._ac_timers is not None:
+                engine.run_on_loop(self._ac_timers.cancel)
             self.del_channel()
             self._ac_pause_reasons = self._ac_shutdown_state = 0
             if fd is not None:

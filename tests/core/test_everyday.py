@@ -328,6 +328,27 @@ def test_lines_however_they_come(size: int) -> None:
         chat.close()
 
 
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_lines_of_so_many_bytes(size: int) -> None:
+    class Records(Lines):
+        terminator = 4
+
+        def handle_line(self, line: bytes) -> None:
+            super().handle_line(line)
+            if line == b"two.":
+                self.set_terminator(b"!")
+
+    one, two = socket.socketpair()
+    chat = Records(one, {})
+    data = b"one.two.three!four"
+    with two:
+        for at in range(0, len(data), size):
+            two.send(data[at : at + size])
+            asynccore.loop(0, map=chat._map, count=1)
+        assert chat.lines == [b"one.", b"two.", b"three"]
+        chat.close()
+
+
 def test_a_line_chat_says_what_it_needs() -> None:
     chat = asynchat.line_chat(map={})
     assert (chat.get_terminator(), chat.max_line_length) == (b"\n", 65536)

@@ -100,6 +100,21 @@ def test_a_connection_that_the_loop_watched_is_closed_on_return(
     assert channel.events == []
 
 
+def test_timers_of_the_old_connection_are_not_for_the_new_one(
+    state: str, channels: Any, engine: str, pair: Any
+) -> None:
+    ticks: list[str] = []
+    channel = QuietReader(pair()[0], channels)
+    old = channel.call_later(1000, ticks.append, "old")
+    with Busy(channels, engine, pair, state) as busy:
+        channel.close()
+        channel.set_socket(pair()[0])
+        new = channel.call_later(1000, ticks.append, "new")
+        busy.occupied.go_on.set()
+        let_pass(channels)
+        assert (old.active, new.active) == (False, True)
+
+
 def test_a_listener_gives_its_port_free(state: str, channels: Any, engine: str, pair: Any) -> None:
     first = Listener(channels)
     address = first.address
