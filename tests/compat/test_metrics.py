@@ -233,7 +233,11 @@ def test_workers_that_are_replaced_leave_the_others_ready(monkeypatch: pytest.Mo
     def ask(self: object, request: str) -> list[dict[str, Any]]:
         if request == "lag":
             return [{"pid": pid, "lags": [0.1]} for pid in range(len(drains))]
-        return [{"pid": pid, "maps": [{"draining": it}]} for pid, it in enumerate(drains)]
+        rests = [{"paused": ["resting"]}]
+        return [
+            {"pid": pid, "maps": [{"draining": it, "channels": rests if it else ()}, {}]}
+            for pid, it in enumerate(drains)
+        ]
 
     monkeypatch.setattr(metrics.Family, "ask", ask)
     family = metrics.Family(1)
@@ -241,6 +245,14 @@ def test_workers_that_are_replaced_leave_the_others_ready(monkeypatch: pytest.Mo
     drains[1] = True
     assert family.obstacles() == ["process 0 drains", "process 1 drains"]
     assert family.ailments() == []
+
+
+@pytest.mark.parametrize("lag", [None, metrics.MOST_LAG + 0.01, metrics.MOST_LAG])
+def test_one_loop_that_lags_is_enough(lag: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [{"pid": 5, "lags": [0.1, lag, 0.1]}, {"pid": 6, "lags": [0.1]}]
+    monkeypatch.setattr(metrics.Family, "ask", lambda self, request: answers)
+    expected = [] if lag == metrics.MOST_LAG else ["a loop of process 5 lags"]
+    assert metrics.Family(1).ailments() == expected
 
 
 def test_who_has_ended_is_not_healthy(folder: Path) -> None:
