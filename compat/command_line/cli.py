@@ -476,7 +476,7 @@ def _sink(arguments: argparse.Namespace) -> int:
     from . import mail_server, sink
 
     host, _, port = arguments.address.rpartition(":")
-    if not port.isdecimal():
+    if not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"where to listen is HOST:PORT, not {arguments.address!r}")
     settings = mail_server.Settings(
         arguments.mailbox,

@@ -24,6 +24,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -351,6 +352,9 @@ def main(pid: int, listening: socket.socket, wait: Callable[[float], object] | N
                 break
     except KeyboardInterrupt:
         pass
+    # The thread waits for the listener still, and so keeps it open behind its close().
+    with suppress(OSError):
+        listening.shutdown(socket.SHUT_RDWR)
     listening.close()
     serving.shutdown()
     thread.join()

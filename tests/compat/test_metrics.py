@@ -269,6 +269,27 @@ def test_it_ends_with_the_program(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert slept == [metrics.INTERVAL] * 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere shutdown() leaves the port bound")
+def test_its_port_is_free_as_soon_as_the_program_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        place = listening.getsockname()
+        shutdown = metrics._Server.shutdown
+
+        def look(self: metrics._Server) -> None:
+            try:
+                socket.create_server(place).close()
+            finally:
+                shutdown(self)
+
+        def wait(seconds: float) -> bool:
+            # Once it has answered, its thread waits for who comes next.
+            get(place[1], "/nowhere")
+            return True
+
+        monkeypatch.setattr(metrics._Server, "shutdown", look)
+        assert metrics.main(os.getpid(), listening, wait) == 0
+
+
 def test_who_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     assert metrics.Family(os.getpid()).is_alive()
     for error, alive in ((ProcessLookupError, False), (PermissionError, True)):

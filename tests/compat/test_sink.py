@@ -199,6 +199,7 @@ def test_passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "error"),
     [
         (["nowhere"], "where to listen is HOST:PORT, not 'nowhere'"),
+        (["localhost:65536"], "where to listen is HOST:PORT, not 'localhost:65536'"),
         (["--smtps", "localhost:0"], "--tls-key, --smtps and --auth-file need --tls-cert"),
         (["--auth-file", "x", "localhost:0"], "--tls-key, --smtps and --auth-file need --tls-cert"),
     ],
