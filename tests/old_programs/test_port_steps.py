@@ -513,6 +513,51 @@ def test_old_names_in_a_text_that_python_3_reads_are_seen() -> None:
     )
 
 
+def test_channels_that_a_mail_server_makes_itself_decode_too() -> None:
+    becomes(
+        """
+        import smtpd
+        class Lines(smtpd.SMTPChannel):
+            pass
+        class Counted(smtpd.SMTPChannel):
+            def __init__(self, server, conn, addr):
+                smtpd.SMTPChannel.__init__(self, server, conn, addr)
+        class Server(smtpd.SMTPServer):
+            def handle_accept(self):
+                conn, addr = self.accept()
+                Lines(self, conn, addr) or Counted(self, conn, addr)
+                smtpd.SMTPChannel(self, conn, addr)
+            def process_message(self, peer, mailfrom, rcpttos, data):
+                self.keep(data + "x")
+        Server(("127.0.0.1", 25), None)
+        """,
+        """
+        import smtpd
+        class Lines(smtpd.SMTPChannel):
+            pass
+        class Counted(smtpd.SMTPChannel):
+            def __init__(self, server, conn, addr):
+                smtpd.SMTPChannel.__init__(self, server, conn, addr, decode_data=True)
+        class Server(smtpd.SMTPServer):
+            def handle_accept(self):
+                conn, addr = self.accept()
+                Lines(self, conn, addr, decode_data=True) or Counted(self, conn, addr)
+                smtpd.SMTPChannel(self, conn, addr, decode_data=True)
+            def process_message(self, peer, mailfrom, rcpttos, data, **kwargs):
+                self.keep(data + "x")
+        Server(("127.0.0.1", 25), None, decode_data=True)
+        """,
+        "python3",
+    )
+    stays(
+        "import smtpd\n"
+        "class Server(smtpd.SMTPServer):\n"
+        "    def process_message(self, peer, mailfrom, rcpttos, data, **kwargs):\n"
+        "        smtpd.SMTPChannel(self, *data)\n",
+        "python3",
+    )
+
+
 def test_a_method_in_one_line_becomes_a_block() -> None:
     becomes(
         """

@@ -451,18 +451,35 @@ class _Mail:
         self.tree = tree
 
     def change(self) -> None:
+        found = False
         for node in _channels(self.tree, _SMTP):
             method = _methods(node).get("process_message")
             if method is None or method.params.star_kwarg is not None:
                 continue
             if len(method.params.params) != 5 or method.params.kwonly_params:
                 continue
+            found = True
             self.tree.edit(method.params, _with_keywords)
             calls = self._made(node)
             for call in calls:
                 self.tree.edit(call, _with_decode_data)
             if not calls:
                 self.tree.mark(node, _NAME, "it is given text if it is made with decode_data=True")
+        if found:
+            self._change_channels()
+
+    def _change_channels(self) -> None:
+        """Have channels that a server makes itself decode, too: each is told so by its maker."""
+        calls = [
+            call
+            for call in self.tree.all(cst.Call)
+            if self.tree.meaning(call.func) == "smtpd.SMTPChannel"
+            and not any(_is_keyword(a, "decode_data") for a in call.args)
+        ]
+        for node in _channels(self.tree, ("smtpd.SMTPChannel",)):
+            calls += self._made(node)
+        for call in calls:
+            self.tree.edit(call, _with_decode_data)
 
     def _made(self, node: cst.ClassDef) -> list[cst.Call]:
         """Return the calls that make a server of a class, or that of its base's constructor."""
