@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from .. import worker
+from .. import logs, worker
 from ..channels import Map
 from ..engine.engine import engines, starting
 from . import graceful, service_manager
@@ -99,10 +99,16 @@ def _end(seconds: float, signum: int, polled: Sequence[Map]) -> None:
 
 
 def enter() -> None:
-    """Have this process drain, if it has not been told before."""
+    """Have this process drain, if it has not been told before.
+
+    A time that is none is told, and the program goes on without: this is an import.
+    """
     global _entered
     if _entered is None and sys.platform != "win32":  # which has no such signal
-        _entered = Draining(os.environ)
+        try:
+            _entered = Draining(os.environ)
+        except ValueError as why:
+            logs.warn(f"{VARIABLE} is ignored: {why}")
 
 
 _entered: Draining | None = None

@@ -478,6 +478,8 @@ def _sink(arguments: argparse.Namespace) -> int:
     host, _, port = arguments.address.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"where to listen is HOST:PORT, not {arguments.address!r}")
+    if arguments.size < 0:
+        raise ValueError(f"--size is a number of bytes, or 0 for any, not {arguments.size}")
     settings = mail_server.Settings(
         arguments.mailbox,
         arguments.mbox,

@@ -32,6 +32,7 @@ from asynccore.neighbours import resolve
 from asynccore.running import draining, graceful, recycling, service_manager, supervision
 
 from .. import engines
+from ..old_programs import text_mode
 
 # Holds asyncore.py, asynchat.py and smtpd.py, which hand over to asynccore.
 NAMES_FOLDER = Path(__file__).absolute().parent.parent / "legacy_names"
@@ -177,11 +178,24 @@ def run(
         if options.workers is not None and options.top != address.USUAL:
             raise ValueError("several workers can't share one --top=PATH: leave the path out")
         env[address.VARIABLE] = options.top
-    if options.text is not None:
-        from ..old_programs import text_mode
-
-        env[text_mode.VARIABLE] = text_mode.check(options.text)
+    text = options.text or env.get(text_mode.VARIABLE)
+    if text:
+        env[text_mode.VARIABLE] = text_mode.check(text)
     drain = _drain(env, options)
+    watchdog, most = options.watchdog, options.max_connections_per_worker
+    if watchdog is not None:
+        if options.workers is None:
+            raise ValueError("--watchdog needs --workers: a program can't replace itself")
+        if not 0 < watchdog < math.inf:
+            raise ValueError(f"--watchdog is more than 0 seconds, not {watchdog:g}")
+        env[supervision.WATCHDOG_VARIABLE] = str(watchdog)
+        env["PYTHONFAULTHANDLER"] = "1"  # SIGABRT has it print its stacks
+    if most is not None:
+        if options.workers is None:
+            raise ValueError("--max-connections-per-worker needs --workers")
+        if most < 1:
+            raise ValueError(f"--max-connections-per-worker is at least 1, not {most}")
+        env[recycling.VARIABLE] = str(most)
     if options.metrics is not None:
         if options.top not in (None, address.USUAL):
             raise ValueError("--metrics can't be had with a --top=PATH: leave the path out")
@@ -190,22 +204,8 @@ def run(
 
         metrics.start(options.metrics)
     if options.workers is None:
-        if options.watchdog is not None:
-            raise ValueError("--watchdog needs --workers: a program can't replace itself")
-        if options.max_connections_per_worker is not None:
-            raise ValueError("--max-connections-per-worker needs --workers")
         return _become(command, _for_process(env, sockets, os.getpid(), os.getpid()))
-    if options.watchdog is not None:
-        if not 0 < options.watchdog < math.inf:
-            raise ValueError(f"--watchdog is more than 0 seconds, not {options.watchdog:g}")
-        env[supervision.WATCHDOG_VARIABLE] = str(options.watchdog)
-        env["PYTHONFAULTHANDLER"] = "1"  # SIGABRT has it print its stacks
-    most = options.max_connections_per_worker
-    if most is not None:
-        if most < 1:
-            raise ValueError(f"--max-connections-per-worker is at least 1, not {most}")
-        env[recycling.VARIABLE] = str(most)
-    return _prefork(command, env, sockets, options.workers, drain, options.watchdog)
+    return _prefork(command, env, sockets, options.workers, drain, watchdog)
 
 
 def _drain(env: dict[str, str], options: Options) -> float | None:

@@ -6,6 +6,7 @@ looks.
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import sys
@@ -50,6 +51,8 @@ def main(
     """
     if not interval > 0:
         raise ValueError(f"an interval is more than 0 seconds, not {interval!r}")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that know ASCII alone
     if target is None:
         return _list(as_json)
     seen = look_at(target)  # This comes first, for its errors are the likely ones.

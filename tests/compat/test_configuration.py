@@ -141,3 +141,38 @@ def test_without_a_parser(capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tomli", None)
     assert cli.main(["run", "--config", str(tmp_path / "c.toml"), "script.py"]) == 2
     assert "pip install 'asynccore[config]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variable", "error"),
+    [
+        ("ASYNCCORE_DRAIN", "a drain is a number of seconds, at least 0, not 'soon'"),
+        ("ASYNCCORE_TEXT", "--text takes an encoding such as latin-1 or utf-8, not 'soon'"),
+        ("ASYNCCORE_LOG_LEVEL", "unknown log level 'soon'"),
+        ("ASYNCCORE_WATCHDOG", "ASYNCCORE_WATCHDOG can't be 'soon'"),
+    ],
+)
+def test_a_wrong_variable_is_told_before_the_program_begins(variable, error, python):
+    status, out, err = python(
+        *("-m", "asynccore", "run", "-c", "print('begun')"), env={variable: "soon"}
+    )
+    assert (status, out) == (2, "")
+    assert error in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_an_import_ignores_a_drain_that_is_none(python):
+    status, out, err = python(
+        *("-c", "import asynccore; print('imported')"), env={"ASYNCCORE_DRAIN": "soon"}
+    )
+    assert (status, out) == (0, "imported\n")
+    assert "ASYNCCORE_DRAIN is ignored: a drain is a number" in err
+
+
+def test_nothing_is_started_for_options_that_contradict_each_other(monkeypatch):
+    from compat.command_line import metrics
+
+    monkeypatch.setattr(metrics, "start", lambda where: pytest.fail("it was started"))
+    with pytest.raises(ValueError, match="--watchdog needs --workers"):
+        runner.run(["x.py"], [], Options(metrics="0", watchdog=1.0))

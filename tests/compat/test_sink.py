@@ -200,6 +200,7 @@ def test_passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["nowhere"], "where to listen is HOST:PORT, not 'nowhere'"),
         (["localhost:65536"], "where to listen is HOST:PORT, not 'localhost:65536'"),
+        (["--size", "-5", "localhost:0"], "--size is a number of bytes, or 0 for any, not -5"),
         (["--smtps", "localhost:0"], "--tls-key, --smtps and --auth-file need --tls-cert"),
         (["--auth-file", "x", "localhost:0"], "--tls-key, --smtps and --auth-file need --tls-cert"),
     ],

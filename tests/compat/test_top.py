@@ -342,6 +342,13 @@ def test_a_real_program(user_environment, tmp_path: Path, python):
         assert (status, err) == (0, "")
         assert "Listener" in out
         assert "Echo" in out
+        # A dot in the middle of the line stands between the numbers.
+        ascii_only = {"PYTHONIOENCODING": "ascii"}
+        status, out, err = python(
+            *("-m", "asynccore", "top", program._process.pid, "--once"), env=ascii_only
+        )
+        assert (status, err) == (0, "")
+        assert "Listener" in out and "\\xb7" in out
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="TIOCOUTQ of Unix sockets is Linux'")
