@@ -230,7 +230,11 @@ class TLSMixin(dispatcher):
                 sock._ac_acknowledge_failure()
                 if sock.failure.errno not in disconnected():
                     raise sock.failure
-                self._ac_end()
+                self._ac_reason = sock.failure
+                try:
+                    self._ac_end()
+                finally:
+                    self._ac_reason = None
                 return False
         elif sock.state in (PRELUDE, HANDSHAKING):
             return False  # another handler has begun it after this event was taken

@@ -126,5 +126,11 @@ def test_why_a_handshake_failed_is_told_at_the_end(contexts: Any) -> None:
         Slow(one, map, context=ours)
         asynccore.loop(0.05, map=map, count=20)
         assert isinstance(found[1], TimeoutError) and "handshake" in str(found[1])
-    asynccore.loop(0.05, map=map, count=20)  # what lingers sees that nobody is there
-    assert len(found) == 2 and map == {}
+    one, two = socket.socketpair()
+    with two:
+        Ends(one, map, context=theirs, server_hostname=HOST)
+        asynccore.loop(0.05, map=map, count=5)
+    # Closed with a hello that nobody has read: that is a reset.
+    asynccore.loop(0.05, map=map, count=20)  # and what lingers sees that nobody is there
+    assert isinstance(found[2], ConnectionResetError)
+    assert len(found) == 3 and map == {}
