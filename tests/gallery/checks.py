@@ -91,7 +91,7 @@ def checks(
 
 @checks("http_server", "aiohttp")
 def http_server(ports: Ports) -> None:
-    """Pages, a POST, a chunked answer on one connection, ten chunked answers at a time."""
+    """Pages, a POST and a chunked answer on one connection, and ten chunked answers at a time."""
     with OneConnection(ports["http_server"]) as connection:
         assert connection.ask("GET", "/hello/ann") == (200, b"Hello, ann\n")
         text = SENTENCE.encode()
@@ -105,8 +105,9 @@ def http_server(ports: Ports) -> None:
 
 @checks("http_files", "aiohttp")
 def http_files(ports: Ports) -> None:
-    """Files of 3 MB, of a line and of nothing, whole and in part, on one connection; one that the
-    legacy server has given another name."""
+    """Files of 3 MB, of a line and of nothing, whole and in part, on one connection. The legacy
+    server renames one of them.
+    """
     with OneConnection(ports["http_files"]) as connection:
         assert connection.ask("GET", "/small") == (200, b"A few words.\n")
         assert connection.ask("GET", "/empty") == (200, b"")
@@ -121,7 +122,7 @@ def http_files(ports: Ports) -> None:
 
 @checks("http_client", "aiohttp", announces=1, arguments=("0",))
 def http_client(ports: Ports) -> None:
-    """The legacy server fetches three URLs at a time, and tells of one that can't be had."""
+    """The legacy server fetches three URLs at a time, and says that one of them fails."""
     with origin() as there, Lines(ports["http_client"]) as client:
         urls = [f"{there}/{size}" for size in (10, 100_000, 1_000_000)]
         client.send(*urls)
@@ -133,7 +134,7 @@ def http_client(ports: Ports) -> None:
 
 @checks("wsgi_server", "waitress")
 def wsgi_server(ports: Ports) -> None:
-    """Five POSTs at a time, in threads; the legacy server sees the last one."""
+    """Five POSTs at a time, in threads. The legacy server sees the last one."""
     url = f"http://127.0.0.1:{ports['wsgi_server']}/"
     at_once(lambda number: get(url, data=b"entry %d" % number), range(5))
     assert sorted(get(url).splitlines()) == [f"entry {number}" for number in range(5)]
@@ -153,7 +154,7 @@ def cgi_server(ports: Ports) -> None:
 
 @checks("forward_proxy", "twisted")
 def forward_proxy(ports: Ports) -> None:
-    """Pages of a server elsewhere, by way of the proxy; the legacy server knows which."""
+    """Pages of another server, through the proxy. The legacy server knows which pages."""
     way = f"http://127.0.0.1:{ports['forward_proxy']}"
     with origin() as there:
         proxy = urllib.request.ProxyHandler({"http": way})
@@ -179,7 +180,7 @@ def _logs_in(ports: Ports, name: str, kind: type[Any], password: str, change: st
 
 @checks("basic_auth", "twisted")
 def basic_auth(ports: Ports) -> None:
-    """Nobody, a wrong and a right password, and one that the legacy server has changed."""
+    """No password, a wrong one, a right one, and one that the legacy server has changed."""
     _logs_in(ports, "basic_auth", urllib.request.HTTPBasicAuthHandler, "let me in", "ann other")
 
 
@@ -191,8 +192,9 @@ def digest_auth(ports: Ports) -> None:
 
 @checks("ldap_auth", "ldaptor", "ldap3", "twisted", announces=3, arguments=("0", "0", "0"))
 def ldap_auth(ports: Ports) -> None:
-    """Logins to the pages, and binds and searches in the directory by ldap3, before and after the
-    legacy server has added somebody."""
+    """Logins to the pages, and binds and searches in the directory by ldap3, before and after
+    the legacy server adds a user.
+    """
     import ldap3
 
     _logs_in(ports, "ldap_auth", urllib.request.HTTPBasicAuthHandler, "let me in", "bob secret")
@@ -214,7 +216,7 @@ def ldap_auth(ports: Ports) -> None:
 
 @checks("sql_auth", "twisted")
 def sql_auth(ports: Ports) -> None:
-    """Logins that a database is asked for in threads, six at a time."""
+    """Logins, six at a time. Threads ask a database for them."""
     kind = urllib.request.HTTPBasicAuthHandler
     legacy(ports, "sql_auth", "ann let me in")
     _logs_in(ports, "sql_auth", kind, "let me in", "bob secret")
@@ -225,7 +227,7 @@ def sql_auth(ports: Ports) -> None:
 
 @checks("cookies", "aiohttp")
 def cookies(ports: Ports) -> None:
-    """Two visitors with a jar each, one of whom is forgotten."""
+    """Two visitors with a jar each. The server forgets one of them."""
     url = f"http://127.0.0.1:{ports['cookies']}/"
     jars = [http.cookiejar.CookieJar() for _ in range(2)]
     ann, bob = (urllib.request.HTTPCookieProcessor(jar) for jar in jars)
@@ -244,7 +246,9 @@ def cookies(ports: Ports) -> None:
 
 @checks("uploads", "aiohttp", "httpx")
 def uploads(ports: Ports) -> None:
-    """A field and two files in one form, of 3 MB and of none; their digests are compared."""
+    """A field and two files in one form, of 3 MB and of nothing. The test compares their
+    digests.
+    """
     import httpx
 
     content = os.urandom(3_000_000)
@@ -264,8 +268,9 @@ def uploads(ports: Ports) -> None:
 
 @checks("https_server", "aiohttp")
 def https_server(ports: Ports) -> None:
-    """A page over TLS 1.3 and 1.2; the certificate is refused to who does not know it, and under
-    another name."""
+    """A page over TLS 1.3 and 1.2. A client that does not know the certificate refuses it, and
+    so does one that expects another name.
+    """
     port = ports["https_server"]
     url = f"https://localhost:{port}/"
 
@@ -332,7 +337,7 @@ def _curl_speaks_http2() -> bool:
 
 @checks("websocket_server", "websockets")
 def websocket_server(ports: Ports) -> None:
-    """Two in a chat, long messages and bytes; the legacy server speaks to both."""
+    """Two clients in a chat, with long messages and bytes. The legacy server speaks to both."""
     from websockets.sync.client import connect
 
     url = f"ws://127.0.0.1:{ports['websocket_server']}/"
@@ -352,7 +357,7 @@ def websocket_server(ports: Ports) -> None:
 
 @checks("smtp_server", "aiosmtpd")
 def smtp_server(ports: Ports) -> None:
-    """Five clients at a time, a refused recipient; the legacy server knows the last mail."""
+    """Five clients at a time, and a refused recipient. The legacy server knows the last mail."""
 
     def send(number: int, recipients: tuple[str, ...] = ("ann@example.org",)) -> Any:
         with smtplib.SMTP("127.0.0.1", ports["smtp_server"], timeout=PATIENCE) as smtp:
@@ -367,7 +372,7 @@ def smtp_server(ports: Ports) -> None:
 
 @checks("pop3_server", "twisted")
 def pop3_server(ports: Ports) -> None:
-    """Two messages of the legacy server's are listed, read and deleted."""
+    """A client lists, reads and deletes two messages of the legacy server."""
     for line in ("First", "Second"):
         legacy(ports, "pop3_server", line)
 
@@ -397,8 +402,9 @@ def pop3_server(ports: Ports) -> None:
 
 @checks("imap_server", "twisted")
 def imap_server(ports: Ports) -> None:
-    """A mailbox is selected and read, learns of a new message, keeps flags, and forgets what was
-    deleted."""
+    """A client selects and reads a mailbox. The mailbox shows a new message, keeps flags, and
+    drops deleted messages.
+    """
     legacy(ports, "imap_server", "First")
     with imaplib.IMAP4("127.0.0.1", ports["imap_server"], timeout=PATIENCE) as imap:
         refused(imaplib.IMAP4.error, imap.login, "ann", "wrong")
@@ -424,8 +430,9 @@ def imap_server(ports: Ports) -> None:
 
 @checks("ftp_server", "pyftpdlib")
 def ftp_server(ports: Ports) -> None:
-    """Files go up and down, three clients at a time, passive and active, and are renamed and
-    deleted; a wrong password."""
+    """Three clients at a time upload, download, rename and delete files, in passive and active
+    mode. One has a wrong password.
+    """
 
     def transfer(number: int, passive: bool = True) -> None:
         content = f"{number} {SENTENCE}".encode()
@@ -454,8 +461,9 @@ def ftp_server(ports: Ports) -> None:
 
 @checks("ssh_server", "asyncssh")
 def ssh_server(ports: Ports) -> None:
-    """Commands as child processes, six at a time on a connection, their input, output, errors and
-    status, by asyncssh and OpenSSH."""
+    """Commands as child processes, six at a time on a connection, with input, output, errors
+    and status. The clients are asyncssh and OpenSSH.
+    """
     import asyncssh
 
     port = ports["ssh_server"]
@@ -527,8 +535,9 @@ def _openssh(port: int, command: str, text: str = "") -> tuple[int, str, str]:
 
 @checks("dns_server", "twisted", "dns", announces=3)
 def dns_server(ports: Ports) -> None:
-    """Names that are there, not there, and changed by the legacy server, over UDP and TCP; a long
-    answer."""
+    """Names that exist, names that do not, and names that the legacy server has changed, over
+    UDP and TCP. One answer is long.
+    """
     import dns.message
     import dns.query
     import dns.rcode
@@ -555,7 +564,9 @@ def dns_server(ports: Ports) -> None:
 
 @checks("finger_server", "twisted")
 def finger_server(ports: Ports) -> None:
-    """Somebody who is known, somebody who is not, and all; a plan that the legacy server made."""
+    """A known user, an unknown one, and the list of all. The legacy server has written one of
+    the plans.
+    """
 
     def finger(question: str) -> list[str]:
         with Lines(ports["finger_server"]) as client:
@@ -584,7 +595,9 @@ def _irc(port: int, name: str) -> Lines:
 
 @checks("irc_server", "twisted")
 def irc_server(ports: Ports) -> None:
-    """Two talk in a channel and to each other, a wrong password; the legacy server is heard."""
+    """Two users talk in a channel and to each other. One login has a wrong password. The users
+    hear the legacy server.
+    """
     port = ports["irc_server"]
     with Lines(port) as eve:
         eve.send("PASS wrong", "NICK ann", "USER ann 0 * :ann")
@@ -605,7 +618,9 @@ def irc_server(ports: Ports) -> None:
 
 @checks("irc_client", "twisted")
 def irc_client(ports: Ports) -> None:
-    """The bot answers in a channel; the legacy server speaks by it, and knows what it heard."""
+    """The bot answers in a channel. The legacy server speaks through the bot, and knows what
+    the bot has heard.
+    """
     with _irc(ports["irc_server"], "ann") as ann:
         ann.send("PRIVMSG #gallery :bot: stressed")
         assert ann.hear_until(":bot!").endswith("PRIVMSG #gallery :ann: desserts")
@@ -616,7 +631,9 @@ def irc_client(ports: Ports) -> None:
 
 @checks("xmpp_server", "twisted", "slixmpp")
 def xmpp_server(ports: Ports) -> None:
-    """Two log in and write to each other, a wrong password; the legacy server writes to one."""
+    """Two users log in and write to each other. One login has a wrong password. The legacy
+    server writes to one user.
+    """
     asyncio.run(asyncio.wait_for(_xmpp(ports), PATIENCE))
 
 
@@ -658,8 +675,9 @@ async def _xmpp(ports: Ports) -> None:
 
 @checks("nntp_server")
 def nntp_server(ports: Ports) -> None:
-    """An article of the legacy server's is read and answered; every command, its refusals, and
-    lines that begin with a dot; by nntplib, too."""
+    """A client reads and answers an article of the legacy server. It tries every command with
+    its refusals, and lines that begin with a dot. nntplib is a second client.
+    """
     first = legacy(ports, "nntp_server", "Hello, news")
     with Lines(ports["nntp_server"]) as news:
         assert news.hear()[:3] == "200"
@@ -734,7 +752,7 @@ def _nntplib(port: int, first: str) -> None:
 
 @checks("actors", "pykka")
 def actors(ports: Ports) -> None:
-    """Both servers use one actor, whose errors are told."""
+    """Both servers use one actor, and report its errors."""
     with Lines(ports["actors"]) as client:
         assert client.ask("add 5") == "5"
         assert client.ask("add -5") == "amounts are positive"
