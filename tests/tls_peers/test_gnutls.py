@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from asynccore import ChannelMap
 from ssl_ext import CertificateError, PeerRefused
+from tests.ports import free_port
 from tests.tls.support import CLIENT, HOST, client_certificate
 from tests.tls_peers.support import (
     PATIENCE,
@@ -85,9 +85,12 @@ def gnutls_serv(files: Files) -> Iterator[Any]:
     begun: list[subprocess.Popen[bytes]] = []
 
     def begin(version: str, *more: str) -> int:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port: int = free.getsockname()[1]
+        # An address that it can't have, it only mentions, and listens on the other one.
+        while (port := serve(free_port(), version, *more)) is None:
+            pass
+        return port
+
+    def serve(port: int, version: str, *more: str) -> int | None:
         command = ["gnutls-serv", "--echo", "--port", str(port), "--priority", ONLY[version]]
         command += ["--x509certfile", files.server, "--x509keyfile", files.server]
         process = subprocess.Popen(
@@ -99,6 +102,8 @@ def gnutls_serv(files: Files) -> Iterator[Any]:
         begun.append(process)
         assert process.stdout is not None
         for line in process.stdout:
+            if b"bind() failed" in line:
+                return None
             if b"listening on IPv4" in line and b"done" in line:
                 return port
         raise AssertionError("gnutls-serv has ended")
