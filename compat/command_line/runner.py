@@ -178,8 +178,10 @@ def run(
         if options.workers is not None and options.top != address.USUAL:
             raise ValueError("several workers can't share one --top=PATH: leave the path out")
         env[address.VARIABLE] = options.top
-    text = options.text or env.get(text_mode.VARIABLE)
-    if text:
+    text = options.text
+    if text is None:
+        text = env.get(text_mode.VARIABLE) or None
+    if text is not None:
         env[text_mode.VARIABLE] = text_mode.check(text)
     drain = _drain(env, options)
     watchdog, most = options.watchdog, options.max_connections_per_worker

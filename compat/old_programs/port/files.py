@@ -29,9 +29,11 @@ def read(path: Path) -> sources.Source:
     except SyntaxError as why:
         if "unknown" in str(why.msg):
             raise sources.Unreadable(path, str(why.msg)) from None
+    except LookupError as why:  # a codec from bytes to bytes, as hex, of which 3.15 tries a line
+        raise sources.Unreadable(path, str(why)) from None
     try:
         data.decode(encoding)
-    except LookupError as why:  # a codec from bytes to bytes, as hex
+    except LookupError as why:
         raise sources.Unreadable(path, str(why)) from None
     except UnicodeDecodeError as why:
         line = data.count(b"\n", 0, why.start) + 1
