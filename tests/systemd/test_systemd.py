@@ -64,7 +64,8 @@ class Client:
     def __init__(self, machine: Machine) -> None:
         python = f"/opt/python/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
         self._process = subprocess.Popen(
-            machine.command(python, "-c", CLIENT),
+            # Isolated: it is in a folder without a name there, which 3.13.0 would trip over.
+            machine.command(python, "-I", "-c", CLIENT),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
