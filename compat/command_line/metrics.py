@@ -325,11 +325,13 @@ def server(family: Family, listening: socket.socket) -> ThreadingHTTPServer:
 
 def _watch(pid: int) -> Callable[[float], object]:
     """Return what waits for some seconds, and returns true as soon as a process has ended."""
+    if sys.platform != "linux":
+        return time.sleep
     try:
-        # Linux has it (pidfd_open(2)): the port is free at once for the next start.
+        # The port is free at once for the next start. It is Linux' alone (pidfd_open(2)).
         ended = select.poll()
         ended.register(os.pidfd_open(pid), select.POLLIN)
-    except (AttributeError, OSError):
+    except (AttributeError, OSError):  # green threads have no poll(2); a kernel may be older
         return time.sleep
     return lambda seconds: ended.poll(1000 * seconds)
 
