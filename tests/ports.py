@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 # Below those that a system gives to who asks for any: from 32768 on by Linux, and from 49152 on
 # elsewhere (RFC 6335, section 6). So nobody gets one between this test and the program by chance.
@@ -29,3 +31,14 @@ def _is_free(kind: int, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+@contextmanager
+def held_ports(count: int) -> Iterator[list[int]]:
+    """Hold ports for programs with SO_REUSEPORT, as workers and HAProxy: nobody else gets any."""
+    with ExitStack() as stack:
+        holders = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for holder in holders:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.bind(("127.0.0.1", 0))
+        yield [holder.getsockname()[1] for holder in holders]

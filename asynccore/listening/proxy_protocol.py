@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 import socket
 import weakref
-from collections import deque
 from collections.abc import Callable
 from errno import EAGAIN
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -28,9 +27,10 @@ from typing import NamedTuple
 from .. import logs
 from ..channels import Channel, Map, NullChannel
 from ..engine.engine import engine_for, leave_map
-from ..errors import NOBODY, reraised
+from ..errors import reraised
 from ..pollers import READ
-from .acceptor import ACCEPT_BATCH, RefusalLog
+from .acceptor import RefusalLog
+from .front import ListenerFront
 from .proxy_header import LONGEST, BadHeader, HeaderParser, ProxyHeader
 from .socket_activation import close_port
 
@@ -112,7 +112,7 @@ def client_of(header: ProxyHeader, address: object) -> object:
     return header.source if isinstance(header.source, tuple) else address
 
 
-class ProxyListener:
+class ProxyListener(ListenerFront):
     """A listening socket whose `accept` returns connections behind their header.
 
     `channel` is the one that listens. For whatever is not here, the socket itself is asked.
@@ -129,17 +129,12 @@ class ProxyListener:
         self._channel = weakref.ref(channel)
         self._trusted = trusted
         self._timeout = timeout
-        # A socket that was guarded has another one under the usual name (`interception`).
-        self._accept = getattr(sock, "accept_in_clear", sock.accept)
-        self._map: Map | None = getattr(channel, "_map", None)  # a channel of others has none
+        self._ac_map: Map | None = getattr(channel, "_map", None)  # a channel of others has none
         self._report: Callable[[], object] | None = None
         self._pending: set[PendingHeader] = set()
-        self._ready: deque[tuple[ProxiedSocket, object]] = deque()
-        self._error: OSError | None = None
-        self._accepts = True
         self._refusals = RefusalLog()
         self._asked_timeout: float | None = 0.0
-        sock.setblocking(False)
+        self._listen_on(sock)
 
     def __repr__(self) -> str:
         return f"<ProxyListener fd={self.plain.fileno()}, {len(self._pending)} headers>"
@@ -151,26 +146,11 @@ class ProxyListener:
 
     def _ac_entered(self, map: Map, report: Callable[[], object]) -> None:
         """Serve a listener in `map`."""
-        self._map, self._report = map, report
+        self._ac_map, self._report = map, report
 
     def _ac_poll_interest(self, wanted: int) -> int:
         """Return what to wait for: new connections, as long as there is room for them."""
         return 0 if self._is_full() else wanted & READ
-
-    def _ac_handle_event(self, mask: int, wanted: int) -> int:
-        """Accept what there is, and say whether some connection is ready."""
-        if wanted & READ:
-            self._accept_all()
-        return self._ac_ready_now(wanted)
-
-    def _ac_ready_now(self, wanted: int) -> int:
-        """Say whether `accept` has something."""
-        return READ if wanted & READ and self._ac_read_ahead else 0
-
-    @property
-    def _ac_read_ahead(self) -> bool:
-        """Whether `accept` has something."""
-        return bool(self._ready or self._error)
 
     @property
     def _ac_unfinished(self) -> int:
@@ -179,29 +159,14 @@ class ProxyListener:
 
     def _ac_accept_no_more(self) -> None:
         """Accept who waits, and nobody else: the port is closed, the descriptor stays."""
-        before = -1
-        while before < self._ac_unfinished:
-            before = self._ac_unfinished
-            self._accept_all()
+        self._accept_the_rest()
         self._accepts = False
-        close_port(self.plain, self._map)
+        close_port(self.plain, self._ac_map)
 
     def _is_full(self) -> bool:
         return not self._accepts or self._ac_unfinished >= MOST_UNFINISHED
 
     # -- headers --------------------------------------------------------------------------------
-
-    def _accept_all(self) -> None:
-        for _ in range(ACCEPT_BATCH):
-            if self._map is None or self._is_full():
-                return
-            try:
-                sock, address = self._accept()
-            except OSError as why:
-                if why.errno not in NOBODY:
-                    self._error = why  # the listener's own business
-                return
-            self._begin(sock, address, self._map)
 
     def _begin(self, accepted: socket.socket, address: object, map: Map) -> None:
         family, type, proto = accepted.family, accepted.type, accepted.proto
@@ -234,8 +199,8 @@ class ProxyListener:
         """Close a connection, and tell once in a second for each peer."""
         sock.close()
         peer = address[0] if isinstance(address, tuple) else "a Unix socket"
-        assert self._map is not None
-        if self._refusals.is_to_be_told(peer, engine_for(self._map).clock()):
+        assert self._ac_map is not None
+        if self._refusals.is_to_be_told(peer, engine_for(self._ac_map).clock()):
             message = f"refused a connection of {peer}: {why}"
             channel = self._channel()
             log_info = getattr(channel, "log_info", None)
@@ -279,9 +244,7 @@ class ProxyListener:
             if was_full and self._accepts and self._report is not None:
                 self._report()
             return found
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        self._raise_error()
         raise BlockingIOError(EAGAIN, os.strerror(EAGAIN))
 
     accept_in_clear = accept  # for TLS that comes behind it

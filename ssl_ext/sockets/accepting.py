@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import os
 import socket as _socket
-from collections import deque
 from collections.abc import Callable
 from errno import ECONNRESET
 from typing import TYPE_CHECKING, Any, cast
@@ -30,8 +29,7 @@ from asynccore.channels import Map, NullChannel
 from asynccore.classic.former import formerly
 from asynccore.engine import engine_for, leave_map
 from asynccore.engine.timers import Timer
-from asynccore.errors import NOBODY
-from asynccore.listening.acceptor import ACCEPT_BATCH
+from asynccore.listening.front import ListenerFront
 from asynccore.listening.socket_activation import close_port
 from asynccore.pollers import READ
 
@@ -60,7 +58,7 @@ class TransparentSocket(OpenSSLSocket):
         super()._raise_failure()
 
 
-class AcceptingSocket(SocketProxy):
+class AcceptingSocket(ListenerFront, SocketProxy):
     """A listening socket whose `accept` returns connections after their handshake.
 
     `context` is as for `OpenSSLSocket`, `sock` the socket, which listens. `max_handshakes` is
@@ -94,21 +92,16 @@ class AcceptingSocket(SocketProxy):
         self.context = context
         self.handshake_timeout = handshake_timeout
         self.shutdown_timeout = shutdown_timeout
-        # A socket that was guarded has another one under the usual name (`interception`).
-        self._accept = getattr(sock, "accept_in_clear", sock.accept)
         # Headers of proxies may be read before TLS begins, by a `LayeredSocket`.
         self._headers = cast(
             "ProxyListener | None", sock if hasattr(type(sock), "_ac_poll_interest") else None
         )
-        self._accepts = True
         self._pending = HandshakeTable(
             max_handshakes if callable(max_handshakes) else lambda: max_handshakes
         )
-        self._ready: deque[tuple[OpenSSLSocket, Any]] = deque()
-        self._error: OSError | None = None
-        self._ac_map: Map | None = None  # where it is served
+        self._ac_map: Map | None = None
         self._report: Callable[[], None] = nothing
-        sock.setblocking(False)
+        self._listen_on(sock)
 
     def __repr__(self) -> str:
         return f"<AcceptingSocket fd={self._raw.fileno()}, {len(self._pending)} handshakes>"
@@ -143,21 +136,6 @@ class AcceptingSocket(SocketProxy):
             return 0
         return wanted & READ if self._headers is None else self._headers._ac_poll_interest(wanted)
 
-    def _ac_handle_event(self, mask: int, wanted: int) -> int:
-        """Accept what there is, and say whether some handshake is over."""
-        if wanted & READ:
-            self._accept_all()
-        return self._ac_ready_now(wanted)
-
-    def _ac_ready_now(self, wanted: int) -> int:
-        """Say whether `accept` has something."""
-        return READ if wanted & READ and self._ac_read_ahead else 0
-
-    @property
-    def _ac_read_ahead(self) -> bool:
-        """Whether `accept` has something."""
-        return bool(self._ready or self._error)
-
     def _is_full(self) -> bool:
         return not self._accepts or not self._pending.has_room(len(self._ready))
 
@@ -176,10 +154,7 @@ class AcceptingSocket(SocketProxy):
         """Accept who waits, and nobody else: the port is closed, the descriptor stays."""
         if self._headers is not None:
             self._headers._ac_accept_no_more()
-        before = -1
-        while before < self._ac_unfinished:
-            before = self._ac_unfinished
-            self._accept_all()
+        self._accept_the_rest()
         if self._headers is None:
             self._accepts = False
             close_port(self._raw, self._ac_map)
@@ -189,18 +164,6 @@ class AcceptingSocket(SocketProxy):
     def _accept_those_with_header(self) -> None:
         self._accept_all()
         self._report()
-
-    def _accept_all(self) -> None:
-        for _ in range(ACCEPT_BATCH):
-            if self._ac_map is None or self._is_full():
-                return
-            try:
-                sock, address = self._accept()
-            except OSError as why:
-                if why.errno not in NOBODY:
-                    self._error = why  # the listener's own business
-                return
-            self._begin(sock, address, self._ac_map)
 
     def _begin(self, sock: _socket.socket, address: object, map: Map) -> None:
         try:
@@ -250,9 +213,7 @@ class AcceptingSocket(SocketProxy):
             self._room_again()  # and there may be more
             return found
         self._report()
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        self._raise_error()
         self._check_open()
         raise blocked()
 

@@ -22,6 +22,7 @@ import pytest
 import asynccore
 from asynccore.running import draining, graceful, loop, service_manager
 from compat.command_line import cli, configuration, demo
+from tests.ports import free_port, held_ports
 
 if sys.platform == "win32":
     pytest.skip("neither is there on Windows", allow_module_level=True)
@@ -127,10 +128,8 @@ def test_a_manager_that_has_gone_and_a_child(manager: Any, tmp_path: Path, monke
 def test_programs_say_it_once(
     more: list[str], manager: Any, tmp_path: Path, user_environment: dict[str, str]
 ):
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder.bind(("127.0.0.1", 0))
-        port = holder.getsockname()[1] if more else 0
+    with held_ports(1) as (held,):
+        port = held if more else 0
         script = str(demo.examples() / "echo_server.py")
         command = ["-m", "asynccore", "run", *more, "--drain", "5", script, str(port)]
         env = {**user_environment, service_manager.VARIABLE: str(tmp_path / "notify")}
@@ -162,10 +161,7 @@ def test_workers_without_a_loop_are_not_said_to_be_ready(
 
 
 def test_supervisord_runs_it(tmp_path: Path, user_environment: dict[str, str]):
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder.bind(("127.0.0.1", 0))
-        port = holder.getsockname()[1]
+    with held_ports(1) as (port,):
         script = demo.examples() / "echo_server.py"
         text = file_named("/server.conf").split("\n", 1)[1]
         text = text.replace(
@@ -206,17 +202,6 @@ def connected(port: int) -> socket.socket:
 
 
 # circus, HAProxy, Kubernetes ------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def held_ports(count: int) -> Iterator[list[int]]:
-    """Ports that workers and HAProxy may share, and nobody else gets."""
-    with contextlib.ExitStack() as stack:
-        holders = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for holder in holders:
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            holder.bind(("127.0.0.1", 0))
-        yield [holder.getsockname()[1] for holder in holders]
 
 
 @contextlib.contextmanager
@@ -282,9 +267,7 @@ def test_an_instance_behind_haproxy_ends_and_nobody_is_cut(
     with held_ports(3) as (front, *ports), contextlib.ExitStack() as stack:
         instances = []
         for name, host, port in zip(("one", "two"), ("10.0.0.1", "10.0.0.2"), ports, strict=True):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                metrics = free.getsockname()[1]
+            metrics = free_port()
             options = ["--workers", "1", "--drain", "30", "--metrics", str(metrics)]
             options += ["--proxy-protocol", "127.0.0.1"]
             command = [sys.executable, "-m", "asynccore", "run", *options, script, str(port)]

@@ -21,6 +21,7 @@ import pytest
 
 from compat.command_line import cli, demo, runner
 from tests.fuzz.proxy import block, line
+from tests.ports import free_port, held_ports
 from tests.tls.support import HOST, authority, server_certificate, write_pem
 
 CLIENT, SERVER = ("192.0.2.1", 56324), ("198.51.100.9", 443)
@@ -181,17 +182,6 @@ def test_it_comes_before_tls(started: Start, certificate: Path, engine: str | No
                 assert b"192.0.2.1" not in plain.recv(1000), "plaintext stays out"
 
 
-@contextmanager
-def held_ports(count: int) -> Iterator[list[int]]:
-    """Ports that workers and HAProxy may share, and nobody else gets."""
-    with contextlib.ExitStack() as stack:
-        holders = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for holder in holders:
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            holder.bind(("127.0.0.1", 0))
-        yield [holder.getsockname()[1] for holder in holders]
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no workers")
 def test_workers_by_a_variable(started: Start) -> None:
     variables = {"ASYNCCORE_PROXY_PROTOCOL": "10.0.0.1,127.0.0.0/8"}
@@ -226,9 +216,7 @@ def test_a_mail_server(started: Start, tmp_path: Path) -> None:
 
 
 def test_the_module_smtpd_itself(user_environment: dict[str, str]) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-u", "-m", "asynccore", "run", "--proxy-protocol", "127.0.0.1"]
     command += ["-m", "smtpd", "-n", "-d", "-c", "DebuggingServer", f"127.0.0.1:{port}"]
     with subprocess.Popen(

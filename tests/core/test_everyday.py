@@ -315,17 +315,22 @@ class Lines(asynchat.line_chat):
         self.lines.append(b"(too long)")
 
 
-@pytest.mark.parametrize("size", [1, 3, 100])
-def test_lines_however_they_come(size: int) -> None:
+def lines_of(kind: type[Lines], data: bytes, size: int) -> list[bytes]:
+    """Give a channel `size` bytes at a time; return its lines."""
     one, two = socket.socketpair()
-    chat = Lines(one, {})
-    data = b"one\r\n\r\nabcdefghijkl\r\ntwo\r\nrest"
+    chat = kind(one, {})
     with two:
         for at in range(0, len(data), size):
             two.send(data[at : at + size])
             asynccore.loop(0, map=chat._map, count=1)
-        assert chat.lines == [b"one", b"", b"(too long)", b"two"]
         chat.close()
+    return chat.lines
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_lines_however_they_come(size: int) -> None:
+    found = lines_of(Lines, b"one\r\n\r\nabcdefghijkl\r\ntwo\r\nrest", size)
+    assert found == [b"one", b"", b"(too long)", b"two"]
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
@@ -338,15 +343,7 @@ def test_lines_of_so_many_bytes(size: int) -> None:
             if line == b"two.":
                 self.set_terminator(b"!")
 
-    one, two = socket.socketpair()
-    chat = Records(one, {})
-    data = b"one.two.three!four"
-    with two:
-        for at in range(0, len(data), size):
-            two.send(data[at : at + size])
-            asynccore.loop(0, map=chat._map, count=1)
-        assert chat.lines == [b"one.", b"two.", b"three"]
-        chat.close()
+    assert lines_of(Records, b"one.two.three!four", size) == [b"one.", b"two.", b"three"]
 
 
 def test_a_line_chat_says_what_it_needs() -> None:
