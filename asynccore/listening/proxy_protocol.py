@@ -88,7 +88,7 @@ class ProxiedSocket(socket.socket):
 
     __slots__ = ("proxy_header",)
 
-    takes_pieces = True  # as any other (`dispatchers.vectored`)
+    _ac_takes_pieces = True  # as any other (`dispatchers.vectored`)
 
     proxy_header: ProxyHeader | None  # until it has come
 

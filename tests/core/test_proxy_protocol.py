@@ -15,6 +15,7 @@ import pytest
 
 import asynccore
 from asynccore import channels, dispatcher, listener, loop
+from asynccore.dispatchers.vectored import takes_pieces
 from asynccore.engine.engine import Engine, engine_for, give_engine
 from asynccore.listening import interception, proxy_protocol
 from asynccore.listening.proxy_protocol import HEADER_TIMEOUT, ProxiedSocket, trusted_of
@@ -108,6 +109,7 @@ def test_the_client_is_who_the_proxy_says(world: Any) -> None:
     assert header.proxy == client.getsockname()
     assert sock.recv(100) == b"hello", "what follows it is the program's"
     assert sock.getblocking(), "as accept(2) has it"
+    assert takes_pieces(sock), "as any other socket of the standard library"
     copy = sock.dup()
     assert copy.getpeername() == CLIENT
     copy.close()
