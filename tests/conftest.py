@@ -41,9 +41,18 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def _take(nothing: None) -> None:
+    pass
+
+
 def pytest_collection_finish() -> None:
     # All that was imported stays. Else each collection, of which many tests make some, would look
     # through it again: about as long as twenty tests take.
+    hypothesis = sys.modules.get("hypothesis")
+    if hypothesis is not None:
+        # At its first test it asks who refers to its source of random numbers, and does not see
+        # what is frozen.
+        hypothesis.given(hypothesis.strategies.none())(_take)()
     gc.collect()
     gc.freeze()
 

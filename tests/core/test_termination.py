@@ -316,7 +316,9 @@ def test_a_front_is_found_by_an_entry_point(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(interception, "_registered", None)
-    monkeypatch.setattr(sys, "path", [str(names_fronts(tmp_path, "json:dumps", "json:loads"))])
+    monkeypatch.setattr(
+        sys, "path", [str(names_fronts(tmp_path, "json:dumps", "json:loads")), *sys.path]
+    )
     assert interception.front() is json.dumps
 
 
@@ -326,7 +328,7 @@ def test_one_that_is_registered_comes_first(
     monkeypatch.setattr(interception, "_registered", None)
     interception.register(f"{Front.__module__}:Front")
     monkeypatch.setattr(interception, "resolve", [f"{Front.__module__}:Front"].index)
-    monkeypatch.setattr(sys, "path", [str(names_fronts(tmp_path, "json:dumps"))])
+    monkeypatch.setattr(sys, "path", [str(names_fronts(tmp_path, "json:dumps")), *sys.path])
     assert interception.front() == 0
 
 
