@@ -167,6 +167,12 @@ COLUMNS: dict[str, tuple[tuple[str, Cell], ...]] = {
         ("÷ asynccore", _ratio("rate", BASIS)),
         *_LATENCY,
     ),
+    "metrics": (
+        ("requests/s", _plain("rate")),
+        ("lowest – highest", _spread("rate")),
+        ("÷ asynccore", _ratio("rate", BASIS)),
+        *_LATENCY,
+    ),
     "timers": (
         ("made, s", _plain("add")),
         ("cancelled, s", _plain("cancel")),

@@ -156,6 +156,8 @@ ALL = (
            other="uvloop"),
     Target("timeouts", "rate with 4 × the idle connections, all with timeouts ÷ rate without "
            "timeouts", "rate", 0.95, "asynccore-timeouts", "asynccore"),
+    Target("metrics", "echo while its bytes are counted ÷ echo", "rate", 0.97,
+           "asynccore-scraped", "asynccore"),
     Target("memory", "bytes for each idle connection ÷ asyncio's", "bytes", 1.0,
            other="asyncio", at_least=False),
     *_talk(),

@@ -227,6 +227,7 @@ _MAIL = (
 _FAIR = ("asynccore", "pyasyncore-poll", "asyncio", "uvloop", "twisted", "gevent")
 _PUMP = ("asynccore", "pyasyncore-select", "pyasyncore-poll")
 _TIMED = ("asynccore", "asynccore-timeouts")
+_SCRAPED = ("asynccore", "asynccore-scraped")
 _TIMERS = ("asynccore", "asyncio", "uvloop")
 _PREDICATES = (
     "asynccore",
@@ -350,6 +351,19 @@ ALL = (
         timeouts,
         _TIMED,
         _TIMED,
+    ),
+    Workload(
+        "metrics",
+        "Metrics",
+        f"Echo on {ACTIVE} connections, without `asynccore run --metrics` and as it is once the "
+        "numbers have been read.",
+        "rate",
+        "requests/s",
+        True,
+        "echo",
+        echo,
+        _SCRAPED,
+        _SCRAPED,
     ),
     Workload(
         "timers",

@@ -96,6 +96,7 @@ ALL = (
     _asynccore("asynccore-asked", "asynccore, both must be asked", "--predicates", "asked"),
     # An hour: what is measured is the keeping of the times, not the ends.
     _asynccore("asynccore-timeouts", "asynccore, `idle_timeout` set", "--idle-timeout", "3600"),
+    _asynccore("asynccore-scraped", "asynccore, `run --metrics`", "--scraped"),
     *_hosted("asyncio", "asyncio", "asyncio", "asynccore"),
     *_hosted("uvloop", "uvloop", "uvloop", "uvloop"),
     *_hosted("twisted", "Twisted's epoll reactor", "twisted", "Twisted"),

@@ -279,6 +279,11 @@ def main() -> None:
             channel(connection)
 
     listener = Listener()
+    if options.scraped:
+        # What the first look of `asynccore metrics` at a program leaves behind.
+        server = importlib.import_module("asynccore.monitoring.server")
+        engine = importlib.import_module("asynccore.engine").engine_for(asyncore.socket_map)
+        server._snapshot(engine, measured=False)
     common.announce(listener.socket.getsockname()[1], version)
     if options.attach:
         hosted(options.attach)

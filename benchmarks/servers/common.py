@@ -42,6 +42,7 @@ class Options:
     joins_replies: bool
     streams: bool
     idle_timeout: float | None
+    scraped: bool
     module: str
 
 
@@ -58,6 +59,7 @@ def parse() -> Options:
     parser.add_argument("--joins-replies", action="store_true", help="of async_chat (asynccore)")
     parser.add_argument("--streams", action="store_true", help="asyncio's, for lines")
     parser.add_argument("--idle-timeout", type=float, help="seconds, of each channel (asynccore)")
+    parser.add_argument("--scraped", action="store_true", help="count as for `run --metrics`")
     parser.add_argument("--module", choices=["asynccore", "pyasyncore"], default="asynccore")
     options = Options(**vars(parser.parse_args()))
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

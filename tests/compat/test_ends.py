@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from compat.command_line import demo
+from tests.ports import held_ports
 
 if sys.platform == "win32":
     pytest.skip("Windows has no signals that a program gets", allow_module_level=True)
@@ -79,10 +80,8 @@ def run(tmp_path: Path, user_environment: dict[str, str]) -> Iterator[Callable[.
 @pytest.fixture
 def port() -> Iterator[int]:
     """A TCP port that nobody else gets, and that workers may share: bound, and not listening."""
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
+    with held_ports(1) as (held,):
+        yield held
 
 
 def connect(port: int) -> socket.socket:

@@ -21,6 +21,7 @@ import asynccore
 from asynccore.monitoring import address, counts, details
 from asynccore.monitoring import server as watched
 from compat.command_line import cli, demo, metrics, top
+from tests.ports import held_ports
 
 if sys.platform == "win32":
     pytest.skip("Windows has no such sockets", allow_module_level=True)
@@ -323,10 +324,8 @@ def test_a_real_program(more: list[str], user_environment: dict[str, str], tmp_p
     env = {**user_environment, "XDG_RUNTIME_DIR": str(tmp_path)}
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder.bind(("127.0.0.1", 0))
-        served = holder.getsockname()[1] if more else 0
+    with held_ports(1) as (held,):
+        served = held if more else 0
         command = ["run", *more, "--metrics", str(port), str(demo.examples() / "echo_server.py")]
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "asynccore", *command, str(served)],

@@ -31,6 +31,7 @@ from asynccore.listening import interception
 from compat.command_line import cli, demo, runner
 from ssl_ext import AcceptingSocket
 from ssl_ext.termination import VARIABLES, Settings, in_front_of, make_context, settings_of
+from tests.ports import held_ports
 from tests.tls.pki import issue
 from tests.tls.support import (
     ADDRESS,
@@ -563,10 +564,8 @@ def test_a_closed_terminal_ends_the_program_as_ever(
 
 @posix
 def test_workers_see_new_files(started: Any, renewed: Any) -> None:
-    with socket.socket() as holder:  # a port that nobody else gets, and that they share
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder.bind((ADDRESS, 0))
-        port = str(holder.getsockname()[1])
+    with held_ports(1) as (held,):
+        port = str(held)
         options = ("--workers", "2", "--tls-cert", renewed())
         group = {"start_new_session": True}
         with started("echo_server.py", *options, port=port, popen=group) as program:

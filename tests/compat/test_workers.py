@@ -25,6 +25,7 @@ if sys.platform == "win32":
 
 from compat.command_line import workers
 from compat.command_line.workers import ATTEMPTS, LAST_WORDS, PAUSE, UP, Workers, in_words
+from tests.ports import held_ports
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 
@@ -659,10 +660,8 @@ def started(arguments: list[str], env: dict[str, str], **more: object) -> Iterat
 @pytest.fixture
 def held_port() -> Iterator[int]:
     """A TCP port that nobody else gets, and that workers may share: bound, and not listening."""
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
+    with held_ports(1) as (held,):
+        yield held
 
 
 def lines(program: demo.Program, count: int) -> list[str]:

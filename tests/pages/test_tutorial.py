@@ -23,6 +23,7 @@ from typing import NamedTuple
 import pytest
 
 from compat.command_line import demo
+from tests.ports import held_ports
 from tests.project.checkout import ROOT
 from tests.tls.support import authority, write_pem
 from tests.tls.test_page import can_make_certificates
@@ -91,10 +92,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def reserved_port() -> Iterator[str]:
     """A port for workers, who share it, so that it can't be 0. Nobody else gets it meanwhile."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind(("127.0.0.1", 0))  # it doesn't listen, so no connection comes to it
-        yield str(sock.getsockname()[1])
+    with held_ports(1) as (held,):
+        yield str(held)
 
 
 @contextmanager
