@@ -50,3 +50,17 @@ def _shown(function: Any) -> str:
 def warn_former(text: str, depth: int = 3) -> None:
     """Say what a call should be, to whoever made the call `depth` functions up from here."""
     warnings.warn(text, DeprecationWarning, stacklevel=depth)
+
+
+def under_former_name(thing: object, name: str, what: str) -> object:
+    """Return what `thing`, which is `what` in words, had by a name that begins with `_ac_` now.
+
+    For a `__getattr__`: raises `AttributeError` for any other name. It was public in 0.1.0.
+    """
+    present = f"_ac_{name}"
+    if not hasattr(type(thing), present):
+        raise AttributeError(
+            f"{type(thing).__name__!r} object has no attribute {name!r}", name=name, obj=thing
+        )
+    warn_former(f"{name} of {what} is not for programs, and will not stay", 4)
+    return getattr(thing, present)

@@ -23,9 +23,12 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from socket import socket
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from OpenSSL import SSL
+
+from asynccore.classic.former import under_former_name
 
 from .. import peer
 from .._openssl import expect_address, expect_host, verify_error_text
@@ -97,6 +100,12 @@ class Context:
         certificate = self.settings.certificate
         shown = "" if certificate is None or isinstance(certificate, bytes) else f" {certificate}"
         return f"<{role} context{shown}>"
+
+    if not TYPE_CHECKING:  # to which any name would be one of ours
+
+        def __getattr__(self, name: str) -> object:
+            """Find what 0.1.0 had by a public name."""
+            return under_former_name(self, name, "a context")
 
     def reload(self) -> None:
         """Read certificates, keys, authorities and lists anew, for new connections.

@@ -46,7 +46,7 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from asynccore.channels import Map
-from asynccore.classic.former import formerly, warn_former
+from asynccore.classic.former import formerly, under_former_name
 from asynccore.dispatchers.vectored import SEND_SHARE
 from asynccore.engine import descriptor_changed
 from asynccore.engine.timers import Timer
@@ -985,10 +985,4 @@ class OpenSSLSocket(SocketProxy):
 
         def __getattr__(self, name: str) -> object:
             """Find what 0.1.0 had by a public name, and was not for programs."""
-            present = f"_ac_{name}"
-            if not hasattr(type(self), present):
-                raise AttributeError(
-                    f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
-                )
-            warn_former(f"{name} of a TLS socket is not for programs, and will not stay")
-            return getattr(self, present)
+            return under_former_name(self, name, "a TLS socket")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from OpenSSL import SSL
 
 import asynccore
 import ssl_ext
@@ -121,3 +122,13 @@ def test_what_was_never_for_programs(client: Any) -> None:
     assert agreed is client.connection
     with pytest.raises(AttributeError, match="'OpenSSLSocket' object has no attribute 'agree'"):
         client.agree  # noqa: B018
+
+
+def test_what_a_context_has_for_sockets() -> None:
+    context: Any = ssl_ext.client_context()
+    connection = warned(
+        lambda: context.connection(server_hostname=HOST), "connection of a context is not for"
+    )
+    assert isinstance(connection, SSL.Connection)
+    with pytest.raises(AttributeError, match="'Context' object has no attribute 'connect'"):
+        context.connect  # noqa: B018
