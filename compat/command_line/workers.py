@@ -208,6 +208,10 @@ class Workers:
                 worker.has_begun = True
             elif worker.successor == pid:
                 worker.successor_has_begun = True
+        if self._stop == signal.SIGINT and self._pass_on_at is None:
+            # It lost the interrupt: a weak reference's callback in the import system, say, only
+            # prints what is raised in it.
+            self._processes.kill(pid, self._stop)
 
     def serve(self) -> bool:
         """Whether a loop has begun in each place; one that has done its work counts no more."""

@@ -26,6 +26,7 @@ from asynccore.hardened_smtpd import HardenedSMTPServer
 from asynccore.smtp import command_line
 from compat.command_line import cli, mail_server, sink
 from compat.command_line.mail_server import MailServer, Settings
+from tests.ports import free_port
 from tests.tls.support import authority, server_certificate, write_pem
 
 PATIENCE = 60.0
@@ -370,9 +371,7 @@ def test_run_smtpd(
     kept: bool, certificate: Path, user_environment: dict[str, str], tmp_path: Path
 ) -> None:
     said = ["--mailbox", "box"] if kept else ["-c", "DebuggingServer"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = ["-u", "-m", "asynccore", "run", "-m", "smtpd", "-n", *said]
     command += ["--tls-cert", str(certificate), f"127.0.0.1:{port}"]
     with subprocess.Popen(

@@ -25,7 +25,7 @@ if sys.platform == "win32":
 
 from compat.command_line import workers
 from compat.command_line.workers import ATTEMPTS, LAST_WORDS, PAUSE, UP, Workers, in_words
-from tests.ports import held_ports
+from tests.ports import free_port, held_ports
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 
@@ -85,6 +85,23 @@ def test_they_serve_once_a_loop_has_begun_in_each():
     assert world.workers.serve()
     world.workers.stop(TERM)
     assert not world.workers.serve()
+
+
+def test_who_begins_after_an_interrupt_is_interrupted_again():
+    world = World()
+    world.workers.begun(101)
+    world.workers.stop(INT, grace=1)
+    world.workers.begun(102)
+    assert world.killed == [], "the terminal's own Ctrl-C may be on its way"
+    world.pass_time(1)
+    world.end(101, -INT)
+    world.workers.begun(102)
+    assert world.killed == [(101, INT), (102, INT), (102, INT)]
+    world = World(1)
+    world.workers.stop(TERM)
+    world.workers.tick()
+    world.workers.begun(101)
+    assert world.killed == [(101, TERM)], "the second one would end it at once"
 
 
 def test_who_has_done_its_work_keeps_nobody_waiting():
@@ -737,9 +754,7 @@ def test_a_killed_worker_comes_back(held_port, user_environment, tmp_path: Path)
 
 def test_udp(user_environment, tmp_path: Path):
     (tmp_path / "script.py").write_text(UDP)
-    with socket.socket(type=socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        address = free.getsockname()
+    address = ("127.0.0.1", free_port(socket.SOCK_DGRAM))
     arguments = ["--workers", "2", str(tmp_path / "script.py"), str(address[1])]
     with started(arguments, user_environment) as program:
         count_lines(program, "bound", 2)

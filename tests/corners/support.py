@@ -16,6 +16,7 @@ from typing import Any
 
 import asynccore
 from asynccore import asynchat
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -217,10 +218,7 @@ class Occupied(Reader):
 
 def free_address() -> tuple[str, int]:
     """Return a loopback address that refuses connections."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address: tuple[str, int] = probe.getsockname()
-    return address
+    return "127.0.0.1", free_port()
 
 
 def is_open(fd: int) -> bool:

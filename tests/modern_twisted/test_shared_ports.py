@@ -14,6 +14,7 @@ from twisted.internet.error import CannotListenError
 import asynccore
 from asynccore.listening import socket_activation
 from compat import ClassicReactor
+from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(
     not hasattr(socket, "SO_REUSEPORT"), reason="this platform can't share ports"
@@ -81,9 +82,7 @@ def ask(reactor: Any, sock: socket.socket, address: Any) -> bytes:
 
 
 def free_address(kind: int = socket.SOCK_STREAM) -> Any:
-    with socket.socket(type=kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()
+    return "127.0.0.1", free_port(kind)
 
 
 def test_workers_share_ports(reactor: Any, arrange: Any) -> None:

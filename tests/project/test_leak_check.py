@@ -13,6 +13,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# One run of the sample is enough.
+pytestmark = pytest.mark.xdist_group("leak check")
+
 # Every `test_leak_*` must be failed by the check, for the reason written in its docstring;
 # every `test_clean_*` must pass.
 SAMPLE = """

@@ -14,6 +14,9 @@ import pytest
 
 from tests.systemd.machine import PATIENCE, ROOT, Machine, obstacle
 
+# One machine is enough.
+pytestmark = pytest.mark.xdist_group("systemd")
+
 PAGE = (ROOT / "docs" / "deploy.md").read_text("utf-8")
 
 # The echo server of the examples, at the address of the socket unit.
@@ -90,11 +93,13 @@ class Client:
 
 @pytest.fixture
 def client(machine: Machine) -> Iterator[Client]:
-    """Somebody who has come to the socket, and is served."""
+    """Somebody who has come to the socket, and is served by a service that is up."""
     machine.systemctl("start", "server.socket")
     made = Client(machine)
     try:
         assert made.ask("hello") == "hello"
+        # systemd takes no notice of a reload before.
+        until(lambda: machine.show("server.service", "ActiveState") == "active")  # READY=1
         yield made
     finally:
         made.close()
@@ -112,7 +117,6 @@ def main_pid(machine: Machine) -> int:
 
 
 def test_who_connects_starts_the_service(machine: Machine, client: Client) -> None:
-    until(lambda: machine.show("server.service", "ActiveState") == "active")  # READY=1
     processes = machine.processes("server.service")
     assert len(processes) == 5, "the parent and four workers"
     for pid in processes:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from compat.command_line import demo
 from ssl_ext import CertificateError, client_context, peer, server_context
+from tests.ports import free_port
 from tests.tls.pki import Pair, ca_pem, issue, ocsp_response, revocation_list
 from tests.tls.support import ADDRESS, authority, other_authority, write_pem
 
@@ -250,9 +251,7 @@ def test_the_channel_of_the_page(server_files: Path) -> None:
 
 def test_the_datagrams_of_the_page(server_files: Path) -> None:
     (program,) = [block for block in programs("Channels") if "SOCK_DGRAM" in block]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port(socket.SOCK_DGRAM)
     for said, meant in (("4433", str(port)), ('"localhost"', '"127.0.0.1"')):
         assert said in program
         program = program.replace(said, meant)
@@ -285,8 +284,7 @@ def test_an_example_says_how_it_is_used(
 
 
 def test_the_client_says_that_nobody_answers(server_files: Path) -> None:
-    with socket.create_server((ADDRESS, 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     done = subprocess.run(
         [sys.executable, "tls_hello.py", str(port), "ca.pem"],
         cwd=server_files,
