@@ -64,6 +64,15 @@ class Trusted(NamedTuple):
         return any(found in network for network in self.networks)
 
 
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Return the IPv4 network that an IPv6 one maps (RFC 4291, section 2.5.5.2), if any."""
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return IPv4Network((mapped, network.prefixlen - 96))
+    return network
+
+
 def trusted_of(text: str) -> Trusted:
     """Return what a list such as "10.0.0.1,fd00::/8,unix:" means.
 
@@ -74,7 +83,7 @@ def trusted_of(text: str) -> Trusted:
     for word in words:
         if word != UNIX:
             try:
-                networks.append(ip_network(word))
+                networks.append(_unmapped(ip_network(word)))
             except ValueError as why:
                 raise ValueError(
                     f"trusted proxies are addresses, networks and {UNIX!r}, with commas between"

@@ -470,6 +470,18 @@ def test_trusted() -> None:
     assert not trusted.include("", -1) and trusted_of("unix:").include("", -1)
 
 
+def test_an_ipv4_address_in_ipv6_words_is_that_address() -> None:
+    trusted = trusted_of("::ffff:10.0.0.1,::ffff:192.0.2.0/120,::/0")
+    for host, family, expected in (
+        ("10.0.0.1", socket.AF_INET, True),
+        ("10.0.0.2", socket.AF_INET, False),
+        ("::ffff:192.0.2.77", socket.AF_INET6, True),
+        ("::ffff:198.51.100.1", socket.AF_INET6, False),
+        ("fd00::5", socket.AF_INET6, True),
+    ):
+        assert trusted.include((host, 5), family) is expected, host
+
+
 @pytest.mark.parametrize("text", ["", "10.0.0.1,", "proxy.example", "10.0.0.1/8", "*", "unix"])
 def test_what_can_not_be_trusted(text: str, new_map: Any) -> None:
     with pytest.raises(ValueError, match="trusted proxies are addresses, networks and 'unix:'"):

@@ -177,10 +177,6 @@ def _class(program: Program, node: ast.ClassDef) -> None:
 class _Scopes:
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.has_star = any(
-            isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
-            for node in program.walk()
-        )
 
     def visit_body(self, scope: ast.AST, outer: list[set[str]]) -> None:
         names = [*outer, set(_bound(self.program, scope))]
