@@ -18,6 +18,7 @@ globals are what the proof of the swap looks at.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import json
@@ -108,6 +109,9 @@ def run_and_report(
     suite: unittest.TestSuite, result_file: str, facts: Callable[[], dict[str, Any]]
 ) -> None:
     """Run a suite, and write what came of it, with the facts that are known then."""
+    # What was imported stays, and these suites collect garbage again and again.
+    gc.collect()
+    gc.freeze()
     collector = Collector()
     started = time.monotonic()
     suite.run(collector)

@@ -31,7 +31,7 @@ def loop_class(way: str, runs: dict[str, int]) -> Any:
 
     class Loop(ClassicLoop):
         def __init__(self, selector: object = None) -> None:
-            super().__init__(asynccore.ChannelMap())
+            super().__init__(map=asynccore.ChannelMap())
 
         def run_forever(self) -> None:
             runs["own"] += 1
