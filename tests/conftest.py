@@ -221,6 +221,23 @@ def no_leaks() -> Iterator[None]:
         pytest.fail("\n".join(problems), pytrace=False)
 
 
+@pytest.fixture(autouse=True)
+def no_coverage_in_children(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Children are not measured, but for those of tests/hosts.
+
+    The others run what is also tested in one process. There are hundreds, each of which would start
+    several times slower. Some become another program, some are killed, and a signal that arrives
+    while coverage reads a file would leave that open.
+    """
+    held: dict[str, str] = {}
+    if request.path.parent.name != "hosts":
+        for name in list(os.environ):
+            if name.startswith("COVERAGE_PROCESS_"):
+                held[name] = os.environ.pop(name)
+    yield
+    os.environ.update(held)
+
+
 # Pollers -----------------------------------------------------------------------------------
 
 

@@ -22,18 +22,6 @@ Result = tuple[int, str, str]
 Python = Callable[..., Result]
 
 
-@pytest.fixture(autouse=True)
-def no_coverage_in_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Children are not measured here: what runs in them is also tested in this process.
-
-    There are hundreds, each of which would start several times slower; some become another
-    program, and some are killed while they would write their figures.
-    """
-    for name in list(os.environ):
-        if name.startswith("COVERAGE_PROCESS_"):
-            monkeypatch.delenv(name)
-
-
 @pytest.fixture(scope="session")
 def asynccore_root() -> Path:
     """The folder from which asynccore was imported: site-packages or a checkout."""
@@ -44,7 +32,7 @@ def asynccore_root() -> Path:
 @pytest.fixture
 def user_environment(asynccore_root: Path) -> dict[str, str]:
     """The environment of a user in whose Python asynccore is installed."""
-    ours = ("PYTHON", "ASYNCCORE", "COVERAGE_PROCESS_")
+    ours = ("PYTHON", "ASYNCCORE")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     if asynccore_root.name not in ("site-packages", "dist-packages"):
         env["PYTHONPATH"] = str(asynccore_root)

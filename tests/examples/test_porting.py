@@ -69,7 +69,7 @@ Running = Callable[..., Any]
 @pytest.fixture
 def running() -> Running:
     """Return what runs a step: folder, command and more arguments than the two ports."""
-    ours = ("PYTHON", "ASYNCCORE", "COVERAGE_")
+    ours = ("PYTHON", "ASYNCCORE")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     env["PYTHONPATH"] = str(ROOT)
     return functools.partial(started, env)

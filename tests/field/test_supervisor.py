@@ -152,11 +152,9 @@ def wait_for(condition: Any) -> None:
 def supervised(folder: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     script = folder.parent / "worker.py"
     script.write_text(WORKER)
-    env = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS_")}
     with subprocess.Popen(
         [sys.executable, "-m", "asynccore", "run", "--workers", "2", str(script), str(folder)],
         cwd=ROOT,
-        env=env,
         start_new_session=True,
         **options,
     ) as process:

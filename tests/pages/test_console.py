@@ -105,7 +105,7 @@ class Desk:
         ports = self.environment / "ports"
         ports.mkdir()
         (ports / "told").write_text(str(self.told.getsockname()[1]))
-        ours = ("PYTHON", "ASYNCCORE", "COVERAGE_", "VIRTUAL_ENV")
+        ours = ("PYTHON", "ASYNCCORE", "VIRTUAL_ENV")
         self.variables = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         self.variables["PATH"] = f"{self.environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
         self.variables["XDG_RUNTIME_DIR"] = str(folder)
