@@ -455,9 +455,8 @@ def test_a_listener_that_can_not_accept_rests(world: Any, monkeypatch: pytest.Mo
 # How it is asked for --------------------------------------------------------------------------
 
 
-def test_trusted() -> None:
-    trusted = trusted_of("10.0.0.1, 192.0.2.0/24,fd00::/8")
-    for host, family, expected in (
+TRUSTED: dict[str, list[tuple[str, int, bool]]] = {
+    "10.0.0.1, 192.0.2.0/24,fd00::/8": [
         ("10.0.0.1", socket.AF_INET, True),
         ("10.0.0.2", socket.AF_INET, False),
         ("192.0.2.77", socket.AF_INET, True),
@@ -465,21 +464,24 @@ def test_trusted() -> None:
         ("::ffff:10.0.0.2", socket.AF_INET6, False),
         ("fd00::5", socket.AF_INET6, True),
         ("fe80::1%eth0", socket.AF_INET6, False),
-    ):
-        assert trusted.include((host, 5), family) is expected, host
-    assert not trusted.include("", -1) and trusted_of("unix:").include("", -1)
-
-
-def test_an_ipv4_address_in_ipv6_words_is_that_address() -> None:
-    trusted = trusted_of("::ffff:10.0.0.1,::ffff:192.0.2.0/120,::/0")
-    for host, family, expected in (
+    ],
+    # An IPv4 address in IPv6 words is that address.
+    "::ffff:10.0.0.1,::ffff:192.0.2.0/120,::/0": [
         ("10.0.0.1", socket.AF_INET, True),
         ("10.0.0.2", socket.AF_INET, False),
         ("::ffff:192.0.2.77", socket.AF_INET6, True),
         ("::ffff:198.51.100.1", socket.AF_INET6, False),
         ("fd00::5", socket.AF_INET6, True),
-    ):
+    ],
+}
+
+
+@pytest.mark.parametrize("text", TRUSTED)
+def test_trusted(text: str) -> None:
+    trusted = trusted_of(text)
+    for host, family, expected in TRUSTED[text]:
         assert trusted.include((host, 5), family) is expected, host
+    assert not trusted.include("", -1) and trusted_of("unix:").include("", -1)
 
 
 @pytest.mark.parametrize("text", ["", "10.0.0.1,", "proxy.example", "10.0.0.1/8", "*", "unix"])
